@@ -1,0 +1,40 @@
+"""Posteriors and evidences of surface-brightness models, for one image or thousands.
+
+Nothing heavy is imported here: JAX, astropy and the samplers load when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+#: Public names and the module (and attribute) that each of them lives in.
+_PUBLIC: dict[str, tuple[str, str | None]] = {
+    "data": ("socca.data", None),
+    "models": ("socca.models", None),
+    "noise": ("socca.noise", None),
+    "priors": ("socca.priors", None),
+    "pool": ("socca.pool", None),
+    "samplers": ("socca.samplers", None),
+    "fitter": ("socca.fitting", "fitter"),
+    "load": ("socca.fitting", "load"),
+    "zoo": ("socca.models", "zoo"),
+    "Posterior": ("socca.posterior", "Posterior"),
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module, attribute = _PUBLIC[name]
+    except KeyError:
+        raise AttributeError(f"module 'socca' has no attribute {name!r}") from None
+    loaded = import_module(module)
+    return loaded if attribute is None else getattr(loaded, attribute)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

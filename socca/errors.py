@@ -1,0 +1,56 @@
+"""The exceptions that socca raises on purpose."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SoccaError(Exception):
+    """Base class of every error that socca raises on purpose."""
+
+
+class ConfigError(SoccaError, ValueError):
+    """A config, a table of targets or an argument says something that cannot be used."""
+
+
+class DataError(SoccaError, ValueError):
+    """An image, PSF, mask or noise map cannot be read or does not fit the others."""
+
+
+class ModelError(SoccaError, ValueError):
+    """A model is incomplete or contradicts itself."""
+
+
+class PoolError(SoccaError, RuntimeError):
+    """A pool of workers failed."""
+
+
+class CheckpointError(SoccaError, RuntimeError):
+    """A checkpoint is damaged or belongs to another problem."""
+
+
+class PosteriorError(SoccaError, ValueError):
+    """A file of results cannot be read, or holds no posterior."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known names an unknown one may have meant.
+
+    Parameters
+    ----------
+    name : str
+        The name that was not found.
+    known : iterable of str
+        The names that exist.
+
+    Returns
+    -------
+    str
+        ``"; did you mean 'x'?"`` or, without a close match, ``"; known: a, b, c"``.
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return "; known: " + (", ".join(known) if known else "none")

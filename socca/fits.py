@@ -1,0 +1,198 @@
+"""Reading planes out of FITS, and writing files whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.errors import DataError
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+#: What a plane of numbers may be given as: a number, an array, a FITS HDU or list of them, or a path.
+PlainInput = Any
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and rename it to `path` if the block succeeds.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the file is to appear. Missing folders are made.
+
+    Yields
+    ------
+    Path
+        A path with the same ending, to write to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; results are for the group, as the umask says.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def select_hdu(hdus: fits.HDUList, index: int | str | None, what: str, where: str) -> Any:
+    """Return one image HDU of a list: the one asked for, or the first that holds an image.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        An open file.
+    index : int, str or None
+        Number or name of the HDU.
+    what, where : str
+        For the error: what is read, and from which file.
+
+    Returns
+    -------
+    astropy.io.fits HDU
+        An HDU with an image of at least two axes.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    if index is not None:
+        try:
+            hdu = hdus[index]
+        except (KeyError, IndexError):
+            raise DataError(f"{what}: {where} has no HDU {index!r} (it has {len(hdus)})") from None
+        if not hdu.is_image or hdu.data is None or hdu.data.ndim < 2:
+            raise DataError(f"{what}: HDU {index!r} of {where} holds no image")
+        return hdu
+    for hdu in hdus:
+        if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2 and hdu.data is not None:
+            return hdu
+    raise DataError(f"{what}: no HDU of {where} holds an image")
+
+
+@contextlib.contextmanager
+def open_fits(path: str | Path, what: str) -> Iterator[fits.HDUList]:
+    """Open a FITS file; whatever is wrong with it becomes a `DataError` that names it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; gzipped and tile-compressed files are read as they are.
+    what : str
+        What the file is for, in the error: ``image``, ``psf``, …
+
+    Yields
+    ------
+    astropy.io.fits.HDUList
+        The open file. Its data must be copied before the block ends.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated or no FITS.
+    """
+    from astropy.io import fits
+    from astropy.utils.exceptions import AstropyUserWarning
+
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{what}: no such file: {path}")
+    with warnings.catch_warnings():
+        # A truncated file is only a warning to astropy; here it is an error, before half an image is fitted.
+        warnings.filterwarnings("error", message=".*truncated.*", category=AstropyUserWarning)
+        try:
+            with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+                yield hdus
+        except DataError:
+            raise
+        except (OSError, ValueError, TypeError, EOFError, KeyError, AstropyUserWarning) as error:
+            raise DataError(f"{what}: cannot read {path}: {error}") from error
+
+
+def to_plane(data: Any, what: str, where: str = "") -> np.ndarray:
+    """Turn an array into a native float64 plane, dropping degenerate axes.
+
+    Parameters
+    ----------
+    data : array_like
+        Numbers in any byte order; a masked array's masked values become NaN.
+    what, where : str
+        For the error.
+
+    Returns
+    -------
+    ndarray
+        Two axes, or none for a single number.
+
+    Raises
+    ------
+    DataError
+        If there are more than two axes longer than one, or the values are no numbers.
+    """
+    try:
+        if isinstance(data, np.ma.MaskedArray):
+            data = data.astype(float).filled(np.nan)
+        plane = np.array(data, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{what}{where}: expected numbers, got {type(data).__name__}") from None
+    while plane.ndim > 2 and plane.shape[0] == 1:
+        plane = plane[0]
+    if plane.ndim not in (0, 2):
+        raise DataError(f"{what}{where}: expected a two-dimensional image, got shape {plane.shape}")
+    return plane
+
+
+def read_plane(source: PlainInput, what: str, hdu: int | str | None = None) -> np.ndarray:
+    """Read one plane of numbers.
+
+    Parameters
+    ----------
+    source : number, array, HDU, HDUList, str or Path
+        Where it comes from.
+    what : str
+        What it is for, in errors.
+    hdu : int or str, optional
+        Which HDU of a file or list; by default the first with an image.
+
+    Returns
+    -------
+    ndarray
+        Native float64; two axes, or none for a number.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    if isinstance(source, (str, Path)):
+        with open_fits(source, what) as hdus:
+            return to_plane(select_hdu(hdus, hdu, what, str(source)).data, what, f" ({source})")
+    if hasattr(source, "data") and hasattr(source, "header"):
+        return to_plane(source.data, what)
+    if isinstance(source, list) and source and hasattr(source[0], "header"):
+        return to_plane(select_hdu(source, hdu, what, "the HDU list").data, what)
+    return to_plane(source, what)

@@ -1,0 +1,63 @@
+"""Surface-brightness models and their components."""
+
+import sys
+
+from socca.models.base import REGISTRY, Component, Parameter, Tie, param
+from socca.models.model import Model
+from socca.models.other import Background, Point
+from socca.models.radial import Exponential, Gaussian, Radial, Sersic
+
+__all__ = [
+    "REGISTRY",
+    "Background",
+    "Component",
+    "Exponential",
+    "Gaussian",
+    "Model",
+    "Parameter",
+    "Point",
+    "Radial",
+    "Sersic",
+    "Tie",
+    "boundto",
+    "param",
+    "zoo",
+]
+
+
+def boundto(comp: Component, var: str) -> Tie:
+    """Tie a parameter to be equal to another component's.
+
+    Parameters
+    ----------
+    comp : Component
+        A component that is already part of a model.
+    var : str
+        Its parameter.
+
+    Returns
+    -------
+    Tie
+        The value to assign.
+
+    Raises
+    ------
+    ModelError
+        If the component is in no model yet, or has no such parameter.
+    """
+    from socca.errors import ModelError, nearest
+    from socca.expressions import Node
+
+    if comp.id is None:
+        raise ModelError("boundto: add the component to a model first")
+    if var not in comp.fields:
+        raise ModelError(f"boundto: {type(comp).__name__} has no parameter {var!r}{nearest(var, comp.fields)}")
+    name = f"{comp.id}_{var}"
+    return Tie((name,), Node("name", name))
+
+
+def zoo() -> None:
+    """Print the components that there are."""
+    for name, component in REGISTRY.items():
+        line = (component.__doc__ or "").strip().splitlines()[0]
+        sys.stdout.write(f"{name:<12} {line}\n")

@@ -1,0 +1,211 @@
+"""A model: a list of components."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.errors import ModelError
+from socca.models.base import Component
+from socca.priors import Prior
+
+if TYPE_CHECKING:
+    from socca.data import Image
+    from socca.forward import Rendered
+
+
+class Model:
+    """A surface-brightness model.
+
+    Parameters
+    ----------
+    prof : Component, optional
+        Its first component.
+    positive : bool, optional
+        Rule out negative brightness of that component.
+
+    Attributes
+    ----------
+    components : list of Component
+        In the order in which they were added.
+    """
+
+    def __init__(self, prof: Component | None = None, positive: bool | None = None) -> None:
+        self.components: list[Component] = []
+        self._labels: dict[str, str] = {}
+        if prof is not None:
+            self.addcomponent(prof, positive=positive)
+
+    def addcomponent(
+        self, prof: Component, positive: bool | None = None, label: str | None = None
+    ) -> Component:
+        """Add a component.
+
+        Parameters
+        ----------
+        prof : Component
+            The component; its `id` becomes ``comp_00`` and so on.
+        positive : bool, optional
+            Rule out negative brightness; by default what the component says itself.
+        label : str, optional
+            The user's name for it, shown as ``bulge.re`` instead of ``comp_00_re``.
+
+        Returns
+        -------
+        Component
+            `prof`.
+
+        Raises
+        ------
+        ModelError
+            If it is no component or is part of this model already.
+        """
+        if not isinstance(prof, Component):
+            raise ModelError(f"expected a component, got {type(prof).__name__}")
+        if any(prof is other for other in self.components):
+            raise ModelError(f"{prof.id} is part of this model already")
+        prof.id = f"comp_{len(self.components):02d}"
+        if positive is not None:
+            prof.positive = positive
+        self.components.append(prof)
+        self._labels[prof.id] = label or prof.id
+        return prof
+
+    @property
+    def ncomp(self) -> int:
+        """Number of components."""
+        return len(self.components)
+
+    @property
+    def _values(self) -> dict[str, Any]:
+        return {f"{c.id}_{name}": getattr(c, name) for c in self.components for name in c.fields}
+
+    @property
+    def params(self) -> list[str]:
+        """Full names of all parameters."""
+        return list(self._values)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Full name -> the user's name (``bulge.re``), or the full name where there is no label."""
+        return {
+            f"{c.id}_{name}": f"{self._labels[c.id]}.{name}" if self._labels[c.id] != c.id else f"{c.id}_{name}"
+            for c in self.components
+            for name in c.fields
+        }
+
+    @property
+    def priors(self) -> dict[str, Any]:
+        """Full name -> value, prior or tie."""
+        return self._values
+
+    @property
+    def paridx(self) -> list[int]:
+        """Positions of the free parameters among `params`."""
+        return [i for i, value in enumerate(self._values.values()) if isinstance(value, Prior)]
+
+    @property
+    def tied(self) -> list[bool]:
+        """Whether each parameter is tied."""
+        return [not isinstance(v, (float, Prior)) and v is not None for v in self._values.values()]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Full name -> unit."""
+        return {f"{c.id}_{name}": f.unit for c in self.components for name, f in c.fields.items()}
+
+    @property
+    def positive(self) -> list[bool]:
+        """Whether each component must be positive."""
+        return [bool(c.positive) for c in self.components]
+
+    @property
+    def type(self) -> list[str]:
+        """Kind of each component."""
+        return [type(c).__name__ for c in self.components]
+
+    def parameters(self, freeonly: bool = False) -> str:
+        """Return a table of the parameters.
+
+        Parameters
+        ----------
+        freeonly : bool
+            Only those with a prior.
+
+        Returns
+        -------
+        str
+            One line each: name, value or prior, unit.
+        """
+        units = self.units
+        rows = [
+            f"{self.labels[name]:<20} {value!s:<40} {units[name]}"
+            for name, value in self._values.items()
+            if isinstance(value, Prior) or not freeonly
+        ]
+        return "\n".join(rows)
+
+    def getmodel(self, img: Image, pp: Any, component: str | list[str] | None = None) -> Rendered:
+        """Draw the model on an image's frame.
+
+        Parameters
+        ----------
+        img : Image
+            The frame and the PSF.
+        pp : array_like, shape (ndim,)
+            The free parameters, in order.
+        component : str or list of str, optional
+            Draw only these (``comp_00``, or the label).
+
+        Returns
+        -------
+        Rendered
+            ``(raw, smoothed, background, negative)``: extended light, all sources through the PSF, background, and
+            whether a component that must be positive is negative somewhere.
+
+        Raises
+        ------
+        ModelError
+            If the vector has another length, or a component is unknown.
+        """
+        from socca.problem import Problem
+
+        theta = np.asarray(pp, dtype=float)
+        return Problem(img, self).render(theta, only=self._select(component))
+
+    def getmap(self, img: Image, convolve: bool | None = None, addbackground: bool = False) -> np.ndarray:
+        """Draw a model without free parameters.
+
+        Parameters
+        ----------
+        img : Image
+            The frame and the PSF.
+        convolve : bool, optional
+            Convolve with the PSF; by default if there is one.
+        addbackground : bool
+            Add the background.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+            The image.
+        """
+        if self.paridx:
+            free = ", ".join(self.params[i] for i in self.paridx)
+            raise ModelError(f"getmap draws fixed models; free: {free}. Use getmodel(img, pp)")
+        out = self.getmodel(img, [])
+        image = out.raw if convolve is False else out.smoothed
+        return image + out.background if addbackground else image
+
+    def _select(self, component: str | list[str] | None) -> tuple[int, ...] | None:
+        if component is None:
+            return None
+        wanted = [component] if isinstance(component, str) else list(component)
+        known: dict[str, int] = {}
+        for k, c in enumerate(self.components):
+            known[str(c.id)] = known[self._labels[str(c.id)]] = k
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise ModelError(f"no component {unknown[0]!r}; known: {', '.join(known)}")
+        return tuple(known[name] for name in wanted)

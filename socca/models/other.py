@@ -1,0 +1,65 @@
+"""Components without a radial profile: point sources and the background."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from socca.models.base import Component, param
+
+
+class Point(Component):
+    """A point source: the PSF times `Ic` at a sub-pixel position.
+
+    Without a PSF it is one pixel's worth of light, shared among the four nearest pixels so that its centroid is right.
+    """
+
+    role = "point"
+
+    xc = param("deg", "RA, or offset to the east in a pixel frame")
+    yc = param("deg", "Dec, or offset to the north in a pixel frame")
+    Ic = param("image", "flux, as the sum over pixels")
+
+
+class Background(Component):
+    """A polynomial of third degree in ``(x, y) / rs`` about the field centre; never convolved."""
+
+    role = "background"
+
+    rs = param("deg", "length in which the coordinates are measured", 1 / 3600, lower=0.0)
+    a0 = param("image", "constant", 0.0)
+    a1x = param("image", "coefficient of x (east)", 0.0, neutral=0.0)
+    a1y = param("image", "coefficient of y (north)", 0.0, neutral=0.0)
+    a2xx = param("image", "coefficient of x^2", 0.0, neutral=0.0)
+    a2xy = param("image", "coefficient of x y", 0.0, neutral=0.0)
+    a2yy = param("image", "coefficient of y^2", 0.0, neutral=0.0)
+    a3xxx = param("image", "coefficient of x^3", 0.0, neutral=0.0)
+    a3xxy = param("image", "coefficient of x^2 y", 0.0, neutral=0.0)
+    a3xyy = param("image", "coefficient of x y^2", 0.0, neutral=0.0)
+    a3yyy = param("image", "coefficient of y^3", 0.0, neutral=0.0)
+
+    @classmethod
+    def surface(cls, x: Any, y: Any, values: dict[str, Any], neutral: frozenset[str]) -> Any:
+        """Return the background at field-plane coordinates.
+
+        Parameters
+        ----------
+        x, y : array
+            East and north of the field centre, degrees.
+        values : dict
+            Values of the parameters.
+        neutral : frozenset of str
+            Coefficients that are fixed at zero.
+
+        Returns
+        -------
+        array
+            In the unit of the image.
+        """
+        x, y = x / values["rs"], y / values["rs"]
+        total = values["a0"] + 0 * x
+        for name in cls.fields:
+            if name in ("rs", "a0") or name in neutral:
+                continue
+            powers = name[2:]
+            total = total + values[name] * x ** powers.count("x") * y ** powers.count("y")
+        return total

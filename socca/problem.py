@@ -1,0 +1,302 @@
+"""The compiled problem: pure functions of a vector, for one image and one model.
+
+What is static (sizes, components, families of priors, the noise model) makes up a `ProblemSpec`; equal specs share
+their compiled programs. All that may differ between targets of a survey (data, noise, mask, PSF, coordinates, fixed
+values, numbers in priors and ties) is an argument of these programs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from socca.errors import ModelError
+from socca.forward import Rendered, SceneSpec, render, scene_arrays
+from socca.grid import grid_shape
+from socca.noise import NoiseModel
+from socca.parameters import ModelSpec, all_values, compile_model, log_prior, out_of_range, transform
+
+if TYPE_CHECKING:
+    from socca.data import Image
+    from socca.models.model import Model
+
+#: Rows of the one batch that programs are compiled for. Of a shorter batch only its own rows are computed.
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class ProblemSpec:
+    """All that is static about a problem.
+
+    Parameters
+    ----------
+    model : ModelSpec
+        Parameters, ties and priors.
+    scene : SceneSpec
+        What is drawn and where.
+    noise : type
+        The noise model.
+    """
+
+    model: ModelSpec
+    scene: SceneSpec
+    noise: type[NoiseModel]
+
+
+class Programs:
+    """The compiled functions of a spec. They take the arrays of a target first.
+
+    Parameters
+    ----------
+    spec : ProblemSpec
+        What is static.
+    """
+
+    def __init__(self, spec: ProblemSpec) -> None:
+        model, scene = spec.model, spec.scene
+
+        def one(arrays: dict[str, Any], theta: Any) -> Any:
+            values = all_values(model, arrays["model"], theta)
+            drawn = render(scene, arrays["scene"], values)
+            found = spec.noise.log_likelihood(drawn.smoothed + drawn.background, arrays["noise"])
+            impossible = drawn.negative | out_of_range(model, values) | jnp.isnan(found)
+            return jnp.where(impossible, -jnp.inf, found)
+
+        def looped(function: Any) -> Any:
+            """Apply a function of one row to the first `count` rows of a batch.
+
+            Row by row: on a CPU, the images of several rows would no longer fit its cache together.
+            """
+
+            def batched(arrays: dict[str, Any], theta: Any, count: Any) -> Any:
+                shapes = jax.eval_shape(function, arrays, theta[0])
+                out = jax.tree.map(lambda s: jnp.zeros((len(theta), *s.shape), s.dtype), shapes)
+
+                def step(i: Any, out: Any) -> Any:
+                    return jax.tree.map(lambda rows, row: rows.at[i].set(row), out, function(arrays, theta[i]))
+
+                return jax.lax.fori_loop(0, count, step, out)
+
+            return jax.jit(batched)
+
+        self.log_likelihood = looped(one)
+        self.log_likelihood_and_grad = looped(jax.value_and_grad(one, argnums=1))
+        self.log_prior = jax.jit(lambda arrays, theta, count: log_prior(model, arrays["model"], theta))
+        self.transform = jax.jit(lambda arrays, u, count: transform(model, arrays["model"], u))
+        self.values = jax.jit(
+            lambda arrays, theta, count: jax.vmap(lambda row: all_values(model, arrays["model"], row))(theta)
+        )
+        self._spec = spec
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019  (programs live as long as the process)
+    def render(self, only: tuple[int, ...] | None) -> Any:
+        """Return the compiled function that draws the model, or some of its components."""
+        scene = dataclasses.replace(self._spec.scene, only=only)
+        model = self._spec.model
+        return jax.jit(
+            lambda arrays, theta: render(scene, arrays["scene"], all_values(model, arrays["model"], theta))
+        )
+
+
+@functools.lru_cache(maxsize=256)
+def programs(spec: ProblemSpec) -> Programs:
+    """Return the compiled functions of a spec: the same ones for an equal spec."""
+    return Programs(spec)
+
+
+class Problem:
+    """An image, a model and a noise model, frozen and compiled.
+
+    Later changes to any of the three are not seen: build a new problem.
+
+    Parameters
+    ----------
+    image : Image
+        The data.
+    model : Model
+        The model.
+    noise : NoiseModel, optional
+        By default the image's own.
+
+    Attributes
+    ----------
+    names : list of str
+        Full names of the free parameters (``comp_00_re``).
+    labels : list of str
+        The user's names for them (``bulge.re``).
+    units : list of str
+        Their units; ``image`` stands for the unit of the image.
+    ndim : int
+        How many there are.
+
+    Raises
+    ------
+    ModelError
+        If the model is empty or incomplete, or its ties are wrong.
+    DataError
+        If the noise does not fit the image, or no pixel can be used.
+    """
+
+    def __init__(self, image: Image, model: Model, noise: NoiseModel | None = None) -> None:
+        if not model.components:
+            raise ModelError("the model has no component")
+        noise = image.noise if noise is None else noise
+        image.check_mask()
+        model_spec, model_arrays = compile_model(model.components)
+        psf_shape = None if image.psf is None else (image.psf.shape[0], image.psf.shape[1])
+        grid = grid_shape(image.shape, psf_shape)
+        scene = SceneSpec(model_spec.components, grid, image.frame.on_sky)
+        self.spec = ProblemSpec(model_spec, scene, type(noise))
+        self.arrays: dict[str, Any] = {
+            "model": model_arrays,
+            "scene": scene_arrays(image, grid),
+            "noise": noise.prepare(image),
+        }
+        labels, units = model.labels, model.units
+        self.names = [model_spec.names[i] for i in model_spec.free]
+        self.labels = [labels[name] for name in self.names]
+        self.units = [units[name] for name in self.names]
+        self.all_labels = labels
+        self.all_units = units
+        fields = {f"{c.id}_{name}": field for c in model.components for name, field in c.fields.items()}
+        #: Period of each free parameter, None where it is no angle.
+        self.periods = [fields[name].period for name in self.names]
+        self.priors = [model.priors[name] for name in self.names]
+
+    @property
+    def ndim(self) -> int:
+        """Number of free parameters."""
+        return len(self.names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_on_device"}
+
+    @functools.cached_property
+    def _on_device(self) -> dict[str, Any]:
+        with jax.enable_x64(True):
+            return jax.device_put(self.arrays)
+
+    def _batched(self, program: Any, rows: Any, what: str) -> Any:
+        rows = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+        if rows.ndim != 2 or rows.shape[1] != self.ndim:
+            raise ModelError(f"{what}: expected shape (n, {self.ndim}), got {rows.shape}")
+        parts = []
+        with jax.enable_x64(True):
+            for start in range(0, max(len(rows), 1), BATCH):
+                chunk = rows[start : start + BATCH]
+                padded = np.zeros((BATCH, self.ndim))
+                padded[: len(chunk)] = chunk
+                out = program(self._on_device, padded, len(chunk))
+                parts.append(jax.tree.map(lambda a, n=len(chunk): np.asarray(a)[:n], out))
+        return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+
+    def log_likelihood(self, theta: Any) -> np.ndarray:
+        """Return the log-likelihood of each row.
+
+        Parameters
+        ----------
+        theta : array_like, shape (n, ndim)
+            Free parameters, in the order of `names`.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Fully normalised; -inf where the model is impossible.
+        """
+        return self._batched(programs(self.spec).log_likelihood, theta, "log_likelihood")
+
+    def log_likelihood_and_grad(self, theta: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log-likelihood of each row and its derivatives.
+
+        Parameters
+        ----------
+        theta : array_like, shape (n, ndim)
+            Free parameters.
+
+        Returns
+        -------
+        value : ndarray, shape (n,)
+            The log-likelihood.
+        gradient : ndarray, shape (n, ndim)
+            Per unit of each parameter.
+        """
+        return self._batched(programs(self.spec).log_likelihood_and_grad, theta, "log_likelihood_and_grad")
+
+    def log_prior(self, theta: Any) -> np.ndarray:
+        """Return the log of the joint prior density of each row, shape (n,)."""
+        return self._batched(programs(self.spec).log_prior, theta, "log_prior")
+
+    def prior_transform(self, u: Any) -> np.ndarray:
+        """Map points of the unit cube to parameters, shape (n, ndim) to (n, ndim)."""
+        return self._batched(programs(self.spec).transform, u, "prior_transform")
+
+    def values(self, theta: Any) -> dict[str, np.ndarray]:
+        """Return every parameter, free, fixed and tied.
+
+        Parameters
+        ----------
+        theta : array_like, shape (n, ndim)
+            Free parameters.
+
+        Returns
+        -------
+        dict of ndarray, shape (n,)
+            By full name.
+        """
+        return self._batched(programs(self.spec).values, theta, "values")
+
+    def render(self, theta: Any, only: tuple[int, ...] | None = None) -> Rendered:
+        """Draw the model.
+
+        Parameters
+        ----------
+        theta : array_like, shape (ndim,)
+            Free parameters.
+        only : tuple of int, optional
+            Numbers of the components to draw; by default all.
+
+        Returns
+        -------
+        Rendered
+            Arrays of the shape of the image.
+        """
+        theta = np.asarray(theta, dtype=np.float64)
+        if theta.shape != (self.ndim,):
+            raise ModelError(f"render: expected shape ({self.ndim},), got {theta.shape}")
+        with jax.enable_x64(True):
+            out = programs(self.spec).render(only)(self._on_device, theta)
+        return Rendered(*[np.asarray(part) for part in out])
+
+    def digest(self) -> str:
+        """Return a SHA-256 over all that defines the problem: equal digests, equal posteriors."""
+        found = hashlib.sha256()
+        spec = self.spec
+        described = [
+            [(c.kind.__name__, sorted(c.neutral), c.positive) for c in spec.model.components],
+            spec.model.names,
+            [p.name for p in spec.model.priors],
+            spec.model.free,
+            [(i, names, _describe(function)) for i, names, function in spec.model.tied],
+            spec.scene.grid,
+            spec.scene.on_sky,
+            spec.noise.name,
+        ]
+        found.update(repr(described).encode())
+        for leaf in jax.tree.leaves(self.arrays):
+            array = np.ascontiguousarray(leaf)
+            found.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
+        return found.hexdigest()
+
+
+def _describe(function: Any) -> str:
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        return f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
+    return repr(function)
