@@ -253,9 +253,7 @@ def evaluate(
     if node.kind == "constant":
         return constants[node.value]
     if node.kind == "call":
-        values = [
-            evaluate(arg, xp, name=name, column=column, unit=unit, constants=constants) for arg in node.args
-        ]
+        values = [evaluate(arg, xp, name=name, column=column, unit=unit, constants=constants) for arg in node.args]
         return getattr(xp, str(node.value))(*values)
     lookup = {"name": name, "column": column, "unit": unit}[node.kind]
     if lookup is None:

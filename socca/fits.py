@@ -155,7 +155,7 @@ def to_plane(data: Any, what: str, where: str = "") -> np.ndarray:
     """
     try:
         if isinstance(data, np.ma.MaskedArray):
-            data = data.astype(float).filled(np.nan)
+            data = np.ma.filled(data.astype(float), np.nan)
         plane = np.array(data, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"{what}{where}: expected numbers, got {type(data).__name__}") from None

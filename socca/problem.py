@@ -100,9 +100,7 @@ class Programs:
         """Return the compiled function that draws the model, or some of its components."""
         scene = dataclasses.replace(self._spec.scene, only=only)
         model = self._spec.model
-        return jax.jit(
-            lambda arrays, theta: render(scene, arrays["scene"], all_values(model, arrays["model"], theta))
-        )
+        return jax.jit(lambda arrays, theta: render(scene, arrays["scene"], all_values(model, arrays["model"], theta)))
 
 
 @functools.lru_cache(maxsize=256)

@@ -150,9 +150,7 @@ class Component:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            raise ModelError(
-                f"{where}: expected a number, a prior or a function, got {type(value).__name__}"
-            ) from None
+            raise ModelError(f"{where}: expected a number, a prior or a function, got {type(value).__name__}") from None
         if not math.isfinite(number):
             raise ModelError(f"{where} = {number}: not finite")
         self.fields[name].check(number, where)
@@ -174,9 +172,7 @@ class Component:
 
     def parameters(self) -> str:
         """Return a table of the parameters, their values, units and meanings."""
-        rows = [
-            f"{name:<8} {self._values[name]!s:<36} {f.unit:<6} {f.description}" for name, f in self.fields.items()
-        ]
+        rows = [f"{name:<8} {self._values[name]!s:<36} {f.unit:<6} {f.description}" for name, f in self.fields.items()]
         return "\n".join([f"{type(self).__name__} ({self.id or 'not in a model'})", *rows])
 
     def getmap(self, img: Image, convolve: bool = False) -> Any:

@@ -37,9 +37,7 @@ class Model:
         if prof is not None:
             self.addcomponent(prof, positive=positive)
 
-    def addcomponent(
-        self, prof: Component, positive: bool | None = None, label: str | None = None
-    ) -> Component:
+    def addcomponent(self, prof: Component, positive: bool | None = None, label: str | None = None) -> Component:
         """Add a component.
 
         Parameters

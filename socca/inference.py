@@ -1,0 +1,181 @@
+"""From a problem to its posterior: options, pool, seed, timing and provenance, the same for every sampler."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import socca
+from socca.compilation import meter
+from socca.errors import ConfigError
+from socca.pool import Pool, open_pool
+from socca.posterior import Posterior
+from socca.samplers import Draws, get_sampler
+
+if TYPE_CHECKING:
+    from socca.pool.base import MapPool
+    from socca.problem import Problem
+
+log = logging.getLogger(__name__)
+
+_VERSIONED = ("jax", "jaxlib", "numpy", "scipy", "astropy", "nautilus-sampler", "loky", "h5py")
+
+
+class Counted:
+    """A pool that counts likelihood calls and the time they take.
+
+    Parameters
+    ----------
+    pool : Pool
+        Does the work.
+
+    Attributes
+    ----------
+    calls : int
+        Likelihoods evaluated.
+    seconds : float
+        Wall time spent on them, compilation included.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.size = pool.size
+        self.map: Callable[..., list[Any]] = pool.map
+        self.calls = 0
+        self.seconds = 0.0
+
+    def evaluate(self, theta: np.ndarray) -> np.ndarray:
+        """Return the log-likelihood of each row, as `Pool.evaluate`."""
+        start = time.perf_counter()
+        found = self._pool.evaluate(theta)
+        self.seconds += time.perf_counter() - start
+        self.calls += len(theta)
+        return found
+
+
+def sample(
+    problem: Problem,
+    method: str = "nautilus",
+    *,
+    seed: int,
+    ncores: int | None = None,
+    pool: int | MapPool | None = None,
+    **options: Any,
+) -> tuple[Posterior, Draws]:
+    """Explore the posterior of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is explored.
+    method : str
+        One of `socca.samplers.METHODS`.
+    seed : int
+        Of all random numbers: the same seed, inputs and versions give the same result.
+    ncores, pool : int or pool, optional
+        Workers; see `socca.pool.open_pool`.
+    **options : object
+        Options of the sampler.
+
+    Returns
+    -------
+    posterior : Posterior
+        The result.
+    draws : Draws
+        What the back end gave, its own object included.
+
+    Raises
+    ------
+    ConfigError
+        If the method, an option or the pool is unknown or wrong.
+    """
+    sampler = get_sampler(method)(**options)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
+    start, compiled = time.perf_counter(), meter().reading()
+    with open_pool(problem.log_likelihood, ncores, pool) as workers:
+        counted = Counted(workers)
+        draws = sampler.run(problem, counted, int(seed))  # type: ignore[arg-type]
+        size = workers.size
+    wall = time.perf_counter() - start
+    now = meter().reading()
+    if not draws.converged:
+        log.warning("%s stopped before it converged: use its result with care", method)
+    posterior = _posterior(problem, draws)
+    posterior.meta = {
+        "method": method,
+        "options": {key: _plain(value) for key, value in sampler.options.items()},
+        "seed": int(seed),
+        "converged": bool(draws.converged),
+        "n_calls": counted.calls,
+        "workers": size,
+        "notes": draws.notes,
+        "problem_digest": problem.digest(),
+        "timing": {
+            "sampling": round(wall, 3),
+            "likelihood": round(counted.seconds, 3),
+            "compilation": round(now[1] - compiled[1], 3),
+            "programs_compiled": now[0] - compiled[0],
+        },
+        "versions": versions(),
+        "host": platform.node(),
+        "cpus": os.cpu_count(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    return posterior, draws
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, socca and what the result depends on."""
+    found = {"python": platform.python_version(), "socca": socca.__version__}
+    for name in _VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value if _is_json(value) else repr(value)
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str | list | dict | tuple)
+
+
+def _posterior(problem: Problem, draws: Draws) -> Posterior:
+    spec = problem.spec.model
+    labels, units = problem.all_labels, problem.all_units
+    derived: dict[str, np.ndarray] = {}
+    if spec.tied:
+        values = problem.values(draws.samples)
+        derived = {labels[spec.names[i]]: values[spec.names[i]] for i, _, _ in spec.tied}
+    return Posterior(
+        names=problem.names,
+        labels=problem.labels,
+        units=problem.units,
+        samples=draws.samples,
+        log_weights=draws.log_weights,
+        log_likelihood=draws.log_likelihood,
+        log_prior=problem.log_prior(draws.samples),
+        logz=draws.logz,
+        logz_err=draws.logz_err,
+        periods=problem.periods,
+        derived=derived,
+        derived_units={labels[spec.names[i]]: units[spec.names[i]] for i, _, _ in spec.tied},
+        fixed={
+            labels[spec.names[i]]: float(value)
+            for i, value in zip(spec.fixed, problem.arrays["model"]["fixed"], strict=True)
+        },
+    )

@@ -1,0 +1,299 @@
+"""Results of one fit: in memory, and in HDF5."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from socca.errors import PosteriorError
+from socca.fits import atomic_path
+
+#: Written into every file; readers refuse what they do not know.
+FORMAT = "socca-posterior"
+FORMAT_VERSION = 1
+#: Probability within the interval of a summary: that of one standard deviation.
+INTERVAL = math.erf(1 / math.sqrt(2))
+
+
+@dataclass
+class Posterior:
+    """Weighted samples of the free parameters, the evidence, and how they came about.
+
+    Parameters
+    ----------
+    names, labels, units : list of str
+        Full names of the free parameters (``comp_00_re``), the user's (``bulge.re``), and units.
+    samples : ndarray, shape (n, ndim)
+        Points.
+    log_weights : ndarray, shape (n,)
+        Normalised: their exponentials sum to one.
+    log_likelihood, log_prior : ndarray, shape (n,)
+        At these points.
+    logz, logz_err : float
+        Log-evidence and its standard error.
+    periods : list of float or None
+        Period of each parameter that is an angle.
+    derived : dict of ndarray, shape (n,)
+        The tied parameters, by label.
+    fixed : dict of float
+        The fixed parameters, by label.
+    meta : dict
+        Method, options, seed, versions, digests, timing, goodness of fit; JSON-serialisable.
+    """
+
+    names: list[str]
+    labels: list[str]
+    units: list[str]
+    samples: np.ndarray
+    log_weights: np.ndarray
+    log_likelihood: np.ndarray
+    log_prior: np.ndarray
+    logz: float
+    logz_err: float
+    periods: list[float | None] = field(default_factory=list)
+    derived: dict[str, np.ndarray] = field(default_factory=dict)
+    derived_units: dict[str, str] = field(default_factory=dict)
+    fixed: dict[str, float] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Normalised weights, shape (n,)."""
+        return np.exp(self.log_weights)
+
+    @property
+    def n_eff(self) -> float:
+        """Effective number of samples (Kish): ``1 / sum(w^2)``."""
+        return float(1 / np.sum(self.weights**2))
+
+    @property
+    def best_index(self) -> int:
+        """Which sample has the highest posterior density."""
+        return int(np.argmax(np.nan_to_num(self.log_likelihood + self.log_prior, nan=-np.inf)))
+
+    @property
+    def best(self) -> np.ndarray:
+        """The sample of highest posterior density, shape (ndim,)."""
+        return np.asarray(self.samples[self.best_index])
+
+    def median(self) -> np.ndarray:
+        """Return the median of each free parameter, shape (ndim,)."""
+        return np.array([row["median"] for row in self.summary()[: len(self.names)]])
+
+    def equal_weights(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw samples of equal weight.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        ndarray, shape (n, ndim)
+            Samples, by systematic resampling.
+        """
+        positions = (rng.random() + np.arange(n)) / n
+        cumulative = np.cumsum(self.weights)
+        picked = np.searchsorted(cumulative / cumulative[-1], positions)
+        return np.asarray(self.samples[rng.permutation(np.minimum(picked, len(self.samples) - 1))])
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Summarise free and tied parameters.
+
+        Returns
+        -------
+        list of dict
+            ``label, unit, mean, std, median, lower, upper, best`` each; ``lower`` and ``upper`` hold the central
+            68.3 per cent. Angles are first unwrapped around their circular mean, so that a posterior across their
+            period's end is not torn apart.
+        """
+        weights = self.weights
+        best = self.best_index
+        rows = []
+        columns = [
+            (label, unit, self.samples[:, k], self.periods[k] if self.periods else None)
+            for k, (label, unit) in enumerate(zip(self.labels, self.units, strict=True))
+        ]
+        columns += [(label, self.derived_units.get(label, ""), x, None) for label, x in self.derived.items()]
+        for label, unit, values, period in columns:
+            x = values if period is None else unwrapped(values, weights, period)
+            mean = float(np.sum(weights * x))
+            std = math.sqrt(max(0.0, float(np.sum(weights * (x - mean) ** 2))))
+            lower, median, upper = weighted_quantiles(x, weights, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2])
+            row = {"mean": mean, "std": std, "median": median, "lower": lower, "upper": upper, "best": float(x[best])}
+            rows.append({"label": label, "unit": unit, **row})
+        return rows
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to an HDF5 file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; an existing one is replaced.
+        """
+        import h5py
+
+        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["format_version"] = FORMAT_VERSION
+            file.attrs["status"] = "done"
+            file.attrs["message"] = ""
+            file.attrs["meta"] = json.dumps(self.meta)
+            file.attrs["summary"] = json.dumps(self.summary())
+            file.attrs["logz"], file.attrs["logz_err"] = self.logz, self.logz_err
+            text = h5py.string_dtype()
+            for key in ("names", "labels", "units"):
+                file.create_dataset(key, data=np.array(getattr(self, key), dtype=object), dtype=text)
+            file["periods"] = np.array([np.nan if p is None else p for p in self.periods])
+            for key in ("samples", "log_weights", "log_likelihood", "log_prior"):
+                file.create_dataset(key, data=getattr(self, key), compression="gzip", shuffle=True)
+            derived = file.create_group("derived")
+            for label, values in self.derived.items():
+                derived.create_dataset(label, data=values, compression="gzip", shuffle=True)
+                derived[label].attrs["unit"] = self.derived_units.get(label, "")
+            fixed = file.create_group("fixed")
+            for label, value in self.fixed.items():
+                fixed.attrs[label] = value
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Posterior
+            What was saved.
+
+        Raises
+        ------
+        PosteriorError
+            If the file is damaged, of another kind, or records a failed fit.
+        """
+        with open_result(path) as file:
+            if file.attrs["status"] != "done":
+                raise PosteriorError(f"{path}: the fit failed: {file.attrs['message']}")
+            text = {key: [value.decode() for value in file[key][()]] for key in ("names", "labels", "units")}
+            arrays = {key: file[key][()] for key in ("samples", "log_weights", "log_likelihood", "log_prior")}
+            return cls(
+                **text,
+                **arrays,
+                logz=float(file.attrs["logz"]),
+                logz_err=float(file.attrs["logz_err"]),
+                periods=[None if np.isnan(p) else float(p) for p in file["periods"][()]],
+                derived={label: data[()] for label, data in file["derived"].items()},
+                derived_units={label: str(data.attrs["unit"]) for label, data in file["derived"].items()},
+                fixed={label: float(value) for label, value in file["fixed"].attrs.items()},
+                meta=json.loads(file.attrs["meta"]),
+            )
+
+
+def save_failure(path: str | Path, message: str, meta: dict[str, Any]) -> None:
+    """Record that a fit failed, in a file where its posterior would be.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    message : str
+        Why, in one line.
+    meta : dict
+        JSON-serialisable.
+    """
+    import h5py
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["status"] = "failed"
+        file.attrs["message"] = message
+        file.attrs["meta"] = json.dumps(meta)
+
+
+def open_result(path: str | Path) -> Any:
+    """Open a file of results, done or failed, for reading.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    h5py.File
+        Its attributes ``status``, ``message``, ``meta`` and ``summary`` are there without reading any sample.
+
+    Raises
+    ------
+    PosteriorError
+        If it is missing, damaged or of another kind.
+    """
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except (OSError, ValueError) as error:
+        raise PosteriorError(f"{path}: cannot be read: {error}") from error
+    if file.attrs.get("format") != FORMAT:
+        file.close()
+        raise PosteriorError(f"{path}: is no result of socca")
+    version = int(file.attrs["format_version"])
+    if version > FORMAT_VERSION:
+        file.close()
+        raise PosteriorError(f"{path}: format {version} is newer than this version of socca reads ({FORMAT_VERSION})")
+    return file
+
+
+def unwrapped(x: np.ndarray, weights: np.ndarray, period: float) -> np.ndarray:
+    """Move angles by whole periods to lie around their circular mean, itself within ``[0, period)``.
+
+    Parameters
+    ----------
+    x, weights : ndarray, shape (n,)
+        Angles and weights.
+    period : float
+        In the same unit.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Each within half a period of the mean.
+    """
+    turn = 2 * math.pi / period
+    mean = math.atan2(float(np.sum(weights * np.sin(turn * x))), float(np.sum(weights * np.cos(turn * x)))) / turn
+    mean %= period
+    return mean + (x - mean + period / 2) % period - period / 2
+
+
+def weighted_quantiles(x: np.ndarray, weights: np.ndarray, levels: list[float]) -> list[float]:
+    """Return quantiles of weighted samples, linear between the midpoints of their cumulative weights.
+
+    Parameters
+    ----------
+    x, weights : ndarray, shape (n,)
+        Values and weights.
+    levels : list of float
+        Between 0 and 1.
+
+    Returns
+    -------
+    list of float
+        One per level.
+    """
+    order = np.argsort(x)
+    sorted_weights = weights[order]
+    cumulative = np.cumsum(sorted_weights) - 0.5 * sorted_weights
+    return [float(value) for value in np.interp(levels, cumulative / np.sum(sorted_weights), x[order])]

@@ -1,0 +1,208 @@
+"""The maximum of a posterior and the curvature there: for the optimizer, and to show other samplers where to look."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from socca.errors import ModelError
+
+if TYPE_CHECKING:
+    from socca.problem import Problem
+
+log = logging.getLogger(__name__)
+
+#: Distance from the edges of the unit cube, where a normal prior's transform is still finite.
+_EDGE = 1e-9
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """The highest maximum that was found.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (ndim,)
+        Where it lies.
+    log_posterior : float
+        Log-likelihood plus log prior density of the parameters there.
+    covariance : ndarray, shape (ndim, ndim)
+        Inverse of the Hessian of the log posterior.
+    definite : bool
+        Whether that is a proper covariance.
+    converged : bool
+        Whether the search met its criterion.
+    agreeing : int
+        How many of the searches ended at this height.
+    """
+
+    theta: np.ndarray
+    log_posterior: float
+    covariance: np.ndarray
+    definite: bool
+    converged: bool
+    agreeing: int
+
+
+def find_maximum(
+    problem: Problem,
+    evaluate: Callable[[np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+    n_draws: int,
+    n_starts: int,
+    maxiter: int,
+) -> Maximum:
+    """Search for the maximum of the posterior density of the parameters.
+
+    The best of `n_draws` draws from the prior start `n_starts` runs of L-BFGS-B. The unit cube of the prior only
+    scales the steps.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    evaluate : callable
+        Batched log-likelihood.
+    rng : numpy.random.Generator
+        Source of randomness.
+    n_draws, n_starts, maxiter : int
+        Draws from the prior, searches, and iterations of each at most.
+
+    Returns
+    -------
+    Maximum
+        The best one.
+
+    Raises
+    ------
+    ModelError
+        If no draw from the prior has any likelihood.
+    """
+    from scipy.optimize import minimize
+
+    draws = rng.uniform(0.001, 0.999, (n_draws, problem.ndim))
+    theta = problem.prior_transform(draws)
+    height = evaluate(theta) + problem.log_prior(theta)
+    possible = np.flatnonzero(np.isfinite(height))
+    if possible.size == 0:
+        raise ModelError(f"none of {len(draws)} draws from the prior is possible: check priors and positivity")
+    order = possible[np.argsort(height[possible])[::-1]]
+
+    def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = log_posterior_in_cube(problem, u)
+        if not np.isfinite(value):
+            return 1e300, np.zeros_like(u)
+        return -value, -np.nan_to_num(gradient)
+
+    found = []
+    for k in order[:n_starts]:
+        result = minimize(
+            objective,
+            draws[k],
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(_EDGE, 1 - _EDGE)] * problem.ndim,
+            options={"maxiter": maxiter, "ftol": 1e-12, "gtol": 1e-6, "maxcor": 20},
+        )
+        found.append((float(-result.fun), bool(result.success), result.x))
+    log_posterior, converged, u = max(found, key=lambda result: result[0])
+    agreeing = sum(result[0] > log_posterior - 0.5 for result in found)
+    log.info("%d of %d searches reached the highest maximum, ln P = %.2f", agreeing, len(found), log_posterior)
+    theta = problem.prior_transform(u)[0]
+    covariance, definite = covariance_at(problem, theta)
+    return Maximum(theta, log_posterior, covariance, definite, converged, agreeing)
+
+
+def covariance_at(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Invert the Hessian of the log posterior.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    theta : ndarray, shape (ndim,)
+        A maximum.
+
+    Returns
+    -------
+    covariance : ndarray, shape (ndim, ndim)
+        By central differences of the exact gradient; where there is no curvature, the prior's width takes its place.
+    definite : bool
+        Whether the Hessian had a proper inverse.
+    """
+    width = np.ptp(problem.prior_transform([[0.1587] * problem.ndim, [0.8413] * problem.ndim]), axis=0) / 2
+    scale = _curvature_scale(problem, theta, width)
+    steps = np.diag(0.05 * scale)
+    support = np.array([prior.support for prior in problem.priors])
+    points = np.clip(np.concatenate([theta + steps, theta - steps]), support[:, 0], support[:, 1])
+    _, gradients = problem.log_likelihood_and_grad(points)
+    gradients = gradients + prior_gradient(problem, points)
+    n = problem.ndim
+    spacing = (points[:n] - points[n:]).diagonal()
+    hessian = (gradients[:n] - gradients[n:]) / spacing[:, None]
+    precision = -0.5 * (hessian + hessian.T) * np.outer(scale, scale)
+    values, vectors = np.linalg.eigh(np.nan_to_num(precision))
+    floor = (scale / width) ** 2
+    definite = bool(values.min() > 0)
+    if not definite:
+        log.warning("the maximum lies on an edge of the prior or is flat; its covariance is a guess")
+        values = np.maximum(values, floor.min())
+    covariance = (vectors / values) @ vectors.T * np.outer(scale, scale)
+    return covariance, definite
+
+
+def prior_gradient(problem: Problem, theta: np.ndarray) -> np.ndarray:
+    """Return the derivative of each prior's log density, shape (n, ndim), by central differences of a smooth function."""
+    out = np.zeros_like(theta)
+    for k, prior in enumerate(problem.priors):
+        low, high = prior.support
+        x = theta[:, k]
+        step = 1e-6 * np.maximum(np.abs(x), np.ptp(prior.icdf([0.1587, 0.8413])))
+        above, below = np.minimum(x + step, high), np.maximum(x - step, low)
+        out[:, k] = (prior.log_prob(above) - prior.log_prob(below)) / (above - below)
+    return out
+
+
+def log_posterior_in_cube(problem: Problem, u: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the log posterior density of the parameters at a point of the unit cube, and its derivative along u.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    u : ndarray, shape (ndim,)
+        The point.
+
+    Returns
+    -------
+    value : float
+        Log-likelihood plus log prior.
+    gradient : ndarray, shape (ndim,)
+        With respect to `u`: the prior's transform has the derivative 1 / density.
+    """
+    theta = problem.prior_transform(u)
+    value, gradient = problem.log_likelihood_and_grad(theta)
+    gradient = gradient[0] + prior_gradient(problem, theta)[0]
+    density = np.exp([float(prior.log_prob(x)) for prior, x in zip(problem.priors, theta[0], strict=True)])
+    return float(value[0] + problem.log_prior(theta)[0]), gradient / density
+
+
+def _curvature_scale(problem: Problem, theta: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Return a length per parameter over which the log posterior falls by about 1/2, at most the prior's width."""
+    scale = width * 1e-3
+    center = float(problem.log_likelihood(theta)[0])
+    support = np.array([prior.support for prior in problem.priors])
+    for _ in range(12):
+        moved = np.concatenate([theta + np.diag(scale), theta - np.diag(scale)])
+        moved = np.clip(moved, support[:, 0], support[:, 1])
+        fall = center - problem.log_likelihood(moved).reshape(2, -1)
+        fall = np.where(np.isfinite(fall), fall, 1e6).max(axis=0)
+        factor = np.sqrt(0.5 / np.maximum(fall, 1e-12))
+        scale = np.clip(scale * np.clip(factor, 0.05, 20.0), 1e-12 * width, width)
+        if np.all((fall > 0.1) & (fall < 2.0) | (scale >= width)):
+            break
+    return scale

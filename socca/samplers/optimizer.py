@@ -1,0 +1,65 @@
+"""The maximum of the posterior, from several starts, and a Gaussian around it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from socca.errors import ConfigError
+from socca.samplers.base import Draws, Sampler
+from socca.samplers.maximum import Maximum, find_maximum
+
+if TYPE_CHECKING:
+    from socca.pool import Pool
+    from socca.problem import Problem
+
+
+class Optimizer(Sampler):
+    """Maximum a posteriori, its covariance, and the Laplace approximation of the evidence.
+
+    What is maximised is the posterior density of the parameters themselves. The samples are drawn from the Gaussian
+    of the inverse Hessian, within the prior; the first of them is the maximum itself.
+    """
+
+    name = "optimizer"
+    defaults = {"n_draws": 1000, "n_starts": 6, "maxiter": 300, "n_samples": 4000}  # noqa: RUF012  (never changed)
+
+    def run(self, problem: Problem, pool: Pool, seed: int) -> Draws:
+        """Explore the posterior; see `Sampler.run`."""
+        if pool.size > 1:
+            raise ConfigError("optimizer runs in one process: leave out ncores and pool")
+        if problem.ndim < 1:
+            raise ConfigError("optimizer needs at least 1 free parameter")
+        rng = np.random.default_rng(seed)
+        search = {key: int(self.options[key]) for key in ("n_draws", "n_starts", "maxiter")}
+        found = find_maximum(problem, pool.evaluate, rng, **search)
+        samples = self._draw(problem, found, rng)
+        _, logdet = np.linalg.slogdet(found.covariance)
+        logz = found.log_posterior + 0.5 * problem.ndim * math.log(2 * math.pi) + 0.5 * logdet
+        return Draws(
+            samples=samples,
+            log_weights=np.full(len(samples), -math.log(len(samples))),
+            log_likelihood=pool.evaluate(samples),
+            logz=float(logz) if found.definite else math.nan,
+            logz_err=math.nan,
+            converged=found.definite and found.converged,
+            sampler=found,
+            notes={
+                "map": found.theta.tolist(),
+                "covariance": found.covariance.tolist(),
+                "starts_at_maximum": found.agreeing,
+                "evidence": "Laplace",
+            },
+        )
+
+    def _draw(self, problem: Problem, found: Maximum, rng: np.random.Generator) -> np.ndarray:
+        wanted = int(self.options["n_samples"])
+        kept = [found.theta[None]]
+        for _ in range(50):
+            draws = rng.multivariate_normal(found.theta, found.covariance, size=wanted, method="eigh")
+            kept.append(draws[np.isfinite(problem.log_prior(draws))])
+            if sum(map(len, kept)) > wanted:
+                break
+        return np.concatenate(kept)[: wanted + 1]

@@ -1,0 +1,80 @@
+"""Fixtures that the whole suite shares: factories of images, PSFs and WCS headers."""
+
+import numpy as np
+import pytest
+
+from socca.data import Image
+from socca.noise import Normal
+
+#: Size of a pixel of the pixel-frame images made here, arcsec.
+PIXEL = 0.2
+
+
+@pytest.fixture(scope="session")
+def pixel():
+    """Size of a pixel, degrees."""
+    return PIXEL / 3600
+
+
+@pytest.fixture(scope="session")
+def make_image():
+    """Give a function that makes images: zeros in a pixel frame with sigma = 1, unless told otherwise."""
+
+    def make(data=None, *, shape=(31, 31), psf=None, header=None, **kwargs):
+        from astropy.io import fits
+
+        kwargs.setdefault("noise", Normal(sigma=1.0))
+        plane = np.zeros(shape) if data is None else np.asarray(data, float)
+        if header is None:
+            image = Image(plane, pixel_scale=PIXEL, **kwargs)
+        else:
+            image = Image(fits.PrimaryHDU(plane, header), **kwargs)
+        if psf is not None:
+            image.addpsf(psf)
+        return image
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_psf():
+    """Give a function that makes PSFs: a Gaussian at the centre of the array, or an asymmetric one."""
+
+    def make(shape=(9, 9), sigma=1.3, skewed=False):
+        row, col = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
+        psf = np.exp(-0.5 * (row**2 + col**2) / sigma**2)
+        if skewed:
+            psf = psf + 0.4 * np.exp(-0.5 * ((row - 1.5 * sigma) ** 2 + (col + 0.8 * sigma) ** 2) / sigma**2)
+        return psf / psf.sum()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_header():
+    """Give a function that makes FITS headers with a TAN (or TAN-SIP) projection."""
+
+    def make(shape=(31, 31), *, ra=150.0, dec=2.0, rotation=0.0, scale=PIXEL, mirrored=False, sip=0.0, offset=(0, 0)):
+        """Put `ra, dec` (deg) at `offset` pixels from the centre; `sip` is a distortion, pixels at 100 pixels."""
+        from astropy.io import fits
+
+        header = fits.Header()
+        cos, sin = np.cos(np.radians(rotation)), np.sin(np.radians(rotation))
+        axes = np.diag([scale / 3600 if mirrored else -scale / 3600, scale / 3600])
+        cd = np.array([[cos, -sin], [sin, cos]]) @ axes
+        for axis, (kind, value) in enumerate([("RA---TAN", ra), ("DEC--TAN", dec)], 1):
+            header[f"CTYPE{axis}"] = kind + ("-SIP" if sip else "")
+            header[f"CRVAL{axis}"] = value
+            header[f"CRPIX{axis}"] = (shape[2 - axis] + 1) / 2 + offset[2 - axis]
+            header[f"CUNIT{axis}"] = "deg"
+            for other in (1, 2):
+                header[f"CD{axis}_{other}"] = cd[axis - 1, other - 1]
+        header["RADESYS"] = "ICRS"
+        if sip:
+            for letter, terms in [("A", {(2, 0): 1.0, (1, 1): -0.6, (0, 2): 0.3}), ("B", {(0, 2): 0.8, (1, 1): 0.5})]:
+                header[f"{letter}_ORDER"] = 2
+                for (p, q), value in terms.items():
+                    header[f"{letter}_{p}_{q}"] = value * sip / 1e4
+        return header
+
+    return make
