@@ -79,7 +79,7 @@ class Image:
         self.mask = finite.astype(np.uint8)
         self.psf: np.ndarray | None = None
         self.noise: noise_models.NoiseModel = noise if noise is not None else noise_models.Normal()
-        self.wcs = _celestial_wcs(header)
+        self.wcs = celestial_wcs(header)
         self.hdu = fits.PrimaryHDU(plane, header)
         self.frame: Frame = _make_frame(self.wcs, self.shape, pixel_scale)
         if addmask:
@@ -221,7 +221,8 @@ def _inherit(hdu: Any, primary: Any) -> fits.Header:
     return header
 
 
-def _celestial_wcs(header: fits.Header) -> WCS | None:
+def celestial_wcs(header: fits.Header) -> WCS | None:
+    """Return the celestial part of a header's WCS, or None; an unreadable one is a `DataError`."""
     from astropy.wcs import WCS, FITSFixedWarning
 
     try:

@@ -165,7 +165,10 @@ class Problem:
         self.all_units = units
         fields = {f"{c.id}_{name}": field for c in model.components for name, field in c.fields.items()}
         #: Period of each free parameter, None where it is no angle.
-        self.periods = [fields[name].period for name in self.names]
+        self.periods = [
+            fields[n].period_on_sky if image.frame.on_sky and fields[n].period is None else fields[n].period
+            for n in self.names
+        ]
         self.priors = [model.priors[name] for name in self.names]
 
     @property
@@ -192,7 +195,7 @@ class Problem:
                 padded = np.zeros((BATCH, self.ndim))
                 padded[: len(chunk)] = chunk
                 out = program(self._on_device, padded, len(chunk))
-                parts.append(jax.tree.map(lambda a, n=len(chunk): np.asarray(a)[:n], out))
+                parts.append(jax.tree.map(functools.partial(_first_rows, count=len(chunk)), out))
         return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
 
     def log_likelihood(self, theta: Any) -> np.ndarray:
@@ -291,6 +294,10 @@ class Problem:
             array = np.ascontiguousarray(leaf)
             found.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
         return found.hexdigest()
+
+
+def _first_rows(array: Any, count: int) -> np.ndarray:
+    return np.asarray(array)[:count]
 
 
 def _describe(function: Any) -> str:

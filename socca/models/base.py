@@ -36,6 +36,8 @@ class Parameter:
         The parameter is an angle that comes back to itself after this.
     neutral : float or None
         Fixed at this value, the parameter drops out of the formula, and is compiled away.
+    period_on_sky : float or None
+        As `period`, but in sky frames alone.
     """
 
     unit: str
@@ -45,6 +47,7 @@ class Parameter:
     upper: float = math.inf
     period: float | None = None
     neutral: float | None = None
+    period_on_sky: float | None = None
 
     def check(self, value: float, where: str) -> None:
         """Raise `ModelError` if a value lies outside the range; `where` names the parameter."""
@@ -61,9 +64,10 @@ def param(
     upper: float = math.inf,
     period: float | None = None,
     neutral: float | None = None,
+    period_on_sky: float | None = None,
 ) -> Any:
     """Declare a parameter in the body of a component; see `Parameter`."""
-    return Parameter(unit, description, default, lower, upper, period, neutral)
+    return Parameter(unit, description, default, lower, upper, period, neutral, period_on_sky)
 
 
 @dataclass(frozen=True)

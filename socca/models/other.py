@@ -15,7 +15,7 @@ class Point(Component):
 
     role = "point"
 
-    xc = param("deg", "RA, or offset to the east in a pixel frame")
+    xc = param("deg", "RA, or offset to the east in a pixel frame", period_on_sky=360.0)
     yc = param("deg", "Dec, or offset to the north in a pixel frame")
     Ic = param("image", "flux, as the sum over pixels")
 

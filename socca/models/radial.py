@@ -20,7 +20,7 @@ class Radial(Component):
 
     role = "extended"
 
-    xc = param("deg", "RA, or offset to the east in a pixel frame")
+    xc = param("deg", "RA, or offset to the east in a pixel frame", period_on_sky=360.0)
     yc = param("deg", "Dec, or offset to the north in a pixel frame")
     theta = param("rad", "position angle of the major axis, from north through east", 0.0, period=math.pi)
     e = param("", "ellipticity, 1 - b/a", 0.0, lower=0.0, upper=1 - 1e-6)

@@ -156,7 +156,7 @@ def covariance_at(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, bool
 
 
 def prior_gradient(problem: Problem, theta: np.ndarray) -> np.ndarray:
-    """Return the derivative of each prior's log density, shape (n, ndim), by central differences of a smooth function."""
+    """Return the derivative of each prior's log density, shape (n, ndim), by central differences."""
     out = np.zeros_like(theta)
     for k, prior in enumerate(problem.priors):
         low, high = prior.support

@@ -1,0 +1,168 @@
+"""Fits of a survey's targets, one after another in one process. A failure costs its own target only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from socca.compilation import meter
+from socca.errors import SoccaError
+from socca.fits import file_digest
+from socca.posterior import save_failure
+
+if TYPE_CHECKING:
+    from socca.survey import Survey
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one fit went.
+
+    Parameters
+    ----------
+    target, model : str
+        Which fit.
+    status : {'done', 'failed'}
+        How it ended.
+    message : str
+        One line: the result, or what went wrong.
+    seconds : float
+        Wall time.
+    """
+
+    target: str
+    model: str
+    status: str
+    message: str
+    seconds: float
+
+
+def fit_all(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterable[Outcome]:
+    """Fit targets in turn; those of one shape and model share what is compiled.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+    fits : iterable of (str, str)
+        Targets and models.
+
+    Yields
+    ------
+    Outcome
+        After each fit. A fit that fails is recorded in its own output, with the traceback in the log.
+    """
+    for target, model in fits:
+        start = time.perf_counter()
+        try:
+            message = fit_one(survey, target, model)
+            status = "done"
+        except Exception as error:  # whatever is wrong with one target must not cost the others
+            if isinstance(error, SoccaError):
+                message = str(error)
+                log.error("%s %s failed: %s", target, model, error, exc_info=log.isEnabledFor(logging.ERROR))
+            else:
+                message = f"{type(error).__name__}: {error}"
+                log.exception("%s %s failed", target, model)
+            status = "failed"
+            _record_failure(survey, target, model, " ".join(message.split()), time.perf_counter() - start)
+        yield Outcome(target, model, status, message, time.perf_counter() - start)
+
+
+def fit_one(survey: Survey, target: str, model: str) -> str:
+    """Fit one target with one model, and write its posterior and model images.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+    target, model : str
+        Which fit.
+
+    Returns
+    -------
+    str
+        One line about the result.
+
+    Raises
+    ------
+    SoccaError
+        If the target's data or config cannot be used.
+    """
+    # Imported here, so that `socca --help` and Snakemake's start do without JAX.
+    from socca.build import build_image, build_problem
+    from socca.inference import sample
+    from socca.products import flags, goodness_of_fit, write_model_images
+
+    start, compiled = time.perf_counter(), meter().reading()
+    row, config = survey.target(target), survey.config.for_target(target)
+    log.info("%s %s: reading %s", target, model, row.files["image"])
+    image = build_image(row, config)
+    problem, described = build_problem(model, row, config, image)
+    loading = time.perf_counter() - start
+    log.info(
+        "%s %s: %d x %d pixels, %d free parameters, %s",
+        target, model, *image.shape, problem.ndim, config.sampler.method,
+    )  # fmt: skip
+    posterior, _ = sample(
+        problem,
+        config.sampler.method,
+        seed=survey.seed(target, model),
+        ncores=config.pool.cores if config.pool.kind == "loky" else 1,
+        **config.sampler.options,
+    )
+    fit = goodness_of_fit(problem, image, posterior)
+    posterior.meta.update(
+        target=target,
+        model=model,
+        image={
+            "frame": "sky" if image.frame.on_sky else "pixel",
+            "bunit": str(image.hdu.header.get("BUNIT", "")),
+            "n_pixels": fit["n_used"],
+            "pixel_scale": image.frame.pixel_scale,
+            "shape": list(image.shape),
+        },
+        fit=fit,
+        flags=flags(problem, posterior, fit, config.flags),
+        inputs={str(file): file_digest(file) for file in row.files.values()},
+        params=survey.fit_params(target, model),
+    )
+    path = survey.path(target, model, "posterior.h5")
+    if config.outputs.model_images:
+        header = {
+            "STATUS": "done",
+            "TARGET": target,
+            "MODELNAM": model,
+            "LOGZ": posterior.logz if posterior.logz == posterior.logz else None,
+            "CHI2RED": fit["chi2_red"],
+            "CHI2SRC": fit["chi2_source"],
+        }
+        write_model_images(path.with_name("model.fits"), problem, image, described, posterior.best, header)
+    now = meter().reading()
+    timing: dict[str, Any] = posterior.meta["timing"]
+    timing.update(
+        loading=round(loading, 3),
+        compilation=round(now[1] - compiled[1], 3),
+        programs_compiled=now[0] - compiled[0],
+        total=round(time.perf_counter() - start, 3),
+    )
+    posterior.save(path)
+    flagged = f", {' '.join(posterior.meta['flags'])}" if posterior.meta["flags"] else ""
+    chi2 = f"{fit['chi2_source']:.2f}" if fit["chi2_source"] is not None else "none"
+    return f"ln Z = {posterior.logz:.2f} +- {posterior.logz_err:.2f}, chi2 of the source {chi2}{flagged}"
+
+
+def _record_failure(survey: Survey, target: str, model: str, message: str, seconds: float) -> None:
+    from socca.products import write_failed_images
+
+    path = survey.path(target, model, "posterior.h5")
+    meta = {"target": target, "model": model, "timing": {"total": round(seconds, 3)}}
+    if survey.config.outputs.model_images:
+        header = {"STATUS": "failed", "MESSAGE": message, "TARGET": target, "MODELNAM": model}
+        write_failed_images(path.with_name("model.fits"), header)
+    save_failure(path, message, meta)

@@ -1,0 +1,82 @@
+"""Everything that is wrong with a survey's inputs, found before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from socca.errors import SoccaError
+
+if TYPE_CHECKING:
+    from socca.survey import Survey
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One mistake.
+
+    Parameters
+    ----------
+    target : str
+        Where; empty if it concerns the whole survey.
+    message : str
+        What, and what to do.
+    """
+
+    target: str
+    message: str
+
+
+def check_survey(survey: Survey) -> Iterator[Finding]:
+    """Read every input of every target, build every model, and tell what would fail.
+
+    Nothing is compiled or fitted; a target takes some milliseconds.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+
+    Yields
+    ------
+    Finding
+        One per mistake: missing and unreadable files, all of a target at once; shapes that do not fit; masks that leave
+        nothing; values and priors that cannot be used; unknown options of the sampler.
+    """
+    from socca.samplers import get_sampler
+
+    try:
+        get_sampler(survey.config.sampler.method)(**survey.config.sampler.options)
+    except SoccaError as error:
+        yield Finding("", f"sampler: {error}")
+    for name in survey.targets:
+        yield from _check_target(survey, name)
+
+
+def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
+    from socca.build import build_image, build_model
+    from socca.parameters import compile_model
+
+    target = survey.target(name)
+    missing = [f"{kind}: no such file: {path}" for kind, path in target.files.items() if not path.is_file()]
+    if missing:
+        yield from (Finding(name, message) for message in missing)
+        return
+    try:
+        config = survey.config.for_target(name)
+        image = build_image(target, config)
+        image.noise.sigma(image)
+    except Exception as error:  # one bad file must not hide what is wrong with the others
+        yield Finding(name, _one_line(error))
+        return
+    for model in survey.models_of(target):
+        try:
+            compile_model(build_model(model, target, config, image).components)
+        except SoccaError as error:
+            yield Finding(name, _one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, SoccaError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,412 @@
+"""The config of a survey: one definition, from which the errors, the JSON schema and the reference page are made."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, create_model
+
+from socca import models as _models
+from socca import priors
+from socca.errors import ConfigError, nearest
+from socca.values import parse_value, scalar
+
+
+def _checked_value(raw: Any) -> Any:
+    parse_value(raw)
+    return raw
+
+
+def _checked_scalar(raw: Any) -> Any:
+    scalar(raw)
+    return raw
+
+
+_SCALAR_SCHEMA: dict[str, Any] = {"type": ["number", "string"]}
+_PRIOR_SCHEMAS: list[dict[str, Any]] = [
+    {
+        "type": "object",
+        "properties": {
+            name: {
+                "anyOf": [
+                    {
+                        "type": "array",
+                        "items": _SCALAR_SCHEMA,
+                        "minItems": len(p.arguments),
+                        "maxItems": len(p.arguments),
+                    },
+                    {"type": "object", "properties": dict.fromkeys(p.arguments, _SCALAR_SCHEMA)},
+                ]
+            }
+        },
+        "required": [name],
+        "additionalProperties": False,
+    }
+    for name, p in priors.REGISTRY.items()
+]
+#: The value of a parameter.
+ValueField = Annotated[
+    Any, BeforeValidator(_checked_value), WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, *_PRIOR_SCHEMAS]})
+]
+#: A number or an expression.
+ScalarField = Annotated[Any, BeforeValidator(_checked_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SimulateConfig(_Strict):
+    """Images made by the workflow itself, with their truth."""
+
+    number: int = Field(12, ge=1, description="How many galaxies.")
+    seed: int = Field(1, ge=0, description="Seed of the simulation.")
+
+
+class PsfConfig(_Strict):
+    """How point-spread functions are read."""
+
+    hdu: int | str | None = Field(None, description="HDU of the PSF; by default the first with an image.")
+    normalize: bool = Field(True, description="Divide by the sum.")
+    center: Literal["centroid", "peak"] | None = Field(
+        None, description="Shift this point of the PSF to the centre of its array, which is its reference point."
+    )
+
+
+class MaskConfig(_Strict):
+    """How masks are read."""
+
+    hdu: int | str | None = Field(None, description="HDU of the mask; by default the first with an image.")
+    good: Literal["zero", "nonzero"] = Field("zero", description="Which values mark a pixel that is used.")
+
+
+class ImageConfig(_Strict):
+    """How images are read."""
+
+    hdu: int | str | None = Field(None, description="HDU of the image; by default the first with an image.")
+    frame: Literal["auto", "sky", "pixel"] = Field(
+        "auto", description="'sky' insists on a celestial WCS, 'pixel' ignores one, 'auto' uses it where there is one."
+    )
+    pixel_scale: ScalarField | None = Field(
+        None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'."
+    )
+    psf: PsfConfig = Field(default_factory=PsfConfig, description="Point-spread functions.")
+    mask: MaskConfig = Field(default_factory=MaskConfig, description="Masks.")
+
+
+class NoiseConfig(_Strict):
+    """The noise model. Its level comes from the column sigma, variance or weight of the table of targets."""
+
+    kind: Literal["normal"] = Field("normal", description="Independent Gaussian noise.")
+    hdu: int | str | None = Field(None, description="HDU of the noise map; by default the first with an image.")
+    level: ScalarField | None = Field(
+        None, description="One standard deviation for all pixels, where the table names no map. Default: estimated."
+    )
+
+
+class SamplerConfig(_Strict):
+    """The sampler."""
+
+    method: str = Field("nautilus", description="nautilus or optimizer.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler, such as n_live.")
+
+
+class PoolConfig(_Strict):
+    """Workers within one fit."""
+
+    kind: Literal["serial", "loky"] = Field("serial", description="Where likelihoods are evaluated.")
+    cores: int = Field(1, ge=1, description="Cores of one fit.")
+
+
+class OutputsConfig(_Strict):
+    """What is written for each target, besides its posterior."""
+
+    model_images: bool = Field(True, description="FITS file with data, model, residual, components and mask.")
+    figures: bool = Field(True, description="Comparison figure.")
+
+
+class PlotsConfig(_Strict):
+    """Looks of the figures. Changing these makes figures anew, and fits nothing."""
+
+    format: Literal["png", "pdf"] = Field("png", description="File format.")
+    colormap: str = Field("viridis", description="A colour map of matplotlib.")
+    percentile: float = Field(99.5, gt=50, le=100, description="Percentile of the data that is shown brightest.")
+    stretch: Literal["asinh", "linear", "log"] = Field("asinh", description="Stretch of the brightness.")
+    dpi: int = Field(100, ge=20, le=1000, description="Resolution.")
+
+
+class FlagsConfig(_Strict):
+    """When a fit is flagged in the catalogue."""
+
+    poor_fit: float = Field(
+        1.5, gt=0, description="Flag 'poor_fit' above this reduced chi-square of the pixels where the source is seen."
+    )
+    prior_edge: float = Field(
+        0.05, gt=0, lt=1, description="Flag 'at_prior_edge' if more probability lies in the outer percent of a prior."
+    )
+
+
+class PositionConfig(_Strict):
+    """A flat prior on a component's position, the same in sky and pixel frames."""
+
+    center: tuple[ScalarField, ScalarField] | None = Field(
+        None, description="xc and yc, such as ['$ra', '$dec']; by default the centre of the image."
+    )
+    within: ScalarField = Field(description="Half-width of the prior on each axis, such as '2 arcsec' or '5 pix'.")
+
+
+def _component_model(name: str, kind: type[_models.Component]) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        "type": (Literal[name], Field(description=(kind.__doc__ or "").strip().splitlines()[0])),
+        "positive": (bool | None, Field(None, description="Rule out models in which it is negative anywhere.")),
+    }
+    if "xc" in kind.fields:
+        position = Field(
+            None, description="Prior of xc and yc, or the name of the component that it is concentric with."
+        )
+        fields["position"] = (PositionConfig | str | None, position)
+    for key, parameter in kind.fields.items():
+        unit = f" [{parameter.unit}]" if parameter.unit else ""
+        fields[key] = (ValueField, Field(parameter.default, description=f"{parameter.description}{unit}"))
+    return create_model(name, __base__=_Strict, __doc__=kind.__doc__, **fields)
+
+
+COMPONENT_MODELS = {name: _component_model(name, kind) for name, kind in _models.REGISTRY.items()}
+ComponentField = Annotated[Union[tuple(COMPONENT_MODELS.values())], Field(discriminator="type")]  # noqa: UP007
+
+_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+Name = Annotated[str, Field(pattern=_NAME)]
+
+
+class ModelConfig(_Strict):
+    """One model, fitted to each target that asks for it."""
+
+    components: dict[Name, ComponentField] = Field(  # type: ignore[valid-type]
+        min_length=1, description="Name of your choice -> component."
+    )
+
+
+class Config(_Strict):
+    """The config of a survey."""
+
+    survey: Name = Field(description="Name of the survey.")
+    targets: str | None = Field(
+        None,
+        description="Table of targets (CSV, ECSV or FITS), relative to the folder of this config; ~ and $VARIABLES are "
+        "expanded. A simulated survey writes its own, <output>/images/targets.csv.",
+    )
+    output: str | None = Field(None, description="Folder of the results; by default results/<survey>.")
+    seed: int = Field(1, ge=0, description="Seed; each fit derives its own from it and its name.")
+    simulate: SimulateConfig | None = Field(None, description="Make the images (and the table) first.")
+    image: ImageConfig = Field(default_factory=ImageConfig, description="How images are read.")
+    noise: NoiseConfig = Field(default_factory=NoiseConfig, description="The noise model.")
+    models: dict[Name, ModelConfig] = Field(min_length=1, description="Name of your choice -> model.")
+    sampler: SamplerConfig = Field(default_factory=SamplerConfig, description="The sampler.")
+    pool: PoolConfig = Field(default_factory=PoolConfig, description="Workers within one fit.")
+    outputs: OutputsConfig = Field(default_factory=OutputsConfig, description="What is written for each target.")
+    plots: PlotsConfig = Field(default_factory=PlotsConfig, description="Looks of the figures.")
+    flags: FlagsConfig = Field(default_factory=FlagsConfig, description="When a fit is flagged.")
+    overrides: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Target -> what is different for it: any of image, noise, models, sampler, merged key by key.",
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the results."""
+        return Path(self.output or f"results/{self.survey}")
+
+    @property
+    def table(self) -> Path:
+        """The table of targets."""
+        return self.folder / "images" / "targets.csv" if self.simulate else Path(self.targets or "")
+
+    def for_target(self, target: str) -> Config:
+        """Return the config with the overrides of one target merged in.
+
+        Parameters
+        ----------
+        target : str
+            Name of the target.
+
+        Returns
+        -------
+        Config
+            This config itself where the target has no overrides.
+
+        Raises
+        ------
+        ConfigError
+            If the overrides are wrong.
+        """
+        if target not in self.overrides:
+            return self
+        return _overridden(self, target)
+
+    def fit_settings(self, target: str, model: str) -> dict[str, Any]:
+        """Return all settings that the posterior of a target and model depends on, JSON-serialisable."""
+        own = self.for_target(target)
+        return {
+            "seed": own.seed,
+            "image": own.image.model_dump(mode="json"),
+            "noise": own.noise.model_dump(mode="json"),
+            "model": own.models[model].model_dump(mode="json"),
+            "sampler": own.sampler.model_dump(mode="json"),
+            "flags": own.flags.model_dump(mode="json"),
+        }
+
+
+_OVERRIDABLE = ("image", "noise", "models", "sampler")
+
+
+@functools.lru_cache(maxsize=100_000)
+def _overridden_cached(text: str, target: str) -> Config:
+    data = json.loads(text)
+    extra = data["overrides"][target]
+    for key in extra:
+        if key not in _OVERRIDABLE:
+            raise ConfigError(f"overrides.{target}.{key}: cannot be overridden{nearest(key, _OVERRIDABLE)}")
+    return validate_config(_merge(data, extra), f"config, overrides of {target}")
+
+
+def _overridden(config: Config, target: str) -> Config:
+    return _overridden_cached(config.model_dump_json(), target)
+
+
+def _merge(base: Any, extra: Any) -> Any:
+    """Merge mappings key by key; a prior replaces a prior, and anything else replaces what was there."""
+    if not isinstance(base, Mapping) or not isinstance(extra, Mapping) or set(extra) & set(priors.REGISTRY):
+        return extra
+    return {**base, **{key: _merge(base.get(key), value) for key, value in extra.items()}}
+
+
+def validate_config(data: Any, where: str) -> Config:
+    """Check a config.
+
+    Parameters
+    ----------
+    data : object
+        What the YAML holds.
+    where : str
+        Named in the error.
+
+    Returns
+    -------
+    Config
+        The config.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line, each with its place and, for an unknown key, the nearest known one.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: expected keys and values, got {type(data).__name__}")
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(dict(problem)) for problem in error.errors()]
+        raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    for target in config.overrides:
+        config.for_target(target)
+    return config
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    shown = ".".join(part for part in path if part not in COMPONENT_MODELS)
+    kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return f"{shown}: unknown key{nearest(path[-1], _known_keys(path[:-1]))}"
+    if kind == "missing":
+        return f"{shown}: is needed"
+    if kind == "union_tag_invalid":
+        given = str(problem["ctx"]["tag"])
+        return f"{shown}.type: unknown component {given!r}{nearest(given, COMPONENT_MODELS)}"
+    if kind == "union_tag_not_found":
+        return f"{shown}: needs a type, one of {', '.join(COMPONENT_MODELS)}"
+    if kind == "string_pattern_mismatch":
+        return f"{shown}: names are letters, digits and underscores, beginning with a letter"
+    return f"{shown}: {message}"
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    """Return the keys that the config may have at a place."""
+    current: type[BaseModel] | None = Config
+    for part in path:
+        if part in COMPONENT_MODELS:
+            current = COMPONENT_MODELS[part]
+            continue
+        fields = current.model_fields if current is not None else {}
+        if part in fields:
+            current = _section(fields[part].annotation)
+    return list(current.model_fields) if current is not None else []
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that an annotation holds, through optional and mapping types."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _section(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def load_config(path: str | Path, targets: str | Path | None = None) -> Config:
+    """Read a config.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file.
+    targets : str or Path, optional
+        Use this table of targets instead of the config's.
+
+    Returns
+    -------
+    Config
+        The config, its table of targets relative to the working directory.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is wrong.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+    config = validate_config(data, str(path))
+    if targets is None and config.targets is not None:
+        expanded = os.path.expanduser(os.path.expandvars(config.targets))  # noqa: PTH111  (expands like a shell)
+        if "$" in expanded:
+            raise ConfigError(f"{path}: targets: {config.targets}: the environment variable is not set")
+        targets = path.parent / expanded
+    if (targets is None) == (config.simulate is None):
+        raise ConfigError(f"{path}: give either targets or simulate")
+    return config if targets is None else config.model_copy(update={"targets": str(targets)})
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a config."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Return a short digest of settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,159 @@
+"""What a fit leaves behind besides its posterior: goodness of fit, flags, and model images."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.fits import atomic_path
+
+if TYPE_CHECKING:
+    from socca.config import FlagsConfig
+    from socca.data import Image
+    from socca.models import Model
+    from socca.posterior import Posterior
+    from socca.problem import Problem
+
+#: Outer part of a prior's probability, on each side, that counts as its edge.
+_EDGE = 0.01
+
+
+def goodness_of_fit(problem: Problem, image: Image, posterior: Posterior) -> dict[str, Any]:
+    """Compare data and model at the posterior's best sample.
+
+    Parameters
+    ----------
+    problem : Problem
+        Draws the model.
+    image : Image
+        Data, mask and noise.
+    posterior : Posterior
+        The result.
+
+    Returns
+    -------
+    dict
+        ``chi2_red``: chi-square over the used pixels, per degree of freedom. ``chi2_source``: mean squared residual, in
+        units of the noise, of the ``n_source`` pixels where the model's light is above the noise; the sky's pixels,
+        always many, do not dilute it. NaN without such a pixel.
+    """
+    drawn = problem.render(posterior.best)
+    sigma = image.noise.sigma(image)
+    used = np.isfinite(sigma)
+    residual = np.where(used, (image.data - drawn.smoothed - drawn.background) / sigma, 0.0)
+    source = used & (drawn.smoothed > sigma)
+    n_used, n_source = int(used.sum()), int(source.sum())
+    return {
+        "chi2_red": float((residual**2).sum() / max(n_used - problem.ndim, 1)),
+        "chi2_source": float((residual[source] ** 2).mean()) if n_source else None,
+        "n_source": n_source,
+        "n_used": n_used,
+        "max_log_likelihood": float(posterior.log_likelihood.max()),
+    }
+
+
+def flags(problem: Problem, posterior: Posterior, fit: dict[str, Any], limits: FlagsConfig) -> list[str]:
+    """Return what a user should know of a fit.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its priors.
+    posterior : Posterior
+        The result.
+    fit : dict
+        From `goodness_of_fit`.
+    limits : FlagsConfig
+        When to flag.
+
+    Returns
+    -------
+    list of str
+        Any of ``poor_fit``, ``at_prior_edge``, ``not_converged``.
+    """
+    found = []
+    if fit["chi2_source"] is not None and fit["chi2_source"] > limits.poor_fit:
+        found.append("poor_fit")
+    weights = posterior.weights
+    for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
+        low, high = prior.support
+        whole = period is not None and math.isclose(high - low, period)
+        if whole or not math.isfinite(low) or not math.isfinite(high):
+            continue
+        u = prior.cdf(posterior.samples[:, k])
+        if weights[(u < _EDGE) | (u > 1 - _EDGE)].sum() > limits.prior_edge:
+            found.append("at_prior_edge")
+            break
+    if not posterior.meta["converged"]:
+        found.append("not_converged")
+    return found
+
+
+def write_model_images(
+    path: str | Path, problem: Problem, image: Image, model: Model, theta: np.ndarray, header: dict[str, Any]
+) -> None:
+    """Write data, model, residual, noise, mask and components as one FITS file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    problem : Problem
+        Draws the model.
+    image : Image
+        Data, mask, noise and WCS.
+    model : Model
+        Names of the components.
+    theta : ndarray, shape (ndim,)
+        The free parameters.
+    header : dict
+        For the primary header.
+    """
+    from astropy.io import fits
+
+    drawn = problem.render(theta)
+    total = drawn.smoothed + drawn.background
+    wcs_header = image.wcs.to_header(relax=True) if image.wcs is not None else fits.Header()
+    unit = image.hdu.header.get("BUNIT")
+    if unit:
+        wcs_header["BUNIT"] = unit
+    planes: list[tuple[str, np.ndarray, str | None]] = [
+        ("DATA", np.asarray(image.hdu.data, dtype=np.float64), None),
+        ("MODEL", total, None),
+        ("RESIDUAL", image.hdu.data - total, None),
+        ("SIGMA", image.noise.sigma(image), None),
+        ("MASK", image.mask.astype(np.uint8), None),
+    ]
+    labels = list(dict.fromkeys(name.rsplit(".", 1)[0] for name in model.labels.values()))
+    for k, component in enumerate(model.components):
+        label = labels[k] if len(labels) == model.ncomp else str(component.id)
+        part = problem.render(theta, only=(k,))
+        planes.append((label.upper(), part.smoothed + part.background, label))
+    primary = fits.PrimaryHDU()
+    primary.header.update({key: value for key, value in header.items() if value is not None})
+    hdus = fits.HDUList([primary])
+    for name, plane, label in planes:
+        stored = plane if plane.dtype == np.uint8 else plane.astype(np.float32)
+        hdu = fits.ImageHDU(stored, wcs_header.copy(), name=name)
+        if label is not None:
+            hdu.header["COMPONEN"] = (label, "component of the model")
+        hdus.append(hdu)
+    with atomic_path(path) as temporary:
+        hdus.writeto(temporary, overwrite=True)
+
+
+def write_failed_images(path: str | Path, header: dict[str, Any]) -> None:
+    """Write, where the model images would be, a FITS file that says why there are none."""
+    from astropy.io import fits
+
+    primary = fits.PrimaryHDU()
+    for key, value in header.items():
+        # FITS headers hold printable ASCII only.
+        primary.header[key] = (
+            value.encode("ascii", "replace").decode().replace("\n", " ") if isinstance(value, str) else value
+        )
+    with atomic_path(path) as temporary:
+        primary.writeto(temporary, overwrite=True)

@@ -1,0 +1,188 @@
+"""Compares posteriors of simulated targets with the truth: are the uncertainties what they claim to be?"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.errors import PosteriorError
+from socca.plotting import recovery_figure
+from socca.posterior import INTERVAL, Posterior, unwrapped
+from socca.units import factor
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["format_summary", "recovery_figure", "recovery_summary", "recovery_table"]
+
+logger = logging.getLogger(__name__)
+
+#: Columns of `recovery_table` and their types.
+COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("target", "model", "parameter", "unit"), str),
+    **dict.fromkeys(("truth", "mean", "std", "median", "lower", "upper", "pull", "rank"), float),
+    "inside_68": bool,
+}
+
+
+def recovery_table(truth: Table, results: Iterable[tuple[str, str, Path]]) -> Table:
+    """Compare fits with the truth, parameter by parameter.
+
+    Parameters
+    ----------
+    truth : astropy.table.Table
+        Columns `target`, `model`, `parameter`, `value` and `unit`, as `socca.simulate` writes them.
+    results : iterable of (str, str, Path)
+        Target, model and file of results.
+
+    Returns
+    -------
+    astropy.table.Table
+        A row for each free parameter of each fit whose truth is known: `target`, `model`, `parameter`, `unit`,
+        `truth`, `mean`, `std`, `median`, `lower`, `upper`, `pull` (truth less mean, over std; NaN if std is zero),
+        `rank` (the posterior's probability below the truth) and `inside_68`. Its ``meta`` counts the fits: `compared`,
+        `failed`, `missing`, and `without_truth`, which is those of a model that the target was not drawn from.
+    """
+    from astropy.table import Table
+
+    known: dict[tuple[str, str], dict[str, tuple[float, str]]] = {}
+    units = truth["unit"] if "unit" in truth.colnames else [None] * len(truth)
+    columns = (truth["target"], truth["model"], truth["parameter"], truth["value"], units)
+    for target, model, parameter, value, unit in zip(*columns, strict=True):
+        values = known.setdefault((str(target), str(model)), {})
+        values[str(parameter)] = (float(value), "" if unit is None or np.ma.is_masked(unit) else str(unit))
+    rows: list[dict[str, Any]] = []
+    counts = dict.fromkeys(("compared", "failed", "missing", "without_truth"), 0)
+    for target, model, path in results:
+        values = known.get((str(target), str(model)), {})
+        if not values:
+            counts["without_truth"] += 1
+            continue
+        if not Path(path).exists():
+            counts["missing"] += 1
+            continue
+        try:
+            posterior = Posterior.load(path)
+        except (PosteriorError, OSError, RuntimeError, KeyError, ValueError) as error:
+            logger.info("%s, %s is left out: %s", target, model, error)
+            counts["failed"] += 1
+            continue
+        counts["compared"] += 1
+        rows += [{"target": target, "model": model, **row} for row in _compare(posterior, values)]
+    table = Table([[row[name] for row in rows] for name in COLUMNS], names=list(COLUMNS), dtype=list(COLUMNS.values()))
+    table.meta.update(counts)
+    return table
+
+
+def _compare(posterior: Posterior, values: dict[str, tuple[float, str]]) -> list[dict[str, Any]]:
+    """Return one row for each free parameter whose truth is known."""
+    weights, rows = posterior.weights, []
+    periods = posterior.periods or [None] * len(posterior.labels)
+    summary = posterior.summary()[: len(posterior.labels)]
+    for row, samples, period in zip(summary, posterior.samples.T, periods, strict=True):
+        label, unit = row["label"], row["unit"]
+        if label not in values:
+            continue
+        truth, given_in = values[label]
+        if given_in and given_in != unit:
+            truth *= factor(given_in, unit)
+        if period is not None:
+            samples = unwrapped(samples, weights, period)  # as the summary's mean
+        # A right ascension may be given on either side of 0; offsets, which are small, are left as they are.
+        turn = 360.0 if period is None and label.endswith(".xc") and unit == "deg" else period
+        if turn is not None:
+            truth += turn * round((row["mean"] - truth) / turn)
+        below = float(np.sum(weights[samples < truth]) + 0.5 * np.sum(weights[samples == truth]))
+        rows.append(
+            {
+                **{"parameter": label, "unit": unit, "truth": truth},
+                **{key: row[key] for key in ("mean", "std", "median", "lower", "upper")},
+                "pull": (truth - row["mean"]) / row["std"] if row["std"] > 0 else math.nan,
+                "rank": min(below / float(np.sum(weights)), 1.0),
+                "inside_68": row["lower"] <= truth <= row["upper"],
+            }
+        )
+    return rows
+
+
+def recovery_summary(table: Table) -> Table:
+    """Summarise a comparison with the truth.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        From `recovery_table`.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row for each parameter, over all models, and a last one, ``all``: `n`, `mean_pull`, `std_pull` and
+        `coverage_68`, each with the standard error that `n` independent, rightly calibrated fits would have
+        (`…_err`). The parameters of one fit are not independent, so that of ``all`` is too small.
+    """
+    from astropy.table import Table
+
+    finite = table[np.isfinite(np.asarray(table["pull"], dtype=float))]
+    labels = np.asarray(finite["parameter"], dtype=str)
+    rows = []
+    for name in [*dict.fromkeys(labels.tolist()), "all"]:
+        chosen = finite if name == "all" else finite[labels == name]
+        n, pull = len(chosen), np.asarray(chosen["pull"], dtype=float)
+        error = 1 / math.sqrt(n) if n else math.nan
+        rows.append(
+            {
+                "parameter": name,
+                "n": n,
+                "mean_pull": float(pull.mean()) if n else math.nan,
+                "mean_pull_err": error,
+                "std_pull": float(pull.std(ddof=1)) if n > 1 else math.nan,
+                "std_pull_err": 1 / math.sqrt(2 * (n - 1)) if n > 1 else math.nan,
+                "coverage_68": float(np.mean(chosen["inside_68"])) if n else math.nan,
+                "coverage_68_err": math.sqrt(INTERVAL * (1 - INTERVAL)) * error,
+            }
+        )
+    summary = Table(rows=rows)
+    summary.meta.update(table.meta)
+    return summary
+
+
+def format_summary(summary: Table) -> str:
+    """Lay out a summary for the terminal.
+
+    Parameters
+    ----------
+    summary : astropy.table.Table
+        From `recovery_summary`.
+
+    Returns
+    -------
+    str
+        Lines of text without a final newline.
+    """
+    lines = [["parameter", "n", "mean pull", "std of pulls", "within 68 %"]]
+    for row in summary:
+        cells = [
+            f"{row['mean_pull']:+.2f} ± {row['mean_pull_err']:.2f}",
+            f"{row['std_pull']:.2f} ± {row['std_pull_err']:.2f}",
+            f"{100 * row['coverage_68']:.0f} ± {100 * row['coverage_68_err']:.0f} %",
+        ]
+        cells = [cell if "nan" not in cell.split(" ")[0] else "-" for cell in cells]
+        lines.append([str(row["parameter"]), str(row["n"]), *cells])
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    lines.insert(1, ["-" * width for width in widths])
+    if len(lines) > 3:
+        lines.insert(-1, lines[1])
+    text = [
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
+    counts = {
+        key: summary.meta[key] for key in ("compared", "failed", "missing", "without_truth") if key in summary.meta
+    }
+    text += ["fits: " + ", ".join(f"{n} {key.replace('_', ' ')}" for key, n in counts.items())] if counts else []
+    return "\n".join(text)

@@ -1,0 +1,195 @@
+"""The table of targets: one row a target."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from socca.errors import ConfigError, nearest
+
+#: Columns with files, relative to the folder of the table.
+FILE_COLUMNS = ("image", "psf", "sigma", "variance", "weight", "mask", "segmentation")
+_NOISE_COLUMNS = ("sigma", "variance", "weight")
+_RESERVED = ("target", *FILE_COLUMNS, "segment", "models")
+#: Names of targets become names of folders.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row of the table.
+
+    Parameters
+    ----------
+    name : str
+        Name of the target.
+    files : dict of Path
+        Column -> file, for those that the row gives.
+    segment : int or None
+        The object's number in its segmentation map.
+    models : tuple of str
+        Models to fit; empty for all.
+    columns : dict of float
+        All other numeric columns.
+    row : str
+        The row as it is in the table, as JSON: what a fit depends on.
+    """
+
+    name: str
+    files: dict[str, Path]
+    segment: int | None = None
+    models: tuple[str, ...] = ()
+    columns: dict[str, float] = field(default_factory=dict)
+    row: str = ""
+
+    @property
+    def noise(self) -> tuple[str, Path] | None:
+        """Which noise map there is, and its file."""
+        return next(((key, self.files[key]) for key in _NOISE_COLUMNS if key in self.files), None)
+
+
+def load_targets(path: str | Path) -> dict[str, Target]:
+    """Read a table of targets.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV, ECSV or FITS.
+
+    Returns
+    -------
+    dict of Target
+        By name, in the order of the table.
+
+    Raises
+    ------
+    ConfigError
+        If the table cannot be read, lacks a column or a value, or names a target twice; every mistake is listed.
+    """
+    from astropy.table import Table
+
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"table of targets: no such file: {path}")
+    formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
+    options: dict[str, Any] = {"format": formats.get(path.suffix.lower(), "fits")}
+    if path.suffix.lower() == ".csv":
+        # Names that look like numbers stay as they are written: 007 is not 7.
+        options["converters"] = {"target": [_keep_text()], "models": [_keep_text()]}
+    try:
+        table = Table.read(path, **options)
+    except Exception as error:  # astropy's readers raise many kinds
+        raise ConfigError(f"table of targets: cannot read {path}: {error}") from error
+    columns = {name: _plain(table[name]) for name in table.colnames}
+    return from_columns(columns, path.parent, str(path))
+
+
+def _keep_text() -> Any:
+    from astropy.io.ascii import convert_numpy
+
+    return convert_numpy(str)
+
+
+def _plain(column: Any) -> list[Any]:
+    """Return a column as Python values; masked ones and empty text become None, angles degrees."""
+    unit = getattr(column, "unit", None)
+    if unit is not None and unit.physical_type == "angle":
+        column = column.to("deg").value if hasattr(column, "to") else np.ma.asarray(column) * unit.to("deg")
+    values = np.ma.asarray(column).tolist()
+    return [value.decode() if isinstance(value, bytes) else None if value == "" else value for value in values]
+
+
+def from_columns(columns: dict[str, list[Any]], folder: Path, where: str) -> dict[str, Target]:
+    """Turn columns into targets.
+
+    Parameters
+    ----------
+    columns : dict of list
+        Column -> values; None where there is none.
+    folder : Path
+        What paths are relative to.
+    where : str
+        Named in errors.
+
+    Returns
+    -------
+    dict of Target
+        By name.
+
+    Raises
+    ------
+    ConfigError
+        As `load_targets`.
+    """
+    names = list(columns)
+    for needed in ("target", "image"):
+        if needed not in columns:
+            raise ConfigError(f"{where}: column {needed!r} is needed{nearest(needed, names)}")
+    # A typo in an optional column would silently drop it from every fit.
+    for name in names:
+        close = nearest(name, _RESERVED)
+        if name not in _RESERVED and close.startswith("; did you mean") and not _numeric(columns[name]):
+            raise ConfigError(f"{where}: unknown column {name!r}{close}")
+    targets: dict[str, Target] = {}
+    mistakes: list[str] = []
+    for k, raw in enumerate(zip(*columns.values(), strict=True)):
+        row = {name: value for name, value in zip(names, raw, strict=True) if value is not None}
+        try:
+            target = _target(row, folder)
+            if target.name in targets:
+                raise ConfigError(f"target {target.name!r} occurs twice")
+            targets[target.name] = target
+        except ConfigError as error:
+            mistakes.append(f"  row {k + 1}: {error}")
+    if mistakes:
+        raise ConfigError(f"{where}:\n" + "\n".join(mistakes))
+    if not targets:
+        raise ConfigError(f"{where}: has no rows")
+    return targets
+
+
+def _numeric(values: list[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values if value is not None)
+
+
+def _target(row: dict[str, Any], folder: Path) -> Target:
+    name = str(row.get("target", ""))
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"target {name!r}: names are letters, digits and ._+-, beginning with a letter or digit")
+    files = {key: _relative(folder / str(row[key])) for key in FILE_COLUMNS if key in row}
+    if "image" not in files:
+        raise ConfigError(f"{name}: no image")
+    noise = [key for key in _NOISE_COLUMNS if key in files]
+    if len(noise) > 1:
+        raise ConfigError(f"{name}: give one of {', '.join(noise)}")
+    segment = row.get("segment")
+    if (segment is None) != ("segmentation" not in files):
+        raise ConfigError(f"{name}: segmentation and segment belong together")
+    if segment is not None and float(segment) != int(segment):
+        raise ConfigError(f"{name}: segment must be a whole number, got {segment}")
+    columns = {
+        key: float(value)
+        for key, value in row.items()
+        if key not in _RESERVED and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return Target(
+        name=name,
+        files=files,
+        segment=None if segment is None else int(segment),
+        models=tuple(str(row["models"]).replace(",", ";").replace(" ", "").split(";")) if "models" in row else (),
+        columns=columns,
+        row=json.dumps({key: str(value) for key, value in row.items()}, sort_keys=True),
+    )
+
+
+def _relative(path: Path) -> Path:
+    """Give paths below the working directory relative to it, as Snakemake names them."""
+    absolute = os.path.abspath(path)  # noqa: PTH100  (links are kept as they are)
+    relative = os.path.relpath(absolute)
+    return Path(absolute if relative.startswith("..") else relative)
