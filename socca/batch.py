@@ -96,8 +96,9 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
     """
     # Imported here, so that `socca --help` and Snakemake's start do without JAX.
     from socca.build import build_image, build_problem
+    from socca.flags import flags_of
     from socca.inference import sample
-    from socca.products import flags, goodness_of_fit, write_model_images
+    from socca.products import goodness_of_fit, write_model_images
 
     start, compiled = time.perf_counter(), meter().reading()
     row, config = survey.target(target), survey.config.for_target(target)
@@ -128,7 +129,6 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
             "shape": list(image.shape),
         },
         fit=fit,
-        flags=flags(problem, posterior, fit, config.flags),
         inputs={str(file): file_digest(file) for file in row.files.values()},
         params=survey.fit_params(target, model),
     )
@@ -152,7 +152,7 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
         total=round(time.perf_counter() - start, 3),
     )
     posterior.save(path)
-    flagged = f", {' '.join(posterior.meta['flags'])}" if posterior.meta["flags"] else ""
+    flagged = "".join(f", {flag}" for flag in flags_of(posterior.meta, survey.config.flags))
     chi2 = f"{fit['chi2_source']:.2f}" if fit["chi2_source"] is not None else "none"
     return f"ln Z = {posterior.logz:.2f} +- {posterior.logz_err:.2f}, chi2 of the source {chi2}{flagged}"
 

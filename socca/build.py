@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from socca.config import ComponentField, Config, PositionConfig
+from socca.config import Config, PositionConfig
 from socca.data import Image, celestial_wcs
 from socca.errors import ConfigError, DataError, ModelError, nearest
 from socca.fits import open_fits, read_plane, select_hdu
@@ -142,12 +142,10 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
     return model
 
 
-def _place(
-    component: Any, settings: ComponentField, context: Context, image: Image, full_name: Any, where: str
-) -> None:
+def _place(component: Any, settings: Any, context: Context, image: Image, full_name: Any, where: str) -> None:
     """Set xc and yc from the config's position."""
-    position = settings.position  # type: ignore[attr-defined]
-    if settings.xc is not None or settings.yc is not None:  # type: ignore[attr-defined]
+    position = settings.position
+    if settings.xc is not None or settings.yc is not None:
         raise ConfigError(f"{where}: give position, or xc and yc, not both")
     try:
         if not isinstance(position, PositionConfig):

@@ -129,7 +129,9 @@ def _cells(column: Any) -> list[str]:
     """Return a column as ECSV has it. Astropy's own writer takes a hundred times as long over many masked columns."""
     values = np.asarray(column).tolist()
     if column.dtype.kind == "U":
-        values = ['"' + text.replace('"', '""') + '"' if not text or set(text) & set(' "\'#,') else text for text in values]
+        values = [
+            '"' + text.replace('"', '""') + '"' if not text or set(text) & set(" \"'#,") else text for text in values
+        ]
     masked = np.ma.getmaskarray(column).tolist()
     return ['""' if blank else str(value) for value, blank in zip(values, masked, strict=True)]
 
@@ -275,8 +277,8 @@ def _compare(targets: Sequence[str], logz: np.ndarray, done: np.ndarray) -> tupl
     The only fit of a target is its best, though its sampler may give no evidence.
     """
     groups: dict[str, list[int]] = {}
-    for k in np.flatnonzero(done):
-        groups.setdefault(targets[k], []).append(int(k))
+    for k in np.flatnonzero(done).tolist():
+        groups.setdefault(targets[k], []).append(k)
     factors, best = np.full(len(targets), math.nan), np.zeros(len(targets), dtype=bool)
     for members in groups.values():
         evidence = logz[members]

@@ -50,6 +50,9 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
         get_sampler(survey.config.sampler.method)(**survey.config.sampler.options)
     except SoccaError as error:
         yield Finding("", f"sampler: {error}")
+    if survey.config.simulate is not None and not survey.config.table.is_file():
+        yield Finding("", "its images are not made yet: run socca simulate")
+        return
     for name in survey.targets:
         yield from _check_target(survey, name)
 

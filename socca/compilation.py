@@ -23,11 +23,11 @@ class Meter:
     programs: int = 0
     seconds: float = 0.0
 
-    def listen(self, event: str, duration: float, **_: Any) -> None:
+    def listen(self, event: str, duration_secs: float, **_: Any) -> None:
         """Take note of an event of `jax.monitoring`."""
         stage = event.rsplit("/", 1)[-1]
         if stage in _STAGES:
-            self.seconds += duration
+            self.seconds += duration_secs
             self.programs += stage == _STAGES[-1]
 
     def reading(self) -> tuple[int, float]:

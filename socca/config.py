@@ -6,11 +6,20 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 
 from socca import models as _models
 from socca import priors
@@ -62,6 +71,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _optional(section: Callable[[], Any], description: str) -> Any:
+    """Declare a section that may be left out: all its keys have defaults."""
+    return Field(default_factory=section, description=description)
+
+
 class SimulateConfig(_Strict):
     """Images made by the workflow itself, with their truth."""
 
@@ -96,8 +110,8 @@ class ImageConfig(_Strict):
     pixel_scale: ScalarField | None = Field(
         None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'."
     )
-    psf: PsfConfig = Field(default_factory=PsfConfig, description="Point-spread functions.")
-    mask: MaskConfig = Field(default_factory=MaskConfig, description="Masks.")
+    psf: PsfConfig = _optional(PsfConfig, "Point-spread functions.")
+    mask: MaskConfig = _optional(MaskConfig, "Masks.")
 
 
 class NoiseConfig(_Strict):
@@ -178,7 +192,8 @@ def _component_model(name: str, kind: type[_models.Component]) -> type[BaseModel
 
 
 COMPONENT_MODELS = {name: _component_model(name, kind) for name, kind in _models.REGISTRY.items()}
-ComponentField = Annotated[Union[tuple(COMPONENT_MODELS.values())], Field(discriminator="type")]  # noqa: UP007
+#: One of these sections; which ones there are is known only here, at run time, so that to a type checker it is `Any`.
+ComponentField: Any = Annotated[Union[tuple(COMPONENT_MODELS.values())], Field(discriminator="type")]  # noqa: UP007
 
 _NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 Name = Annotated[str, Field(pattern=_NAME)]
@@ -187,9 +202,7 @@ Name = Annotated[str, Field(pattern=_NAME)]
 class ModelConfig(_Strict):
     """One model, fitted to each target that asks for it."""
 
-    components: dict[Name, ComponentField] = Field(  # type: ignore[valid-type]
-        min_length=1, description="Name of your choice -> component."
-    )
+    components: dict[Name, ComponentField] = Field(min_length=1, description="Name of your choice -> component.")
 
 
 class Config(_Strict):
@@ -204,18 +217,24 @@ class Config(_Strict):
     output: str | None = Field(None, description="Folder of the results; by default results/<survey>.")
     seed: int = Field(1, ge=0, description="Seed; each fit derives its own from it and its name.")
     simulate: SimulateConfig | None = Field(None, description="Make the images (and the table) first.")
-    image: ImageConfig = Field(default_factory=ImageConfig, description="How images are read.")
-    noise: NoiseConfig = Field(default_factory=NoiseConfig, description="The noise model.")
+    image: ImageConfig = _optional(ImageConfig, "How images are read.")
+    noise: NoiseConfig = _optional(NoiseConfig, "The noise model.")
     models: dict[Name, ModelConfig] = Field(min_length=1, description="Name of your choice -> model.")
-    sampler: SamplerConfig = Field(default_factory=SamplerConfig, description="The sampler.")
-    pool: PoolConfig = Field(default_factory=PoolConfig, description="Workers within one fit.")
-    outputs: OutputsConfig = Field(default_factory=OutputsConfig, description="What is written for each target.")
-    plots: PlotsConfig = Field(default_factory=PlotsConfig, description="Looks of the figures.")
-    flags: FlagsConfig = Field(default_factory=FlagsConfig, description="When a fit is flagged.")
+    sampler: SamplerConfig = _optional(SamplerConfig, "The sampler.")
+    pool: PoolConfig = _optional(PoolConfig, "Workers within one fit.")
+    outputs: OutputsConfig = _optional(OutputsConfig, "What is written for each target.")
+    plots: PlotsConfig = _optional(PlotsConfig, "Looks of the figures.")
+    flags: FlagsConfig = _optional(FlagsConfig, "When a fit is flagged.")
     overrides: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Target -> what is different for it: any of image, noise, models, sampler, merged key by key.",
     )
+
+    @model_validator(mode="after")
+    def _figures_need_images(self) -> Config:
+        if self.outputs.figures and not self.outputs.model_images:
+            raise ValueError("outputs.figures are drawn from the model images: set outputs.model_images, or no figures")
+        return self
 
     @property
     def folder(self) -> Path:
@@ -258,7 +277,6 @@ class Config(_Strict):
             "noise": own.noise.model_dump(mode="json"),
             "model": own.models[model].model_dump(mode="json"),
             "sampler": own.sampler.model_dump(mode="json"),
-            "flags": own.flags.model_dump(mode="json"),
         }
 
 

@@ -143,7 +143,7 @@ class Image:
         combine : bool
             Keep the pixels excluded so far; otherwise only non-finite pixels stay excluded.
         good : {'nonzero', 'zero'}
-            Which values mark a used pixel. socca's own convention is ``nonzero``.
+            Which values mark a used pixel. socca's own convention is ``nonzero``. NaN never does.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class Image:
             plane = read_plane(source, "mask")
             if plane.shape != self.shape:
                 raise DataError(f"mask: its shape is {plane.shape}, the image's {self.shape}")
-            mask &= (np.nan_to_num(plane) != 0) == (good == "nonzero")
+            mask &= ((plane != 0) == (good == "nonzero")) & ~np.isnan(plane)
         self.mask = mask.astype(np.uint8)
         self.check_mask()
 

@@ -46,6 +46,8 @@ _TOKEN = re.compile(
     r"|(?P<op>\*\*|[-+*/^(),]))"
 )
 _MAX_LENGTH = 1000
+#: Far more than anyone writes, and far less than the recursion over a tree can take.
+_MAX_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ class _Parser:
         while position < len(text):
             match = _TOKEN.match(text, position)
             if match is None:
-                raise self._error(f"unexpected {text[position:].strip()[:1]!r}", position)
+                position += len(text[position:]) - len(text[position:].lstrip())
+                raise self._error(f"unexpected {text[position]!r}", position)
             kind = match.lastgroup or ""
             yield kind, match.group(kind), match.start(kind)
             position = match.end()
@@ -147,13 +150,16 @@ class _Parser:
             raise self._error(f"expected {op!r}, found {value!r}", position)
 
     def parse(self) -> Node:
+        too_deep = ConfigError(f"expression {self.text[:40]!r}… is nested too deeply: the limit is {_MAX_DEPTH} levels")
         try:
             node = self._sum()
         except RecursionError:
-            raise ConfigError(f"expression {self.text[:40]!r}… is nested too deeply") from None
+            raise too_deep from None
         kind, value, position = self._peek()
         if kind != "end":
             raise self._error(f"unexpected {value!r}", position)
+        if _depth(node) > _MAX_DEPTH:
+            raise too_deep
         return node
 
     def _binary(self, operand: Callable[[], Node], *ops: str) -> Node:
@@ -212,6 +218,14 @@ class _Parser:
         if len(args) != count:
             raise self._error(f"{name} takes {count} argument(s), not {len(args)}", position)
         return Node("call", target, tuple(args))
+
+
+def _depth(root: Node) -> int:
+    """Return the number of levels of a tree, without recursion."""
+    depth, level = 0, [root]
+    while level:
+        depth, level = depth + 1, [arg for node in level for arg in node.args]
+    return depth
 
 
 def evaluate(
@@ -288,12 +302,15 @@ def bind_columns(
     """
     constants: list[float] = []
 
+    def constant(value: float) -> Node:
+        constants.append(float(value))
+        return Node("constant", len(constants) - 1)
+
     def replace(part: Node) -> Node:
         if part.kind == "column":
-            constants.append(float(column(str(part.value))))
-            return Node("constant", len(constants) - 1)
-        if part.kind == "unit":
-            return Node("call", "multiply", (replace(part.args[0]), Node("number", unit(str(part.value)))))
+            return constant(column(str(part.value)))
+        if part.kind == "unit":  # the size of a pixel differs between targets
+            return Node("call", "multiply", (replace(part.args[0]), constant(unit(str(part.value)))))
         return Node(part.kind, part.value, tuple(replace(arg) for arg in part.args))
 
     return replace(node), tuple(constants)

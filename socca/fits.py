@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
+import io
 import os
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from socca.errors import DataError
+from socca.errors import DataError, SoccaError
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -125,12 +127,21 @@ def open_fits(path: str | Path, what: str) -> Iterator[fits.HDUList]:
         # A truncated file is only a warning to astropy; here it is an error, before half an image is fitted.
         warnings.filterwarnings("error", message=".*truncated.*", category=AstropyUserWarning)
         try:
-            with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+            # Astropy leaves a file that it opened and cannot read open, so it is given one that is open already.
+            with _stream(path) as stream, fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus:
                 yield hdus
-        except DataError:
+        except SoccaError:
             raise
-        except (OSError, ValueError, TypeError, EOFError, KeyError, AstropyUserWarning) as error:
+        except Exception as error:
+            # A damaged file raises whatever astropy, CFITSIO and zlib raise where they stumble.
             raise DataError(f"{what}: cannot read {path}: {error}") from error
+
+
+def _stream(path: Path) -> BinaryIO:
+    """Open a file for reading; a gzipped one is decompressed whole, since its checksum is at its end."""
+    with path.open("rb") as stream:
+        gzipped = stream.read(2) == b"\x1f\x8b"
+    return io.BytesIO(gzip.decompress(path.read_bytes())) if gzipped else path.open("rb")
 
 
 def to_plane(data: Any, what: str, where: str = "") -> np.ndarray:

@@ -142,8 +142,8 @@ def locate(arrays: dict[str, Any], x: Any, y: Any) -> tuple[Any, Any, Any]:
     at = jnp.array([n // 2, m // 2])
     # The WCS is smooth: from the nearest pixel of the last guess, one linear step reaches the next.
     for _ in range(3):
-        offset = jnp.array([x - gx[at[0], at[1]], y - gy[at[0], at[1]]])
-        guess = at + jax.lax.stop_gradient(arrays["inverse"] @ offset)
+        offset = jax.lax.stop_gradient(jnp.array([x - gx[at[0], at[1]], y - gy[at[0], at[1]]]))
+        guess = at + (arrays["inverse"] * offset).sum(1)
         guess = jnp.where(jnp.isfinite(guess), guess, 0.0)
         at = jnp.clip(jnp.round(guess), 1, jnp.array([n - 2, m - 2])).astype(int)
     i, j = at[0], at[1]
@@ -181,45 +181,57 @@ def _graded_nodes(first: Any, split: Any) -> tuple[Any, Any]:
 def _extended(spec: ComponentSpec, scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any]) -> Any:
     """Integrate one extended source over every pixel of the full frame."""
     x0, y0 = project(values["xc"], values["yc"], scene.on_sky, arrays["reference"], jnp)
-    brightness = functools.partial(spec.kind.brightness, values=values, neutral=spec.neutral)  # type: ignore[attr-defined]
-
-    # A branch is a border that XLA does not fuse across. Without it, the profile would be computed anew, and not
-    # vectorised, for each of the five terms of the stencil (ten times slower on a CPU); XLA drops mere barriers.
-    f = jax.lax.cond(
-        jnp.isfinite(x0 + y0),
-        lambda: brightness(arrays["x"] - x0, arrays["y"] - y0),
-        lambda: jnp.full_like(arrays["x"], jnp.nan),
-    )
-    ring = f[:-2, 1:-1] + f[2:, 1:-1] + f[1:-1, :-2] + f[1:-1, 2:]
-    image = f[1:-1, 1:-1] * (1 - 4 / 24) + ring / 24
-
     row, col, jacobian = locate(arrays, x0, y0)
     n, m = scene.grid.full
 
     def offsets(rows: Any, cols: Any) -> tuple[Any, Any]:
-        dr, dc = rows - row, cols - col
+        dr, dc = rows.reshape(-1, 1) - row, cols.reshape(1, -1) - col
         return jacobian[0, 0] * dr + jacobian[0, 1] * dc, jacobian[1, 0] * dr + jacobian[1, 1] * dc
 
     def start(size: int, length: int, at: Any) -> Any:
         return jnp.clip(jnp.round(at).astype(int) - size // 2, 0, length - size)
 
     height, width = min(PATCH, n), min(PATCH, m)
-    i, j = start(height, n, row), start(width, m, col)
+    patch = start(height, n, row), start(width, m, col)
     t, w = _unit_legendre(PATCH_POINTS)
-    rows = i + (np.arange(height)[:, None] + t - 0.5).ravel()
-    cols = j + (np.arange(width)[:, None] + t - 0.5).ravel()
-    fine = brightness(*offsets(rows[:, None], cols[None, :]))
-    fine = fine.reshape(height, PATCH_POINTS, width, PATCH_POINTS)
-    fine = (fine * (w[:, None, None] * w)).sum((1, 3))
-    image = jax.lax.dynamic_update_slice(image, fine, (i, j))
+    patch_rows = patch[0] + np.arange(height)[:, None] + t - 0.5
+    patch_cols = patch[1] + np.arange(width)[:, None] + t - 0.5
 
-    i, j = start(3, n, row), start(3, m, col)
-    rows, row_weights = _graded_nodes(i, row)
-    cols, col_weights = _graded_nodes(j, col)
-    core = brightness(*offsets(rows.reshape(-1, 1), cols.reshape(1, -1)))
-    core = core.reshape(3, 2 * CORE_POINTS, 3, 2 * CORE_POINTS)
-    core = jnp.einsum("iajb,ia,jb->ij", core, row_weights, col_weights)
-    return jax.lax.dynamic_update_slice(image, core, (i, j))
+    core = start(3, n, row), start(3, m, col)
+    core_rows, row_weights = _graded_nodes(core[0], row)
+    core_cols, col_weights = _graded_nodes(core[1], col)
+
+    centers, fine, finest = _brightness(
+        spec,
+        values,
+        (arrays["x"] - x0, arrays["y"] - y0),
+        offsets(patch_rows, patch_cols),
+        offsets(core_rows, core_cols),
+    )
+    ring = centers[:-2, 1:-1] + centers[2:, 1:-1] + centers[1:-1, :-2] + centers[1:-1, 2:]
+    image = centers[1:-1, 1:-1] * (1 - 4 / 24) + ring / 24
+    fine = fine.reshape(height, PATCH_POINTS, width, PATCH_POINTS)
+    image = jax.lax.dynamic_update_slice(image, (fine * (w[:, None, None] * w)).sum((1, 3)), patch)
+    finest = finest.reshape(3, 2 * CORE_POINTS, 3, 2 * CORE_POINTS)
+    finest = (finest * row_weights[:, :, None, None] * col_weights).sum((1, 3))
+    return jax.lax.dynamic_update_slice(image, finest, core)
+
+
+def _brightness(spec: ComponentSpec, values: dict[str, Any], *offsets: tuple[Any, Any]) -> list[Any]:
+    """Evaluate a source's brightness at several sets of offsets (dx, dy) from its centre.
+
+    At all of them at once: the profile, and above all its derivatives, are then compiled once and not once per set.
+    """
+    dx, dy = (jnp.concatenate([part.ravel() for part in parts]) for parts in zip(*offsets, strict=True))
+    # A branch is a border that XLA does not fuse across. Without it, the profile would be computed anew, and not
+    # vectorised, for each of the five terms of the stencil (ten times slower on a CPU); XLA drops mere barriers.
+    found = jax.lax.cond(
+        jnp.isfinite(dx[0] + dy[0]),
+        lambda: spec.kind.brightness(dx, dy, values, spec.neutral),  # type: ignore[attr-defined]
+        lambda: jnp.full_like(dx, jnp.nan),
+    )
+    ends = np.cumsum([part.size for part, _ in offsets])[:-1]
+    return [out.reshape(part.shape) for out, (part, _) in zip(jnp.split(found, ends), offsets, strict=True)]
 
 
 def _shared_among_pixels(image: Any, row: Any, col: Any, flux: Any) -> Any:
@@ -229,19 +241,20 @@ def _shared_among_pixels(image: Any, row: Any, col: Any, flux: Any) -> Any:
     for di in (0, 1):
         for dj in (0, 1):
             weight = (1 - jnp.abs(row - i - di)) * (1 - jnp.abs(col - j - dj))
-            inside = (i + di >= 0) & (i + di < n) & (j + dj >= 0) & (j + dj < m)
+            outside = (i + di < 0) | (i + di >= n) | (j + dj < 0) | (j + dj >= m)  # False of NaN, which shall be seen
             at = (jnp.clip(i + di, 0, n - 1).astype(int), jnp.clip(j + dj, 0, m - 1).astype(int))
-            image = image.at[at].add(jnp.where(inside, flux * weight, 0.0))
+            image = image.at[at].add(jnp.where(outside, 0.0, flux * weight))
     return image
 
 
 def _point_transform(scene: SceneSpec, row: Any, col: Any, flux: Any) -> Any:
     n, m = scene.grid.full
     reach = [s + 2 * p for s, p in zip(scene.grid.image, scene.grid.pad, strict=True)]
-    inside = (row >= -0.5) & (row <= reach[0] - 0.5) & (col >= -0.5) & (col <= reach[1] - 0.5)
-    rows = shift_phase(n, jnp.where(inside, row, 0.0), False, jnp)
-    cols = shift_phase(m, jnp.where(inside, col, 0.0), True, jnp)
-    return jnp.where(inside, flux, 0.0) * rows[:, None] * cols[None, :]
+    # False of NaN, a position that is not on the plane, so that it reaches the image and rules the model out.
+    outside = (row < -0.5) | (row > reach[0] - 0.5) | (col < -0.5) | (col > reach[1] - 0.5)
+    rows = shift_phase(n, jnp.where(outside, 0.0, row), False, jnp)
+    cols = shift_phase(m, jnp.where(outside, 0.0, col), True, jnp)
+    return jnp.where(outside, 0.0, flux) * rows[:, None] * cols[None, :]
 
 
 def render(scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any]) -> Rendered:

@@ -134,8 +134,9 @@ class SkyFrame(Frame):
             raise DataError("image: its WCS gives pixels of no area")
 
     def _sky(self, rows: Any, cols: Any) -> tuple[np.ndarray, np.ndarray]:
-        ra, dec = self._wcs.all_pix2world(np.asarray(cols, float), np.asarray(rows, float), 0)
-        return np.asarray(ra), np.asarray(dec)
+        world = self._wcs.all_pix2world(np.asarray(cols, float), np.asarray(rows, float), 0)
+        # A header may have declination before right ascension.
+        return np.asarray(world[self._wcs.wcs.lng]), np.asarray(world[self._wcs.wcs.lat])
 
     def plane(self, rows: Any, cols: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the field-plane coordinates of pixels, as `Frame.plane`."""
@@ -143,7 +144,10 @@ class SkyFrame(Frame):
 
     def to_pixel(self, xc: Any, yc: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the (row, column) of ``xc, yc`` = RA, Dec (degrees)."""
-        cols, rows = self._wcs.all_world2pix(np.asarray(xc, float), np.asarray(yc, float), 0)
+        world = [np.asarray(xc, float), np.asarray(yc, float)]
+        if self._wcs.wcs.lng > self._wcs.wcs.lat:
+            world.reverse()
+        cols, rows = self._wcs.all_world2pix(*world, 0)
         return np.asarray(rows), np.asarray(cols)
 
 
@@ -174,6 +178,7 @@ def project(x: Any, y: Any, on_sky: bool, reference: Any, xp: Any) -> tuple[Any,
     x, y : array
         Degrees east and north. Offsets come back as they are; RA and Dec by the gnomonic projection
         (Calabretta & Greisen 2002, A&A 395, 1077, eqs. 54-57), written with half-angles so that nothing cancels.
+        What lies 90 degrees away or more is not on the plane: NaN.
     """
     if not on_sky:
         return x, y
@@ -182,6 +187,8 @@ def project(x: Any, y: Any, on_sky: bool, reference: Any, xp: Any) -> tuple[Any,
     dec, dec0 = y * rad, reference[1] * rad
     haversine = 2 * xp.sin(ra / 2) ** 2
     cos_distance = xp.cos(dec - dec0) - xp.cos(dec) * xp.cos(dec0) * haversine
+    # Beyond the horizon the same formulas would give the mirror image of the other side of the sky.
+    cos_distance = xp.where(cos_distance > 0, cos_distance, xp.nan)
     east = xp.cos(dec) * xp.sin(ra) / cos_distance
     north = (xp.sin(dec - dec0) + xp.sin(dec0) * xp.cos(dec) * haversine) / cos_distance
     return east / rad, north / rad

@@ -207,9 +207,10 @@ def _tied_value(function: Any, arguments: dict[str, Any], constants: Any) -> Any
 
 
 def out_of_range(spec: ModelSpec, values: dict[str, Any]) -> Any:
-    """Tell whether a tied parameter left the range in which its component is defined.
+    """Tell whether a parameter left the range in which its component is defined.
 
-    Free and fixed parameters were checked when they were set; tied ones can only be checked as they are computed.
+    Fixed parameters were checked when they were set. Tied ones can only be checked as they are computed, and free ones
+    too: a prior without bounds, such as a normal one, may reach further than the component.
 
     Parameters
     ----------
@@ -225,7 +226,7 @@ def out_of_range(spec: ModelSpec, values: dict[str, Any]) -> Any:
     """
     outside = jnp.asarray(False)
     fields = [field for component in spec.components for field in component.kind.fields.values()]
-    for index, _, _ in spec.tied:
+    for index in [*spec.free, *(index for index, _, _ in spec.tied)]:
         value = values[spec.names[index]]
         outside = outside | ~((value >= fields[index].lower) & (value <= fields[index].upper))
     return outside
@@ -237,7 +238,7 @@ def transform(spec: ModelSpec, arrays: dict[str, Any], u: Any) -> Any:
         family._icdf(u[..., k], *[arrays["priors"][k][j] for j in range(len(family.arguments))], xp=jnp)
         for k, family in enumerate(spec.priors)
     ]
-    return jnp.stack(columns, axis=-1)
+    return jnp.stack(columns, axis=-1) if columns else u
 
 
 def log_prior(spec: ModelSpec, arrays: dict[str, Any], theta: Any) -> Any:

@@ -186,7 +186,9 @@ class Posterior:
         with open_result(path) as file:
             if file.attrs["status"] != "done":
                 raise PosteriorError(f"{path}: the fit failed: {file.attrs['message']}")
-            text = {key: [value.decode() for value in file[key][()]] for key in ("names", "labels", "units")}
+            text: dict[str, Any] = {
+                key: [value.decode() for value in file[key][()]] for key in ("names", "labels", "units")
+            }
             arrays = {key: file[key][()] for key in ("samples", "log_weights", "log_likelihood", "log_prior")}
             return cls(
                 **text,

@@ -51,7 +51,7 @@ class Prior:
         return f"{self.name}({inner})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.values == other.values  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.values == other.values
 
     def __hash__(self) -> int:
         return hash((self.name, self.values))
@@ -134,7 +134,8 @@ class uniform(Prior):  # noqa: N801  (public name, as in the field)
     @staticmethod
     def _icdf(u: Any, *values: Any, xp: Any) -> Any:
         low, high = values
-        return low + u * (high - low)
+        # Rounding must not carry a value beyond the bounds, where its density is zero.
+        return xp.clip(low + u * (high - low), low, high)
 
 
 class loguniform(Prior):  # noqa: N801
@@ -169,7 +170,7 @@ class loguniform(Prior):  # noqa: N801
     @staticmethod
     def _icdf(u: Any, *values: Any, xp: Any) -> Any:
         low, high = values
-        return low * xp.exp(u * xp.log(high / low))
+        return xp.clip(low * xp.exp(u * xp.log(high / low)), low, high)  # as for `uniform`
 
 
 class normal(Prior):  # noqa: N801

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -300,8 +301,18 @@ def _first_rows(array: Any, count: int) -> np.ndarray:
     return np.asarray(array)[:count]
 
 
-def _describe(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    if code is not None:
-        return f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
-    return repr(function)
+def _describe(value: Any) -> Any:
+    """Return what tells apart ties that do different things: of a function, its code and the values it holds."""
+    if isinstance(value, types.CodeType):
+        return value.co_code.hex(), [_describe(constant) for constant in value.co_consts], value.co_names
+    if isinstance(value, types.FunctionType):
+        closed_over = [cell.cell_contents for cell in value.__closure__ or ()]
+        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).items()]
+        return _describe(value.__code__), [_describe(held) for held in [*closed_over, *defaults]]
+    if isinstance(value, functools.partial):
+        return _describe(value.func), [_describe(held) for held in [*value.args, *sorted(value.keywords.items())]]
+    if isinstance(value, (tuple, list)):
+        return [_describe(item) for item in value]
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return np.asarray(value).tolist()  # a long array's repr leaves numbers out
+    return repr(value)

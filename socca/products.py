@@ -1,4 +1,4 @@
-"""What a fit leaves behind besides its posterior: goodness of fit, flags, and model images."""
+"""What a fit leaves behind besides its posterior: goodness of fit, and model images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from socca.fits import atomic_path
 
 if TYPE_CHECKING:
-    from socca.config import FlagsConfig
     from socca.data import Image
     from socca.models import Model
     from socca.posterior import Posterior
@@ -38,7 +37,7 @@ def goodness_of_fit(problem: Problem, image: Image, posterior: Posterior) -> dic
     dict
         ``chi2_red``: chi-square over the used pixels, per degree of freedom. ``chi2_source``: mean squared residual, in
         units of the noise, of the ``n_source`` pixels where the model's light is above the noise; the sky's pixels,
-        always many, do not dilute it. NaN without such a pixel.
+        always many, do not dilute it; None without such a pixel. ``edge_probability``: see there.
     """
     drawn = problem.render(posterior.best)
     sigma = image.noise.sigma(image)
@@ -52,11 +51,12 @@ def goodness_of_fit(problem: Problem, image: Image, posterior: Posterior) -> dic
         "n_source": n_source,
         "n_used": n_used,
         "max_log_likelihood": float(posterior.log_likelihood.max()),
+        "edge_probability": edge_probability(problem, posterior),
     }
 
 
-def flags(problem: Problem, posterior: Posterior, fit: dict[str, Any], limits: FlagsConfig) -> list[str]:
-    """Return what a user should know of a fit.
+def edge_probability(problem: Problem, posterior: Posterior) -> float:
+    """Return how much of the posterior lies in the outer percent of a prior, on either side.
 
     Parameters
     ----------
@@ -64,31 +64,21 @@ def flags(problem: Problem, posterior: Posterior, fit: dict[str, Any], limits: F
         Its priors.
     posterior : Posterior
         The result.
-    fit : dict
-        From `goodness_of_fit`.
-    limits : FlagsConfig
-        When to flag.
 
     Returns
     -------
-    list of str
-        Any of ``poor_fit``, ``at_prior_edge``, ``not_converged``.
+    float
+        The probability of the parameter for which it is highest; unbounded priors, and angles that may take any
+        value, have no edge.
     """
-    found = []
-    if fit["chi2_source"] is not None and fit["chi2_source"] > limits.poor_fit:
-        found.append("poor_fit")
     weights = posterior.weights
+    found = 0.0
     for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
         low, high = prior.support
         whole = period is not None and math.isclose(high - low, period)
-        if whole or not math.isfinite(low) or not math.isfinite(high):
-            continue
-        u = prior.cdf(posterior.samples[:, k])
-        if weights[(u < _EDGE) | (u > 1 - _EDGE)].sum() > limits.prior_edge:
-            found.append("at_prior_edge")
-            break
-    if not posterior.meta["converged"]:
-        found.append("not_converged")
+        if not whole and math.isfinite(low) and math.isfinite(high):
+            u = prior.cdf(posterior.samples[:, k])
+            found = max(found, float(weights[(u < _EDGE) | (u > 1 - _EDGE)].sum()))
     return found
 
 

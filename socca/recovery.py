@@ -1,4 +1,4 @@
-"""Compares posteriors of simulated targets with the truth: are the uncertainties what they claim to be?"""
+"""Compares posteriors of simulated targets with the truth, to see whether the uncertainties are right."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import PosteriorError
-from socca.plotting import recovery_figure
+from socca.plotting import COLOURS, DATA, MODEL, save_figure
 from socca.posterior import INTERVAL, Posterior, unwrapped
 from socca.units import factor
 
 if TYPE_CHECKING:
     from astropy.table import Table
+    from matplotlib.axes import Axes
 
 __all__ = ["format_summary", "recovery_figure", "recovery_summary", "recovery_table"]
 
@@ -186,3 +187,86 @@ def format_summary(summary: Table) -> str:
     }
     text += ["fits: " + ", ".join(f"{n} {key.replace('_', ' ')}" for key, n in counts.items())] if counts else []
     return "\n".join(text)
+
+
+def recovery_figure(table: Table, output: str | Path) -> None:
+    """Draw how a survey of simulations was recovered: pulls, pulls of each parameter, and ranks.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        From `socca.recovery.recovery_table`.
+    output : str or Path
+        The figure; its ending says which format.
+    """
+    from matplotlib.figure import Figure
+
+    pulls = np.asarray(table["pull"], dtype=float)
+    finite = np.isfinite(pulls)
+    pulls, labels = pulls[finite], np.asarray(table["parameter"], dtype=str)[finite]
+    ranks = np.asarray(table["rank"], dtype=float)[finite]
+    names = list(dict.fromkeys(labels.tolist()))
+    figure = Figure(figsize=(15, max(4.8, 1.5 + 0.27 * len(names))), layout="constrained")
+    if not names:
+        figure.text(0.5, 0.5, "No fit with a known truth is done.", ha="center", va="center", fontsize=14)
+    else:
+        left, middle, right = figure.subplots(1, 3)
+        _draw_pulls(left, pulls)
+        _draw_by_parameter(middle, pulls, labels, names)
+        _draw_ranks(right, ranks)
+        for axes in (left, middle, right):
+            axes.tick_params(labelsize=10)
+            axes.set_axisbelow(True)
+    save_figure(figure, output)
+
+
+def _draw_pulls(axes: Axes, pulls: np.ndarray) -> None:
+    reach = min(max(4.0, float(np.abs(pulls).max())), 8.0)
+    bins = min(max(round(3 * len(pulls) ** (1 / 3)), 8), 40)
+    edges = np.linspace(-reach, reach, bins + 1)
+    clipped = np.clip(pulls, -reach, reach)  # what lies beyond is counted in the outermost bins
+    label = f"{len(pulls)} pulls\nmean {pulls.mean():+.2f}, std {pulls.std():.2f}"
+    axes.hist(clipped, edges.tolist(), density=True, color=COLOURS[0], alpha=0.65, edgecolor="white", label=label)
+    x = np.linspace(-reach, reach, 300)
+    axes.plot(x, np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), color=DATA, linewidth=2, label="unit Gaussian")
+    axes.set_title("pulls: (truth − mean) / σ", fontsize=13)
+    axes.set_ylabel("density", fontsize=11)
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
+    axes.legend(fontsize=10, frameon=False, loc="upper left")
+
+
+def _draw_by_parameter(axes: Axes, pulls: np.ndarray, labels: np.ndarray, names: list[str]) -> None:
+    """Draw each pull, and each parameter's mean and standard deviation."""
+    jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(pulls))
+    place = np.array([names.index(label) for label in labels])
+    axes.axvspan(-1, 1, color="0.92", zorder=0)
+    axes.axvline(0, color="0.6", linewidth=1, zorder=1)
+    axes.scatter(np.clip(pulls, -6, 6), place + jitter, s=9, color=COLOURS[0], alpha=0.45, linewidths=0, zorder=2)
+    means = np.array([pulls[place == k].mean() for k in range(len(names))])
+    stds = np.array([pulls[place == k].std() for k in range(len(names))])
+    style: dict[str, Any] = {"fmt": "D", "color": MODEL, "markersize": 5, "elinewidth": 2}
+    axes.errorbar(means, np.arange(len(names)), xerr=stds, label="mean and std", zorder=3, **style)
+    reach = min(max(3.5, 1.1 * float(np.abs(pulls).max())), 6.4)
+    axes.set_xlim(-reach, reach)
+    axes.set_yticks(np.arange(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_title("pulls by parameter", fontsize=13)
+    axes.legend(fontsize=10, frameon=False, loc="lower right")
+
+
+def _draw_ranks(axes: Axes, ranks: np.ndarray) -> None:
+    """Draw the share of ranks below p against p, with the band that holds 95 % of right ones at each p."""
+    from scipy.stats import binom
+
+    n, p = len(ranks), np.linspace(0, 1, 201)
+    low, high = (binom.ppf(q, n, p) / n for q in (0.025, 0.975))
+    axes.fill_between(p, np.nan_to_num(low), high, color="0.88", label="95 % band")
+    axes.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle="--")
+    ordered = np.sort(ranks)
+    steps = np.concatenate([[0], np.arange(1, n + 1) / n, [1]])
+    axes.step(np.concatenate([[0], ordered, [1]]), steps, where="post", color=COLOURS[0], linewidth=2, label="ranks")
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set_xlabel("posterior probability below the truth", fontsize=11)
+    axes.set_ylabel("share of parameters", fontsize=11)
+    axes.set_title("P–P plot of ranks", fontsize=13)
+    axes.legend(fontsize=10, frameon=False, loc="upper left")

@@ -78,3 +78,49 @@ def make_header():
         return header
 
     return make
+
+
+@pytest.fixture
+def config_data():
+    """Return a small valid config, as YAML gives it: a disk, a bulge tied to it, and a sky. A fresh copy each."""
+    return {
+        "survey": "small",
+        "targets": "targets.csv",
+        "image": {"pixel_scale": "0.2 arcsec"},
+        "models": {
+            "galaxy": {
+                "components": {
+                    "disk": {
+                        "type": "Exponential",
+                        "position": {"within": "1 arcsec"},
+                        "theta": {"uniform": [0, "180 deg"]},
+                        "e": 0.3,
+                        "rs": {"loguniform": ["0.4 arcsec", "2 arcsec"]},
+                        "Is": {"loguniform": [1, 100]},
+                    },
+                    "bulge": {
+                        "type": "Sersic",
+                        "position": "disk",
+                        "re": "disk.rs * 0.2",
+                        "Ie": "2 * disk.Is",
+                        "ns": 2,
+                    },
+                    "sky": {"type": "Background", "a0": {"normal": [0, 1]}},
+                }
+            }
+        },
+        "sampler": {"method": "optimizer", "options": {"n_draws": 100}},
+    }
+
+
+@pytest.fixture
+def write_fits():
+    """Give a function that writes a plane to a FITS file, with a header or without."""
+
+    def write(path, plane, header=None):
+        from astropy.io import fits
+
+        fits.PrimaryHDU(np.asarray(plane), header).writeto(path, overwrite=True)
+        return path
+
+    return write

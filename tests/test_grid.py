@@ -180,7 +180,6 @@ def test_grid_arrays_cover_the_padded_frame(shape, psf):
     np.testing.assert_allclose(arrays["inverse"], [[0, 1], [-1, 0]], atol=1e-12)
 
 
-@pytest.mark.xfail(strict=True, reason="SkyFrame takes the first axis for right ascension")
 def test_declination_before_right_ascension(make_header):
     # A transposed image, its first axis declination, is legal FITS: the positions must not be swapped.
     header = make_header(ODD, ra=150, dec=2, rotation=37)

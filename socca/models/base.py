@@ -14,7 +14,7 @@ from socca.priors import Prior
 if TYPE_CHECKING:
     from socca.data import Image
 
-#: Name -> component. A subclass of `Component` with a parameter registers itself.
+#: Name -> component. A subclass of `Component` with a parameter registers itself, unless it says ``abstract=True``.
 REGISTRY: dict[str, type[Component]] = {}
 
 
@@ -110,13 +110,13 @@ class Component:
     role: ClassVar[str]
     fields: ClassVar[dict[str, Parameter]] = {}
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Parameter)}
         for name in own:
             delattr(cls, name)  # values live on the instances, and a missing one must not look like a value
         cls.fields = {**cls.fields, **own}
-        if own and hasattr(cls, "role"):
+        if own and not abstract:
             REGISTRY[cls.__name__] = cls
 
     def __init__(self, positive: bool | None = None, **values: Any) -> None:

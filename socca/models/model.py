@@ -170,7 +170,7 @@ class Model:
         from socca.problem import Problem
 
         theta = np.asarray(pp, dtype=float)
-        return Problem(img, self).render(theta, only=self._select(component))
+        return Problem(img, self).render(theta, only=self.select(component))
 
     def getmap(self, img: Image, convolve: bool | None = None, addbackground: bool = False) -> np.ndarray:
         """Draw a model without free parameters.
@@ -196,7 +196,8 @@ class Model:
         image = out.raw if convolve is False else out.smoothed
         return image + out.background if addbackground else image
 
-    def _select(self, component: str | list[str] | None) -> tuple[int, ...] | None:
+    def select(self, component: str | list[str] | None) -> tuple[int, ...] | None:
+        """Return the numbers of components named by id or label; None stands for all."""
         if component is None:
             return None
         wanted = [component] if isinstance(component, str) else list(component)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from socca.models.base import Component, param
 
 
-class Radial(Component):
+class Radial(Component, abstract=True):
     """A source of elliptical isophotes around ``xc, yc``."""
 
     role = "extended"
@@ -26,10 +27,8 @@ class Radial(Component):
     e = param("", "ellipticity, 1 - b/a", 0.0, lower=0.0, upper=1 - 1e-6)
     cbox = param("", "boxiness: 0 elliptical, > 0 boxy, < 0 disky", 0.0, lower=-2 + 1e-6, neutral=0.0)
 
-    @staticmethod
-    def profile(r: Any, **values: Any) -> Any:
-        """Return the brightness at elliptical radius `r` (degrees, along the major axis)."""
-        raise NotImplementedError
+    #: ``profile(r, **parameters)``: the brightness at elliptical radius `r` (degrees, along the major axis).
+    profile: ClassVar[Callable[..., Any]]
 
     @classmethod
     def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], neutral: frozenset[str]) -> Any:
@@ -96,8 +95,8 @@ def sersic_b(ns: Any) -> Any:
     low, high = np.log(_NS_RANGE)
     series = _sersic_series()
     t = 2 * (jnp.log(ns) - low) / (high - low) - 1
-    # As cosines and one product: a recurrence would be inlined, many times over, into the loop over pixels.
-    return 2 * ns + series @ jnp.cos(np.arange(len(series)) * jnp.arccos(t))
+    # As cosines and one sum: a recurrence would be inlined, many times over, into the loop over pixels.
+    return 2 * ns + (series * jnp.cos(np.arange(len(series)) * jnp.arccos(t))).sum()
 
 
 class Sersic(Radial):

@@ -1,0 +1,34 @@
+"""What a user should know of a fit, in a word. Decided when the catalogue is made, not when the fit is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from socca.config import FlagsConfig
+
+
+def flags_of(meta: Mapping[str, Any], limits: FlagsConfig) -> list[str]:
+    """Return the flags of a fit.
+
+    Parameters
+    ----------
+    meta : mapping
+        What a posterior records of itself: ``fit`` (from `socca.products.goodness_of_fit`) and ``converged``.
+    limits : FlagsConfig
+        When to flag.
+
+    Returns
+    -------
+    list of str
+        Any of ``poor_fit`` (the model does not describe the source), ``at_prior_edge`` (a prior cuts the posterior
+        off) and ``not_converged``.
+    """
+    fit = meta.get("fit", {})
+    conditions = {
+        "poor_fit": (fit.get("chi2_source") or 0) > limits.poor_fit,
+        "at_prior_edge": (fit.get("edge_probability") or 0) > limits.prior_edge,
+        "not_converged": not meta.get("converged", True),
+    }
+    return [name for name, found in conditions.items() if found]

@@ -1,0 +1,288 @@
+"""The real Snakemake on a small survey: what runs, what runs again, and what one bad image costs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+from astropy.table import Table
+
+from socca.posterior import Posterior
+
+ROOT = Path(__file__).parents[2]
+NAMES = ["a", "b", "c"]
+COLUMNS = "target,image,psf,sigma,mask,flux"
+
+
+def gaussian(shape, sigma):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return np.exp(-((x - (shape[1] - 1) / 2) ** 2 + (y - (shape[0] - 1) / 2) ** 2) / 2 / sigma**2)
+
+
+def write_target(folder, name, seed):
+    rng = np.random.default_rng(seed)
+    fits.writeto(folder / f"{name}.fits", 20 * gaussian((21, 21), 2.5) + rng.normal(size=(21, 21)), overwrite=True)
+    fits.writeto(folder / f"{name}_psf.fits", gaussian((7, 7), 1.0), overwrite=True)
+    fits.writeto(folder / f"{name}_rms.fits", np.ones((21, 21)), overwrite=True)
+    fits.writeto(folder / f"{name}_mask.fits", np.zeros((21, 21), dtype=np.int16), overwrite=True)
+
+
+def row(name, flux="1.5"):
+    return f"{name},{name}.fits,{name}_psf.fits,{name}_rms.fits,{name}_mask.fits,{flux}"
+
+
+def config():
+    galaxy = {
+        "type": "Gaussian",
+        "xc": 0.0,
+        "yc": 0.0,
+        "rs": {"uniform": ["1 pix", "5 pix"]},
+        "Is": {"uniform": [1, 100]},
+    }
+    return {
+        "survey": "small",
+        "targets": "data/targets.csv",
+        "image": {"pixel_scale": 0.2},
+        "models": {
+            "plain": {"components": {"galaxy": dict(galaxy)}},
+            "sky": {"components": {"galaxy": dict(galaxy), "sky": {"type": "Background", "a0": {"normal": [0, 1]}}}},
+        },
+        "sampler": {"method": "optimizer", "options": {"n_draws": 50, "n_starts": 1, "n_samples": 500}},
+        "outputs": {"figures": True},
+        "overrides": {"c": {"image": {"psf": {"normalize": True}}}},
+    }
+
+
+class Folder:
+    """A working directory in which Snakemake runs the repository's Snakefile."""
+
+    def __init__(self, path):
+        self.path = path
+        self.data = path / "data"
+
+    def save(self, settings):
+        (self.path / "survey.yaml").write_text(yaml.safe_dump(settings))
+
+    def write_table(self, rows):
+        (self.data / "targets.csv").write_text("\n".join([COLUMNS, *rows]) + "\n")
+
+    def snakemake(self, *arguments):
+        command = [
+            *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", self.path),
+            *("--workflow-profile", ROOT / "profiles" / "default", "--config", "survey=survey.yaml", "--cores", "2"),
+        ]
+        scripts = Path(sys.executable).parent
+        environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run([*command, *arguments], cwd=self.path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def planned(self):
+        """Return the (rule, target, model) of each job that a dry run announces, and its output."""
+        text = self.snakemake("--dry-run")
+        jobs = set()
+        for block in re.split(r"\n(?=(?:local)?rule )", text):
+            rule = re.match(r"(?:local)?rule (\w+):", block)
+            if rule is None or rule[1] == "all":
+                continue
+            wildcards = re.search(r"wildcards: target=([^,\s]+), model=(\S+)", block)
+            jobs.add((rule[1], *wildcards.groups()) if wildcards else (rule[1],))
+        return jobs, text
+
+    def posterior(self, target, model="plain"):
+        return self.path / "results" / "small" / "fits" / target / model / "posterior.h5"
+
+    def catalog(self):
+        return Table.read(self.path / "results" / "small" / "catalog.ecsv")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A survey that was run once, to be copied and changed."""
+    folder = Folder(tmp_path_factory.mktemp("survey"))
+    folder.data.mkdir()
+    for k, name in enumerate(NAMES):
+        write_target(folder.data, name, seed=k)
+    folder.write_table([row(name) for name in NAMES])
+    folder.save(config())
+    folder.snakemake()
+    return folder
+
+
+@pytest.fixture
+def survey(finished, tmp_path):
+    """A copy of the finished survey, with its times and with Snakemake's records."""
+    copy = tmp_path / "survey"
+    shutil.copytree(finished.path, copy)
+    return Folder(copy)
+
+
+def refit(target):
+    """Return what has to run when everything about one target is fitted again."""
+    fitted = {("fit", target, model) for model in ("plain", "sky")}
+    return fitted | {("figure", target, model) for model in ("plain", "sky")} | {("catalog",)}
+
+
+def test_catalog_holds_every_fit(finished):
+    table = finished.catalog()
+    assert list(zip(table["target"], table["model"], strict=True)) == [
+        (name, model) for name in NAMES for model in ("plain", "sky")
+    ]
+    assert set(table["status"]) == {"done"}
+    # A Gaussian source of 20 per pixel over unit noise: its width is known to a percent or so.
+    assert np.all(np.abs(table["galaxy_rs"] * 3600 / 0.2 - 2.5) < 0.25)
+    binary = Table.read(finished.path / "results" / "small" / "catalog.fits")
+    assert list(binary["target"]) == list(table["target"])
+    np.testing.assert_allclose(binary["galaxy_rs"], table["galaxy_rs"], rtol=1e-12)
+
+
+def test_finished_survey_does_nothing(survey):
+    jobs, text = survey.planned()
+    assert jobs == set()
+    assert "Nothing to be done" in text
+
+
+@pytest.mark.parametrize("file", ["b.fits", "b_psf.fits"])
+def test_new_content_refits_its_target_alone(survey, file):
+    path = survey.data / file
+    fits.writeto(path, fits.getdata(path) * 1.01, overwrite=True)
+    jobs, text = survey.planned()
+    assert jobs == refit("b")
+    assert re.search(rf"[Uu]pdated input files: data/{file}", text)
+
+
+def test_new_time_with_old_content_refits_nothing(survey):
+    later = time.time() + 60
+    os.utime(survey.data / "b.fits", (later, later))
+    assert survey.planned()[0] == set()
+
+
+def test_changed_row_refits_its_target_alone(survey):
+    survey.write_table([row("a"), row("b", flux="2.5"), row("c")])
+    jobs, text = survey.planned()
+    assert jobs == refit("b")
+    assert "Params have changed" in text
+
+
+def test_new_row_is_fitted_alone(survey):
+    write_target(survey.data, "d", seed=9)
+    survey.write_table([row(name) for name in [*NAMES, "d"]])
+    assert survey.planned()[0] == refit("d")
+
+
+def test_changed_model_refits_what_uses_it(survey):
+    settings = config()
+    settings["models"]["sky"]["components"]["sky"]["a0"] = {"normal": [0, 2]}
+    survey.save(settings)
+    expected = {(rule, name, "sky") for rule in ("fit", "figure") for name in NAMES} | {("catalog",)}
+    assert survey.planned()[0] == expected
+
+
+def test_changed_sampler_refits_everything(survey):
+    settings = config()
+    settings["sampler"]["options"]["n_samples"] = 600
+    survey.save(settings)
+    assert survey.planned()[0] == set().union(*map(refit, NAMES))
+
+
+def test_changed_override_refits_its_target_alone(survey):
+    settings = config()
+    settings["overrides"]["c"]["image"]["psf"]["normalize"] = False
+    survey.save(settings)
+    assert survey.planned()[0] == refit("c")
+
+
+def test_changed_plot_option_fits_nothing(survey):
+    settings = config()
+    settings["plots"] = {"colormap": "magma"}
+    survey.save(settings)
+    assert survey.planned()[0] == {("figure", name, model) for name in NAMES for model in ("plain", "sky")}
+
+
+def test_changed_flags_remake_the_catalog_alone(survey):
+    settings = config()
+    settings["flags"] = {"poor_fit": 0.01}
+    survey.save(settings)
+    assert survey.planned()[0] == {("catalog",)}
+    survey.snakemake()
+    assert all("poor_fit" in flags for flags in survey.catalog()["flags"])
+
+
+def test_rerun_gives_the_new_result_and_leaves_the_others(survey):
+    before = {name: survey.posterior(name).read_bytes() for name in NAMES}
+    fits.writeto(survey.data / "b.fits", 2 * fits.getdata(survey.data / "b.fits"), overwrite=True)
+    survey.snakemake()
+    for name in ("a", "c"):
+        assert survey.posterior(name).read_bytes() == before[name]
+    table = survey.catalog()
+    brightness = {r["target"]: r["galaxy_Is"] for r in table if r["model"] == "plain"}
+    # Twice the light in b; the others differ from each other by noise only (a few percent).
+    assert brightness["b"] / brightness["a"] == pytest.approx(2, rel=0.2)
+    assert survey.planned()[0] == set()
+
+
+def test_bad_images_cost_only_themselves(survey):
+    write_target(survey.data, "d", seed=4)
+    names = ["a", "truncated", "psf", "masked", "missing", "d"]
+    for name in names[1:5]:
+        write_target(survey.data, name, seed=5)
+    whole = (survey.data / "truncated.fits").read_bytes()
+    (survey.data / "truncated.fits").write_bytes(whole[: len(whole) // 2])
+    fits.writeto(survey.data / "psf_psf.fits", np.ones((50, 50)), overwrite=True)
+    fits.writeto(survey.data / "masked_mask.fits", np.ones((21, 21), dtype=np.int16), overwrite=True)
+    (survey.data / "missing.fits").unlink()
+    survey.write_table([row(name) for name in names])
+    settings = config()
+    del settings["models"]["sky"], settings["overrides"]
+    survey.save(settings)
+
+    checked = subprocess.run(
+        [sys.executable, "-m", "socca.cli", "check", "--config", "survey.yaml"],
+        cwd=survey.path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert checked.returncode == 1
+    for name in names[1:5]:
+        assert f"\n{name}: " in "\n" + checked.stdout
+    assert "\na: " not in "\n" + checked.stdout
+
+    survey.snakemake()
+    table = survey.catalog()
+    table.add_index("target")
+    assert {name: table.loc[name]["status"] for name in names} == {
+        **dict.fromkeys(names, "failed"),
+        "a": "done",
+        "d": "done",
+    }
+    for name, word in {"truncated": "truncated.fits", "psf": "psf", "masked": "masked", "missing": "no such file"}.items():
+        assert word in table.loc[name]["message"]
+        log = (survey.path / "results" / "small" / "logs" / "fit" / name / "plain.log").read_text()
+        assert "Traceback (most recent call last)" in log
+    assert survey.planned()[0] == set()
+
+    # Once what is wrong is put right, that target is tried again.
+    write_target(survey.data, "missing", seed=5)
+    (survey.data / "truncated.fits").write_bytes(whole)
+    expected = {(rule, name, "plain") for rule in ("fit", "figure") for name in ("missing", "truncated")}
+    assert survey.planned()[0] == expected | {("catalog",)}
+    survey.snakemake()
+    assert list(survey.catalog()["status"]).count("failed") == 2
+    assert Posterior.load(survey.posterior("missing")).meta["target"] == "missing"
+
+
+def test_mistakes_in_the_config_end_with_a_message(survey):
+    settings = config()
+    settings["modles"] = settings.pop("models")
+    survey.save(settings)
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "-d", survey.path, "-n", "--config", "survey=survey.yaml"],
+        cwd=survey.path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "did you mean 'models'" in done.stdout + done.stderr

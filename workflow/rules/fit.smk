@@ -1,0 +1,48 @@
+# One posterior per target and model.
+
+
+rule fit:
+    input:
+        # The target's own files: a newer one fits this target again, and no other.
+        lambda wildcards: SURVEY.inputs(wildcards.target),
+    output:
+        posterior=f"{FIT}/posterior.h5",
+        images=[f"{FIT}/model.fits"] if SURVEY.config.outputs.model_images else [],
+    log:
+        f"{FOLDER}/logs/fit/{{target}}/{{model}}.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/fit/{{target}}/{{model}}.tsv"
+    conda:
+        "../envs/socca.yaml"
+    threads: SURVEY.config.pool.cores
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        survey=survey_options(),
+        # The target's row, a digest of the settings that its posterior depends on, and the version of the package.
+        depends=lambda wildcards: SURVEY.fit_params(wildcards.target, wildcards.model),
+    shell:
+        "socca fit {params.survey} --target {wildcards.target} --model {wildcards.model} --cores {threads} --log {log}"
+
+
+rule figure:
+    input:
+        f"{FIT}/model.fits",
+    output:
+        f"{FIT}/{COMPARISON}",
+    log:
+        f"{FOLDER}/logs/figure/{{target}}/{{model}}.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/figure/{{target}}/{{model}}.tsv"
+    conda:
+        "../envs/socca.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        survey=survey_options(),
+        looks=SURVEY.config.plots.model_dump(),
+    shell:
+        "socca plot {params.survey} --log {log} {wildcards.target} {wildcards.model}"

@@ -1,0 +1,45 @@
+# The images of a simulated survey, with their truth.
+
+
+rule simulate:
+    output:
+        images=SURVEY.simulated_files(),
+        table=str(SURVEY.config.table),
+        truth=str(SURVEY.config.table.with_name("truth.ecsv")),
+    log:
+        f"{FOLDER}/logs/simulate.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/simulate.tsv"
+    conda:
+        "../envs/socca.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        survey=survey_options(),
+        settings=SURVEY.config.simulate.model_dump(),
+    shell:
+        "socca simulate {params.survey} --log {log}"
+
+
+rule recovery:
+    input:
+        truth=rules.simulate.output.truth,
+        posteriors=POSTERIORS,
+    output:
+        RECOVERY,
+    log:
+        f"{FOLDER}/logs/recovery.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/recovery.tsv"
+    conda:
+        "../envs/socca.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        survey=survey_options(),
+    shell:
+        "socca recovery {params.survey} --log {log}"
