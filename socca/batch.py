@@ -139,6 +139,7 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
             "TARGET": target,
             "MODELNAM": model,
             "LOGZ": posterior.logz if posterior.logz == posterior.logz else None,
+            "PIXSCALE": image.frame.pixel_scale * 3600,
             "CHI2RED": fit["chi2_red"],
             "CHI2SRC": fit["chi2_source"],
         }

@@ -13,11 +13,14 @@ import numpy as np
 
 from socca.errors import PosteriorError
 from socca.fits import atomic_path
+from socca.flags import flags_of
 from socca.posterior import open_result
 
 if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import UnitBase
+
+    from socca.config import FlagsConfig
 
 __all__ = ["build_catalog", "survey_status", "write_catalog"]
 
@@ -43,13 +46,15 @@ LAST = (
 )
 
 
-def build_catalog(results: Iterable[tuple[str, str, Path]]) -> Table:
+def build_catalog(results: Iterable[tuple[str, str, Path]], limits: FlagsConfig | None = None) -> Table:
     """Gather fits into a table.
 
     Parameters
     ----------
     results : iterable of (str, str, Path)
         Target, model and the file that its fit wrote, or was to write.
+    limits : FlagsConfig, optional
+        When a fit is flagged; by default, as in a config that does not say.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def build_catalog(results: Iterable[tuple[str, str, Path]]) -> Table:
     from astropy.table import Column, MaskedColumn, Table
 
     results = [(str(target), str(model), Path(path)) for target, model, path in results]
-    rows = [_read(path, count_samples=True) for _, _, path in results]
+    rows = [_read(path, count_samples=True, limits=limits) for _, _, path in results]
     table = Table(masked=False)
     for name, texts in {
         "target": [target for target, _, _ in results],
@@ -147,7 +152,7 @@ def survey_status(results: Iterable[tuple[str, str, Path]]) -> list[dict[str, An
     Returns
     -------
     list of dict
-        ``target, model, status, message, flags, wall_time`` each, in their order; `status` is ``done``, ``failed`` or
+        ``target, model, status, message, wall_time`` each, in their order; `status` is ``done``, ``failed`` or
         ``pending``, and `wall_time` (seconds) is None where it is not known.
     """
     found = []
@@ -156,12 +161,12 @@ def survey_status(results: Iterable[tuple[str, str, Path]]) -> list[dict[str, An
         wall_time = None if math.isnan(row["wall_time"]) else row["wall_time"]
         if row["status"] == "missing":
             row["status"], row["message"] = "pending", ""
-        entry = {key: row[key] for key in ("status", "message", "flags")}
+        entry = {key: row[key] for key in ("status", "message")}
         found.append({"target": target, "model": model, **entry, "wall_time": wall_time})
     return found
 
 
-def _read(path: Path, count_samples: bool = False) -> dict[str, Any]:
+def _read(path: Path, count_samples: bool = False, limits: FlagsConfig | None = None) -> dict[str, Any]:
     """Return what a row needs of one file; NaN for what is not known. Never raises for what the file holds."""
     if not path.exists():
         return _row("missing", "there is no result")
@@ -172,6 +177,7 @@ def _read(path: Path, count_samples: bool = False) -> dict[str, Any]:
             if attrs["status"] != "done":
                 return _row(str(attrs["status"]), str(attrs["message"]), meta)
             row = _row("done", str(attrs["message"]), meta)
+            row["flags"] = ",".join(flags_of(meta, limits))
             row["summary"] = [
                 (str(entry["label"]), str(entry["unit"]), [_number(entry[key]) for key in QUANTITIES.values()])
                 for entry in json.loads(attrs["summary"])
@@ -198,7 +204,7 @@ def _row(status: str, message: str, meta: dict[str, Any] | None = None) -> dict[
     return {
         "status": status,
         "message": message,
-        "flags": ",".join(map(str, meta.get("flags") or [])),
+        "flags": "",
         "summary": [],
         "bunit": str(image.get("bunit") or ""),
         "logz": math.nan,

@@ -198,7 +198,7 @@ def catalog(config: ConfigOption, targets: TargetsOption = None, log: LogOption 
 
     _start_logging(log)
     survey = _load(config, targets)
-    table = build_catalog(survey.results())
+    table = build_catalog(survey.results(), survey.config.flags)
     folder = survey.config.folder
     write_catalog(table, folder / "catalog.fits", folder / "catalog.ecsv")
     done = sum(str(status) == "done" for status in table["status"])
@@ -240,11 +240,14 @@ def recovery(config: ConfigOption, log: LogOption = None) -> None:
     """Compare the posteriors of a simulated survey with the truth: pulls and coverage."""
     from astropy.table import Table
 
+    from socca.errors import ConfigError
     from socca.fits import atomic_path
     from socca.recovery import format_summary, recovery_figure, recovery_summary, recovery_table
 
     _start_logging(log)
     survey = _load(config, None)
+    if not survey.config.table.with_name("truth.ecsv").is_file():
+        raise ConfigError(f"{config}: there is no truth to compare with: {survey.config.table.with_name('truth.ecsv')}")
     truth = Table.read(survey.config.table.with_name("truth.ecsv"), format="ascii.ecsv")
     table = recovery_table(truth, survey.results())
     summary = recovery_summary(table)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -71,7 +71,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _optional(section: Callable[[], Any], description: str) -> Any:
+def _optional(section: type[BaseModel], description: str) -> Any:
     """Declare a section that may be left out: all its keys have defaults."""
     return Field(default_factory=section, description=description)
 

@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from socca.config import FlagsConfig
 
 
-def flags_of(meta: Mapping[str, Any], limits: FlagsConfig) -> list[str]:
+def flags_of(meta: Mapping[str, Any], limits: FlagsConfig | None = None) -> list[str]:
     """Return the flags of a fit.
 
     Parameters
     ----------
     meta : mapping
         What a posterior records of itself: ``fit`` (from `socca.products.goodness_of_fit`) and ``converged``.
-    limits : FlagsConfig
-        When to flag.
+    limits : FlagsConfig, optional
+        When to flag; by default, as in a config that does not say.
 
     Returns
     -------
@@ -25,6 +25,10 @@ def flags_of(meta: Mapping[str, Any], limits: FlagsConfig) -> list[str]:
         Any of ``poor_fit`` (the model does not describe the source), ``at_prior_edge`` (a prior cuts the posterior
         off) and ``not_converged``.
     """
+    if limits is None:
+        from socca.config import FlagsConfig
+
+        limits = FlagsConfig()
     fit = meta.get("fit", {})
     conditions = {
         "poor_fit": (fit.get("chi2_source") or 0) > limits.poor_fit,

@@ -64,14 +64,11 @@ class SceneSpec:
         Sizes.
     on_sky : bool
         Whether positions are RA and Dec.
-    only : tuple of int, optional
-        Draw these components alone.
     """
 
     components: tuple[ComponentSpec, ...]
     grid: GridShape
     on_sky: bool
-    only: tuple[int, ...] | None = None
 
 
 def shift_phase(n: int, shift: Any, real: bool, xp: Any) -> Any:
@@ -201,12 +198,19 @@ def _extended(spec: ComponentSpec, scene: SceneSpec, arrays: dict[str, Any], val
     core_rows, row_weights = _graded_nodes(core[0], row)
     core_cols, col_weights = _graded_nodes(core[1], col)
 
-    centers, fine, finest = _brightness(
-        spec,
-        values,
-        (arrays["x"] - x0, arrays["y"] - y0),
-        offsets(patch_rows, patch_cols),
-        offsets(core_rows, core_cols),
+    brightness = functools.partial(spec.kind.brightness, values=values, neutral=spec.neutral)  # type: ignore[attr-defined]
+    # A branch is a border that XLA does not fuse across. Without it, the profile would be computed anew, and not
+    # vectorised, for each of the five terms of the stencil (ten times slower on a CPU); XLA drops mere barriers.
+    centers = jax.lax.cond(
+        jnp.isfinite(x0 + y0),
+        lambda: brightness(arrays["x"] - x0, arrays["y"] - y0),
+        lambda: jnp.full_like(arrays["x"], jnp.nan),
+    )
+    # Patch and core at once: the profile, and above all its derivatives, are then compiled twice and not three times.
+    near = zip(offsets(patch_rows, patch_cols), offsets(core_rows, core_cols), strict=True)
+    fine, finest = jnp.split(
+        brightness(*[jnp.concatenate([outer.ravel(), inner.ravel()]) for outer, inner in near]),
+        [patch_rows.size * patch_cols.size],
     )
     ring = centers[:-2, 1:-1] + centers[2:, 1:-1] + centers[1:-1, :-2] + centers[1:-1, 2:]
     image = centers[1:-1, 1:-1] * (1 - 4 / 24) + ring / 24
@@ -215,23 +219,6 @@ def _extended(spec: ComponentSpec, scene: SceneSpec, arrays: dict[str, Any], val
     finest = finest.reshape(3, 2 * CORE_POINTS, 3, 2 * CORE_POINTS)
     finest = (finest * row_weights[:, :, None, None] * col_weights).sum((1, 3))
     return jax.lax.dynamic_update_slice(image, finest, core)
-
-
-def _brightness(spec: ComponentSpec, values: dict[str, Any], *offsets: tuple[Any, Any]) -> list[Any]:
-    """Evaluate a source's brightness at several sets of offsets (dx, dy) from its centre.
-
-    At all of them at once: the profile, and above all its derivatives, are then compiled once and not once per set.
-    """
-    dx, dy = (jnp.concatenate([part.ravel() for part in parts]) for parts in zip(*offsets, strict=True))
-    # A branch is a border that XLA does not fuse across. Without it, the profile would be computed anew, and not
-    # vectorised, for each of the five terms of the stencil (ten times slower on a CPU); XLA drops mere barriers.
-    found = jax.lax.cond(
-        jnp.isfinite(dx[0] + dy[0]),
-        lambda: spec.kind.brightness(dx, dy, values, spec.neutral),  # type: ignore[attr-defined]
-        lambda: jnp.full_like(dx, jnp.nan),
-    )
-    ends = np.cumsum([part.size for part, _ in offsets])[:-1]
-    return [out.reshape(part.shape) for out, (part, _) in zip(jnp.split(found, ends), offsets, strict=True)]
 
 
 def _shared_among_pixels(image: Any, row: Any, col: Any, flux: Any) -> Any:
@@ -257,7 +244,7 @@ def _point_transform(scene: SceneSpec, row: Any, col: Any, flux: Any) -> Any:
     return jnp.where(outside, 0.0, flux) * rows[:, None] * cols[None, :]
 
 
-def render(scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any]) -> Rendered:
+def render(scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any], keep: Any = None) -> Rendered:
     """Draw a model.
 
     Parameters
@@ -268,6 +255,8 @@ def render(scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any]) -> 
         ``x, y, reference, inverse`` of `socca.grid.grid_arrays`; with a PSF also ``psf``, its `psf_transform`.
     values : dict
         Full name of each parameter -> scalar.
+    keep : array, shape (number of components,), optional
+        1 for each component that is drawn, 0 for the others: any selection is drawn by the same program.
 
     Returns
     -------
@@ -282,23 +271,25 @@ def render(scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any]) -> 
     negative = jnp.asarray(False)
     points = []
     extended = False
+
+    def drawn(number: int, part: Any) -> Any:
+        return part if keep is None else keep[number] * part
+
     for k, spec in enumerate(scene.components):
-        if scene.only is not None and k not in scene.only:
-            continue
         own = {name: values[f"comp_{k:02d}_{name}"] for name in spec.kind.fields}
         if spec.kind.role == "extended":
-            part = _extended(spec, scene, arrays, own)
+            part = drawn(k, _extended(spec, scene, arrays, own))
             light = light + part if extended else part
             extended = True
         elif spec.kind.role == "background":
             inner = (slice(py + BORDER, py + BORDER + ny), slice(px + BORDER, px + BORDER + nx))
-            part = spec.kind.surface(arrays["x"][inner], arrays["y"][inner], own, spec.neutral)  # type: ignore[attr-defined]
+            part = drawn(k, spec.kind.surface(arrays["x"][inner], arrays["y"][inner], own, spec.neutral))  # type: ignore[attr-defined]
             background = background + part
         else:
             x0, y0 = project(own["xc"], own["yc"], scene.on_sky, arrays["reference"], jnp)
             row, col, _ = locate(arrays, x0, y0)
-            points.append((row, col, own["Ic"]))
-            part = own["Ic"]
+            part = drawn(k, own["Ic"])
+            points.append((row, col, part))
         if spec.positive:
             negative = negative | (jnp.min(part) < 0)
 

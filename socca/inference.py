@@ -116,6 +116,7 @@ def sample(
         "seed": int(seed),
         "converged": bool(draws.converged),
         "n_calls": counted.calls,
+        "n_eff": posterior.n_eff,
         "workers": size,
         "notes": draws.notes,
         "problem_digest": problem.digest(),

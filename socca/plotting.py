@@ -25,6 +25,8 @@ __all__ = ["STRETCHES", "comparison_figure", "save_figure"]
 STRETCHES = ("asinh", "linear", "log", "sqrt")
 #: Limits between which the residuals' colour scale ends, in sigma.
 RESIDUAL_LIMITS = (3.0, 10.0)
+#: Inches that the title takes, and each row of panels.
+TITLE_HEIGHT, ROW_HEIGHT = 0.45, 4.55
 #: Colours of data, model and components in profiles, and of masked pixels.
 DATA, MODEL, MASKED = "0.15", "#d1495b", "0.7"
 COLOURS = ("#2e86ab", "#3d9970", "#8e5ea2", "#e08e2b", "#6b7a8f", "#b5651d")
@@ -82,7 +84,7 @@ def comparison_figure(
     else:
         extra = fit.components if components else {}
         rows = 1 + math.ceil(len(extra) / 4)
-        figure = Figure(figsize=(17, 0.45 + 4.55 * rows), layout="constrained")
+        figure = Figure(figsize=(17, TITLE_HEIGHT + ROW_HEIGHT * rows))
         _draw_fit(figure, fit, extra, rows, colormap, _normalisation(fit, percentile, stretch), percentile)
     save_figure(figure, output, dpi)
 
@@ -209,8 +211,11 @@ def _draw_fit(
 ) -> None:
     from matplotlib.colors import Normalize
 
-    figure.suptitle(fit.title, fontsize=15, parse_math=False)
-    grid = figure.add_gridspec(rows, 4)
+    # Placed by hand: matplotlib's own layout would take as long again as all the drawing.
+    height = figure.get_figheight()
+    figure.suptitle(fit.title, fontsize=15, parse_math=False, y=1 - 0.12 / height, va="top")
+    edges = {"left": 0.055, "right": 0.99, "bottom": 0.1 / height, "top": 1 - (TITLE_HEIGHT + 0.3) / height}
+    grid = figure.add_gridspec(rows, 4, wspace=0.27, hspace=0.14, **edges)
     pulls = np.divide(fit.residual, fit.sigma, out=np.full(fit.data.shape, np.nan), where=fit.used)
     size = np.abs(pulls[fit.used & np.isfinite(pulls)])
     least, most = RESIDUAL_LIMITS
@@ -227,7 +232,8 @@ def _draw_fit(
         axes.set_title(title, fontsize=13, parse_math=False)
         _draw_plane(figure, axes, fit, plane, colours, scale, hide, unit)
         _label_axes(axes, fit, first=cell % 4 == 0)
-    _draw_profile(figure.add_subplot(grid[0, 3]), fit)
+    # As high as the panels above their colour bars.
+    _draw_profile(figure.add_subplot(grid[0, 3].subgridspec(2, 1, height_ratios=(4, 1))[0]), fit)
 
 
 def _draw_plane(
@@ -254,7 +260,7 @@ def _draw_plane(
     known = shown[np.isfinite(shown)]
     low, high = (bool(known.size and test) for test in (np.any(known < norm.vmin), np.any(known > norm.vmax)))
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[low, high]
-    bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.9, aspect=28, pad=0.02, extend=extend)
+    bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.9, aspect=28, pad=0.14, extend=extend)
     if unit != "σ":
         bar.set_ticks(_spread_ticks(norm))
     bar.ax.tick_params(labelsize=10)

@@ -7,7 +7,6 @@ values, numbers in priors and ties) is an argument of these programs.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import types
@@ -94,14 +93,11 @@ class Programs:
         self.values = jax.jit(
             lambda arrays, theta, count: jax.vmap(lambda row: all_values(model, arrays["model"], row))(theta)
         )
-        self._spec = spec
-
-    @functools.lru_cache(maxsize=64)  # noqa: B019  (programs live as long as the process)
-    def render(self, only: tuple[int, ...] | None) -> Any:
-        """Return the compiled function that draws the model, or some of its components."""
-        scene = dataclasses.replace(self._spec.scene, only=only)
-        model = self._spec.model
-        return jax.jit(lambda arrays, theta: render(scene, arrays["scene"], all_values(model, arrays["model"], theta)))
+        self.render = jax.jit(
+            lambda arrays, theta, keep: render(
+                scene, arrays["scene"], all_values(model, arrays["model"], theta), keep=keep
+            )
+        )
 
 
 @functools.lru_cache(maxsize=256)
@@ -272,8 +268,10 @@ class Problem:
         theta = np.asarray(theta, dtype=np.float64)
         if theta.shape != (self.ndim,):
             raise ModelError(f"render: expected shape ({self.ndim},), got {theta.shape}")
+        components = np.arange(len(self.spec.scene.components))
+        keep = np.ones(len(components)) if only is None else np.isin(components, only).astype(float)
         with jax.enable_x64(True):
-            out = programs(self.spec).render(only)(self._on_device, theta)
+            out = programs(self.spec).render(self._on_device, theta, keep)
         return Rendered(*[np.asarray(part) for part in out])
 
     def digest(self) -> str:

@@ -117,13 +117,11 @@ def write_model_images(
         ("SIGMA", image.noise.sigma(image), None),
         ("MASK", image.mask.astype(np.uint8), None),
     ]
-    labels = list(dict.fromkeys(name.rsplit(".", 1)[0] for name in model.labels.values()))
-    for k, component in enumerate(model.components):
-        label = labels[k] if len(labels) == model.ncomp else str(component.id)
+    for k, label in enumerate(model.component_labels):
         part = problem.render(theta, only=(k,))
         planes.append((label.upper(), part.smoothed + part.background, label))
     primary = fits.PrimaryHDU()
-    primary.header.update({key: value for key, value in header.items() if value is not None})
+    primary.header.update({key: value for key, value in header.items() if value is not None and value == value})
     hdus = fits.HDUList([primary])
     for name, plane, label in planes:
         stored = plane if plane.dtype == np.uint8 else plane.astype(np.float32)

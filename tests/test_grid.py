@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from socca.data import Image
 from socca.errors import DataError
 from socca.forward import locate
-from socca.grid import BORDER, PixelFrame, SkyFrame, grid_arrays, grid_shape
+from socca.grid import BORDER, PixelFrame, SkyFrame, grid_arrays, grid_shape, project
 
 EVEN, ODD = (24, 30), (25, 31)
 
@@ -223,3 +223,14 @@ def test_rows_north_of_the_centre(make_header):
     assert (SkyCoord(0 * u.deg, 60 * u.deg).separation(SkyCoord(2 * u.arcsec, 60 * u.deg))).arcsec == pytest.approx(
         1, rel=1e-4
     )
+
+
+@pytest.mark.parametrize(("ra", "dec", "seen"), [(189, 0, True), (191, 0, False), (280, 0, False), (100, 95, False)])
+def test_nothing_beyond_the_horizon(ra, dec, seen):
+    # 90 degrees away or more, the gnomonic projection would mirror the other side of the sky into the field.
+    reference = np.array([100.0, 0.0])
+    with jax.enable_x64(True):
+        for xp in (np, jax.numpy):
+            assert np.all(np.isfinite(project(xp.float64(ra), xp.float64(dec), True, reference, xp))) == seen
+        slope = jax.grad(lambda x: project(x, 1.0, True, reference, jax.numpy)[0])(100.5)
+    assert np.isfinite(slope)

@@ -340,6 +340,15 @@ def test_masks_combine():
     assert set(zip(*np.nonzero(image.mask == 0), strict=True)) == {(0, 0), (1, 1), (2, 2)}
 
 
+@pytest.mark.parametrize("good", ["nonzero", "zero"])
+def test_unknown_mask_pixels_are_not_used(good):
+    plane = np.full(SHAPE, 1.0 if good == "nonzero" else 0.0)
+    plane[4, 5] = np.nan
+    image = read(VALUES)
+    image.addmask(plane, good=good)
+    np.testing.assert_array_equal(np.argwhere(image.mask == 0), [[4, 5]])
+
+
 def test_bad_masks():
     with pytest.raises(DataError, match="shape"):
         read(VALUES).addmask(np.ones((3, 3)))

@@ -284,7 +284,19 @@ def test_digest_of_closures(make_image, pixel):
         tied = Gaussian(xc=0, yc=0, rs=pixel, Is=uniform(0, 2), theta=lambda comp_00_Is: factor * comp_00_Is)  # noqa: N803
         return Problem(make_image(DATA), Model(tied))
 
-    assert problem(0.5).digest() != problem(0.7).digest()
+    def default(factor):
+        tied = Gaussian(xc=0, yc=0, rs=pixel, Is=uniform(0, 2))
+        tied.theta = Tie(("comp_00_Is",), lambda comp_00_Is, factor=factor: factor * comp_00_Is)  # noqa: N803
+        return Problem(make_image(DATA), Model(tied))
+
+    long = np.arange(2000.0)  # whose repr leaves numbers out
+    for make, one, other in [
+        (problem, 0.5, 0.7),
+        (problem, long, np.where(long == 1000, 0, long)),
+        (default, 0.5, 0.7),
+    ]:
+        assert make(one).digest() == make(one).digest()
+        assert make(one).digest() != make(other).digest()
 
 
 @pytest.mark.parametrize("module", [pickle, cloudpickle], ids=["pickle", "cloudpickle"])
@@ -345,6 +357,19 @@ def test_free_out_of_range(make_image, pixel):
     got = Problem(make_image(DATA), model).log_likelihood([[0.1], [-0.1]])
     assert np.isfinite(got[0])
     assert got[1] == -np.inf
+
+
+def test_beyond_the_horizon(make_image, make_header, make_psf):
+    # A source on the other side of the sky is no mirror image of itself in the field.
+    here = {"xc": uniform(0, 360), "yc": 2.0}
+    header = make_header(DATA.shape, ra=150, dec=2)
+    point = Point(**here, Ic=1.0)
+    for component, psf in [(Gaussian(**here, rs=1e-4, Is=1.0), None), (point, None), (point, make_psf((3, 3)))]:
+        problem = Problem(make_image(DATA, header=header, psf=psf), Model(component))
+        value, gradient = problem.log_likelihood_and_grad([[150.00001], [330.00001]])
+        assert np.isfinite(value[0])
+        assert np.isfinite(gradient[0])
+        assert value[1] == -np.inf
 
 
 def test_positive(make_image, pixel):

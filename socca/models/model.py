@@ -94,6 +94,11 @@ class Model:
         }
 
     @property
+    def component_labels(self) -> list[str]:
+        """The user's name of each component, or its id where there is none."""
+        return [self._labels[str(c.id)] for c in self.components]
+
+    @property
     def priors(self) -> dict[str, Any]:
         """Full name -> value, prior or tie."""
         return self._values

@@ -260,7 +260,12 @@ def test_bad_images_cost_only_themselves(survey):
         "a": "done",
         "d": "done",
     }
-    for name, word in {"truncated": "truncated.fits", "psf": "psf", "masked": "masked", "missing": "no such file"}.items():
+    for name, word in {
+        "truncated": "truncated.fits",
+        "psf": "psf",
+        "masked": "masked",
+        "missing": "no such file",
+    }.items():
         assert word in table.loc[name]["message"]
         log = (survey.path / "results" / "small" / "logs" / "fit" / name / "plain.log").read_text()
         assert "Traceback (most recent call last)" in log

@@ -1,0 +1,228 @@
+"""The catalogue: rows from files of results, in memory, in FITS and in ECSV."""
+
+import json
+import math
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from astropy.table import Table
+from scipy.stats import norm
+
+from socca.catalog import build_catalog, survey_status, write_catalog
+from socca.posterior import Posterior, save_failure
+
+UNITS = {"xc": "deg", "re": "deg", "theta": "rad", "Ie": "image", "ns": ""}
+
+
+def gaussian(means, sigma=0.1, *, logz=-10.0, n=2001, units=UNITS, bunit="nJy", **meta):
+    """Make a posterior of independent Gaussians whose quantiles are those of the law itself."""
+    labels = list(means)
+    z = norm.ppf((np.arange(n) + 0.5) / n)
+    samples = np.stack([mean + sigma * np.roll(z, 7 * k) for k, mean in enumerate(means.values())], axis=1)
+    likelihood = -0.5 * np.sum(((samples - list(means.values())) / sigma) ** 2, axis=1)
+    meta = {
+        "converged": True,
+        "n_calls": 1234,
+        "timing": {"total": 12.5},
+        "image": {"frame": "sky", "bunit": bunit, "n_pixels": 900, "pixel_scale": 5e-5},
+        "fit": {"chi2_red": 1.01, "chi2_source": 1.2, "n_source": 80, "max_log_likelihood": -3.0},
+        "flags": [],
+    } | meta
+    return Posterior(
+        names=[f"comp_00_{label}" for label in labels],
+        labels=labels,
+        units=[units[label.split(".")[1]] for label in labels],
+        samples=samples,
+        log_weights=np.full(n, -math.log(n)),
+        log_likelihood=likelihood,
+        log_prior=np.zeros(n),
+        logz=logz,
+        logz_err=0.05,
+        periods=[math.pi if label.endswith("theta") else None for label in labels],
+        meta=meta,
+    )
+
+
+@pytest.fixture
+def survey(tmp_path):
+    """Write fits of two targets with two models: three done, one failed; one more missing, one damaged, one empty."""
+    files = {
+        ("a", "one"): gaussian({"galaxy.re": 3.0, "galaxy.Ie": 7.0}, logz=-20.0),
+        ("a", "two"): gaussian(
+            {"bulge.re": 2.0, "galaxy.re": 4.0}, logz=-17.5, flags=["poor_fit", "at_prior_edge"], converged=False
+        ),
+        ("b", "one"): gaussian({"galaxy.re": 5.0, "galaxy.Ie": 8.0}, logz=-99.0),
+    }
+    results = []
+    for (target, model), posterior in files.items():
+        results.append((target, model, tmp_path / f"{target}_{model}.h5"))
+        posterior.save(results[-1][2])
+    failed = tmp_path / "failed.h5"
+    save_failure(failed, "the PSF\nof “b” is\tflat", {"target": "b", "model": "two", "timing": {"total": 1.5}})
+    (tmp_path / "damaged.h5").write_bytes((tmp_path / "a_one.h5").read_bytes()[:3000])
+    (tmp_path / "empty.h5").write_bytes(b"")
+    results.append(("b", "two", failed))
+    return results + [("c", name, tmp_path / f"{name}.h5") for name in ("absent", "damaged", "empty")]
+
+
+def test_rows(survey):
+    table = build_catalog(iter(survey))
+    assert list(zip(table["target"], table["model"], strict=True)) == [(t, m) for t, m, _ in survey]
+    assert list(table["status"]) == ["done", "done", "done", "failed", "missing", "failed", "failed"]
+    assert table["message"][3] == "the PSF of “b” is flat"
+    assert "damaged.h5" in table["message"][5]
+    assert list(table["flags"]) == ["", "poor_fit,at_prior_edge", "", "", "", "", ""]
+    assert list(table["converged"]) == [True, False, True, False, False, False, False]
+    assert list(table["wall_time"].filled(-1)) == [12.5, 12.5, 12.5, 1.5, -1, -1, -1]
+    assert list(table["n_calls"].filled()) == [1234] * 3 + [-1] * 4
+    assert np.allclose(table["n_eff"][:3], 2001)
+    assert np.ma.getmaskarray(table["n_eff"]).tolist() == [False] * 3 + [True] * 4
+
+
+def test_parameters_are_the_law_itself(survey):
+    table = build_catalog(survey)
+    first = [name for name in table.colnames if name in ("galaxy_re", "galaxy_Ie", "bulge_re")]
+    assert first == ["galaxy_re", "galaxy_Ie", "bulge_re"]
+    assert table.colnames.index("galaxy_re_best") == table.colnames.index("galaxy_re") + 4
+    assert np.allclose(table["galaxy_re"][:3], [3, 4, 5])
+    assert np.allclose(table["galaxy_re_lower"][:3], [2.9, 3.9, 4.9], atol=1e-3)
+    assert np.allclose(table["galaxy_re_upper"][:3], [3.1, 4.1, 5.1], atol=1e-3)
+    assert np.allclose(table["galaxy_re_std"][:3], 0.1, rtol=0.01)
+    assert np.allclose(table["galaxy_re_best"][:3], [3, 4, 5], atol=0.01)
+    assert np.ma.getmaskarray(table["galaxy_Ie"]).tolist() == [False, True, False, True, True, True, True]
+    assert str(table["galaxy_re_std"].unit) == "deg"
+    assert str(table["galaxy_Ie"].unit) == "nJy"
+
+
+def test_evidences_are_compared_within_a_target(survey):
+    table = build_catalog(survey)
+    assert np.allclose(table["log_bayes_factor"][:3], [-2.5, 0, 0])
+    assert table["log_bayes_factor"].mask[3:].all()
+    assert list(table["best_model"]) == [False, True, True, False, False, False, False]
+
+
+def test_without_evidence_only_a_sole_fit_is_the_best(tmp_path):
+    results = [("a", "m", tmp_path / "0.h5"), ("b", "m", tmp_path / "1.h5"), ("b", "n", tmp_path / "2.h5")]
+    for *_, path in results:
+        gaussian({"galaxy.re": 1.0}, logz=math.nan).save(path)
+    table = build_catalog(results)
+    assert table["logz"].mask.all()
+    assert table["log_bayes_factor"].mask.all()
+    assert list(table["best_model"]) == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("bunits", "unit", "description"),
+    [
+        (("nJy", "nJy"), "nJy", None),
+        (("nJy", "adu"), None, None),
+        (("nJy", ""), None, None),
+        (("nanomaggies", "nanomaggies"), None, "unit: nanomaggies"),
+    ],
+)
+def test_units_of_the_image(tmp_path, bunits, unit, description):
+    results = [(f"t{k}", "m", tmp_path / f"{k}.h5") for k in range(2)]
+    for bunit, (_, _, path) in zip(bunits, results, strict=True):
+        gaussian({"galaxy.Ie": 1.0}, bunit=bunit).save(path)
+    table = build_catalog(results)
+    assert table["galaxy_Ie"].unit == unit
+    assert table["galaxy_Ie"].description == description
+    write_catalog(table, tmp_path / "c.fits", tmp_path / "c.ecsv")
+    for name in ("c.fits", "c.ecsv"):
+        assert Table.read(tmp_path / name)["galaxy_Ie"].unit == unit
+
+
+def test_both_files_hold_the_table(survey, tmp_path):
+    table = build_catalog(survey)
+    table["message"] = [*table["message"][:2], 'says "no", #2', *table["message"][3:]]
+    write_catalog(table, tmp_path / "out" / "c.fits", tmp_path / "out" / "c.ecsv")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["c.ecsv", "c.fits"]
+    for name in ("c.fits", "c.ecsv"):
+        back = Table.read(tmp_path / "out" / name)
+        back.convert_bytestring_to_unicode()
+        assert back.colnames == table.colnames
+        for column in table.colnames:
+            here, there = table[column], back[column]
+            assert here.unit == there.unit, column
+            if here.dtype.kind == "U":
+                expected = [str(x) if name == "c.ecsv" else str(x).encode("ascii", "replace").decode() for x in here]
+                assert [str(x) for x in (there.filled("") if hasattr(there, "filled") else there)] == expected, column
+            else:
+                mask = np.ma.getmaskarray(here)
+                assert here.dtype.kind == there.dtype.kind, column
+                assert np.array_equal(np.ma.getmaskarray(there), mask), column
+                assert np.array_equal(np.asarray(here)[~mask], np.asarray(there)[~mask]), column
+
+
+@pytest.mark.parametrize("results", [[], [("a", "m", "nowhere.h5")]])
+def test_without_a_single_fit(results, tmp_path):
+    table = build_catalog(results)
+    assert len(table) == len(results)
+    write_catalog(table, tmp_path / "c.fits", tmp_path / "c.ecsv")
+    assert len(Table.read(tmp_path / "c.ecsv")) == len(Table.read(tmp_path / "c.fits")) == len(results)
+
+
+def test_labels_that_would_collide(tmp_path):
+    units = dict.fromkeys(("b_c", "c", "c_std", "err", "RE", "re"), "")
+    means = {"a.b_c": 1.0, "a_b.c": 2.0, "x.c": 3.0, "x.c_std": 4.0, "logz.err": 5.0, "a.re": 6.0, "A.RE": 7.0}
+    gaussian(means, units=units, logz=-3.0).save(tmp_path / "p.h5")
+    table = build_catalog([("t", "m", tmp_path / "p.h5")])
+    names = [name.lower() for name in table.colnames]
+    assert len(set(names)) == len(names)
+    assert [float(table[name][0]) for name in ("a_b_c", "a_b.c", "x_c", "x.c_std", "logz.err", "a_re", "A.RE")] == (
+        pytest.approx(list(means.values()))
+    )
+    assert table["logz_err"][0] == 0.05
+    write_catalog(table, tmp_path / "c.fits", tmp_path / "c.ecsv")
+    assert Table.read(tmp_path / "c.fits").colnames == table.colnames
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.attrs.__delitem__("summary"),
+        lambda file: file.attrs.__delitem__("status"),
+        lambda file: file.attrs.__setitem__("meta", "{broken"),
+        lambda file: file.attrs.__setitem__("meta", "[1, 2]"),
+        lambda file: file.attrs.__setitem__("summary", json.dumps([{"label": "galaxy.re"}])),
+        lambda file: file.__delitem__("log_weights"),
+    ],
+)
+def test_what_is_wrong_inside_a_file_is_a_failed_row(tmp_path, change):
+    path = tmp_path / "p.h5"
+    gaussian({"galaxy.re": 1.0}).save(path)
+    with h5py.File(path, "a") as file:
+        change(file)
+    table = build_catalog([("t", "m", path), ("u", "m", path)])
+    assert list(table["status"]) == ["failed"] * 2
+    assert all("p.h5" in message for message in table["message"])
+
+
+def test_unknown_numbers_are_masked_and_long_messages_cut(tmp_path):
+    gaussian({"galaxy.re": 1.0}, fit={"chi2_red": None}, image={}, flags=None).save(tmp_path / "p.h5")
+    save_failure(tmp_path / "f.h5", "word " * 500, {})
+    table = build_catalog([("t", "m", tmp_path / "p.h5"), ("t", "n", tmp_path / "f.h5")])
+    assert table["chi2_red"].mask.all()
+    assert table["n_pixels"].mask.all()
+    assert len(table["message"][1]) == 300
+
+
+def test_status(survey):
+    rows = survey_status(survey)
+    assert [row["status"] for row in rows] == ["done", "done", "done", "failed", "pending", "failed", "failed"]
+    assert [row["wall_time"] for row in rows] == [12.5, 12.5, 12.5, 1.5, None, None, None]
+    assert rows[3]["message"].startswith("the PSF")
+    assert rows[4] == {
+        **{"target": "c", "model": "absent", "status": "pending", "message": "", "flags": "", "wall_time": None}
+    }
+
+
+def test_imports_are_light():
+    code = (
+        "import sys, socca.catalog, socca.plotting, socca.recovery;"
+        "sys.exit(bool({'jax', 'matplotlib', 'astropy', 'scipy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
