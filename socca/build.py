@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from socca.errors import ConfigError, DataError, ModelError, nearest
 from socca.fits import open_fits, read_plane, select_hdu
 from socca.models import REGISTRY, Model
 from socca.noise import Normal
+from socca.parameters import compile_model
 from socca.priors import uniform
 from socca.problem import Problem
 from socca.targets import Target
@@ -59,7 +61,7 @@ def build_image(target: Target, config: Config) -> Image:
             raise ConfigError("image.pixel_scale is needed: the image has no celestial WCS")
         degrees = Context(target.columns, None).number(scalar(settings.pixel_scale), "deg")
         # A plain number is arcsec, as for Image; with a unit it is converted.
-        plain = scalar(settings.pixel_scale).kind in ("number", "column")
+        plain = not any(node.kind == "unit" for node in scalar(settings.pixel_scale).walk())
         scale = degrees if plain else degrees * 3600
     image = Image(fits.ImageHDU(data, header), noise=_noise(target, config), pixel_scale=scale)
     if "mask" in target.files:
@@ -139,6 +141,13 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
             hint = " (or a position)" if "xc" in unset or "yc" in unset else ""
             raise ConfigError(f"models.{name}.{label}: no value for {', '.join(unset)}{hint}")
         model.addcomponent(component, positive=settings.positive, label=label)
+    try:
+        compile_model(model.components)
+    except ModelError as error:
+        message = str(error)
+        for parameter, shown in model.labels.items():
+            message = re.sub(rf"\b{parameter}\b", shown, message)
+        raise ConfigError(f"models.{name}: {message}") from error
     return model
 
 

@@ -59,7 +59,6 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
 
 def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
     from socca.build import build_image, build_model
-    from socca.parameters import compile_model
 
     target = survey.target(name)
     missing = [f"{kind}: no such file: {path}" for kind, path in target.files.items() if not path.is_file()]
@@ -75,7 +74,7 @@ def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
         return
     for model in survey.models_of(target):
         try:
-            compile_model(build_model(model, target, config, image).components)
+            build_model(model, target, config, image)
         except SoccaError as error:
             yield Finding(name, _one_line(error))
 

@@ -286,7 +286,8 @@ _OVERRIDABLE = ("image", "noise", "models", "sampler")
 @functools.lru_cache(maxsize=100_000)
 def _overridden_cached(text: str, target: str) -> Config:
     data = json.loads(text)
-    extra = data["overrides"][target]
+    # Without the overrides themselves: what they are merged into must not ask for them again.
+    extra = data.pop("overrides")[target]
     for key in extra:
         if key not in _OVERRIDABLE:
             raise ConfigError(f"overrides.{target}.{key}: cannot be overridden{nearest(key, _OVERRIDABLE)}")
@@ -294,7 +295,7 @@ def _overridden_cached(text: str, target: str) -> Config:
 
 
 def _overridden(config: Config, target: str) -> Config:
-    return _overridden_cached(config.model_dump_json(), target)
+    return _overridden_cached(config.model_dump_json(exclude_unset=True), target)
 
 
 def _merge(base: Any, extra: Any) -> Any:
@@ -329,7 +330,7 @@ def validate_config(data: Any, where: str) -> Config:
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors()]
+        lines = [_explain(dict(problem)) for problem in error.errors() if not _other_alternative(dict(problem))]
         raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
@@ -338,9 +339,18 @@ def validate_config(data: Any, where: str) -> Config:
     return config
 
 
+def _other_alternative(problem: dict[str, Any]) -> bool:
+    """Tell whether a mistake is only that a section is not the other thing that its key may hold, or the reverse."""
+    if problem["loc"][-1] == "str":
+        return isinstance(problem["input"], Mapping)
+    return problem["loc"][-1] == "PositionConfig" and not isinstance(problem["input"], Mapping)
+
+
 def _explain(problem: dict[str, Any]) -> str:
     path = [str(part) for part in problem["loc"]]
-    shown = ".".join(part for part in path if part not in COMPONENT_MODELS)
+    # Which alternative of a union was tried is pydantic's affair, not the user's.
+    hidden = {*COMPONENT_MODELS, "PositionConfig", "str", "[key]"}
+    shown = ".".join(part for part in path if part not in hidden) or "config"
     kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         return f"{shown}: unknown key{nearest(path[-1], _known_keys(path[:-1]))}"

@@ -28,7 +28,7 @@ def flags_of(meta: Mapping[str, Any], limits: FlagsConfig | None = None) -> list
     if limits is None:
         from socca.config import FlagsConfig
 
-        limits = FlagsConfig()
+        limits = FlagsConfig.model_validate({})
     fit = meta.get("fit", {})
     conditions = {
         "poor_fit": (fit.get("chi2_source") or 0) > limits.poor_fit,

@@ -158,10 +158,8 @@ def _is_json(value: Any) -> bool:
 def _posterior(problem: Problem, draws: Draws) -> Posterior:
     spec = problem.spec.model
     labels, units = problem.all_labels, problem.all_units
-    derived: dict[str, np.ndarray] = {}
-    if spec.tied:
-        values = problem.values(draws.samples)
-        derived = {labels[spec.names[i]]: values[spec.names[i]] for i, _, _ in spec.tied}
+    tied = [spec.names[i] for i, _, _ in spec.tied]
+    values = problem.values(draws.samples) if tied else {}
     return Posterior(
         names=problem.names,
         labels=problem.labels,
@@ -173,8 +171,9 @@ def _posterior(problem: Problem, draws: Draws) -> Posterior:
         logz=draws.logz,
         logz_err=draws.logz_err,
         periods=problem.periods,
-        derived=derived,
-        derived_units={labels[spec.names[i]]: units[spec.names[i]] for i, _, _ in spec.tied},
+        derived={labels[name]: values[name] for name in tied},
+        derived_units={labels[name]: units[name] for name in tied},
+        derived_periods={labels[name]: period for name in tied if (period := problem.all_periods[name]) is not None},
         fixed={
             labels[spec.names[i]]: float(value)
             for i, value in zip(spec.fixed, problem.arrays["model"]["fixed"], strict=True)

@@ -40,6 +40,8 @@ class Posterior:
         Period of each parameter that is an angle.
     derived : dict of ndarray, shape (n,)
         The tied parameters, by label.
+    derived_units, derived_periods : dict
+        Their units, and the periods of those that are angles.
     fixed : dict of float
         The fixed parameters, by label.
     meta : dict
@@ -58,6 +60,7 @@ class Posterior:
     periods: list[float | None] = field(default_factory=list)
     derived: dict[str, np.ndarray] = field(default_factory=dict)
     derived_units: dict[str, str] = field(default_factory=dict)
+    derived_periods: dict[str, float] = field(default_factory=dict)
     fixed: dict[str, float] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -122,7 +125,10 @@ class Posterior:
             (label, unit, self.samples[:, k], self.periods[k] if self.periods else None)
             for k, (label, unit) in enumerate(zip(self.labels, self.units, strict=True))
         ]
-        columns += [(label, self.derived_units.get(label, ""), x, None) for label, x in self.derived.items()]
+        columns += [
+            (label, self.derived_units.get(label, ""), x, self.derived_periods.get(label))
+            for label, x in self.derived.items()
+        ]
         for label, unit, values, period in columns:
             x = values if period is None else unwrapped(values, weights, period)
             mean = float(np.sum(weights * x))
@@ -160,6 +166,7 @@ class Posterior:
             for label, values in self.derived.items():
                 derived.create_dataset(label, data=values, compression="gzip", shuffle=True)
                 derived[label].attrs["unit"] = self.derived_units.get(label, "")
+                derived[label].attrs["period"] = self.derived_periods.get(label, np.nan)
             fixed = file.create_group("fixed")
             for label, value in self.fixed.items():
                 fixed.attrs[label] = value
@@ -186,21 +193,27 @@ class Posterior:
         with open_result(path) as file:
             if file.attrs["status"] != "done":
                 raise PosteriorError(f"{path}: the fit failed: {file.attrs['message']}")
-            text: dict[str, Any] = {
-                key: [value.decode() for value in file[key][()]] for key in ("names", "labels", "units")
-            }
-            arrays = {key: file[key][()] for key in ("samples", "log_weights", "log_likelihood", "log_prior")}
-            return cls(
-                **text,
-                **arrays,
-                logz=float(file.attrs["logz"]),
-                logz_err=float(file.attrs["logz_err"]),
-                periods=[None if np.isnan(p) else float(p) for p in file["periods"][()]],
-                derived={label: data[()] for label, data in file["derived"].items()},
-                derived_units={label: str(data.attrs["unit"]) for label, data in file["derived"].items()},
-                fixed={label: float(value) for label, value in file["fixed"].attrs.items()},
-                meta=json.loads(file.attrs["meta"]),
-            )
+            try:
+                return cls(**_contents(file))
+            except (KeyError, OSError, ValueError, AttributeError, TypeError) as error:
+                raise PosteriorError(f"{path}: is damaged: {error}") from error
+
+
+def _contents(file: Any) -> dict[str, Any]:
+    """Return the fields of a posterior, as its file holds them."""
+    derived = dict(file["derived"].items())
+    periods = {label: float(data.attrs["period"]) for label, data in derived.items()}
+    return {
+        **{key: [value.decode() for value in file[key][()]] for key in ("names", "labels", "units")},
+        **{key: file[key][()] for key in ("samples", "log_weights", "log_likelihood", "log_prior")},
+        **{key: float(file.attrs[key]) for key in ("logz", "logz_err")},
+        "periods": [None if np.isnan(p) else float(p) for p in file["periods"][()]],
+        "derived": {label: data[()] for label, data in derived.items()},
+        "derived_units": {label: str(data.attrs["unit"]) for label, data in derived.items()},
+        "derived_periods": {label: period for label, period in periods.items() if not np.isnan(period)},
+        "fixed": {label: float(value) for label, value in file["fixed"].attrs.items()},
+        "meta": json.loads(file.attrs["meta"]),
+    }
 
 
 def save_failure(path: str | Path, message: str, meta: dict[str, Any]) -> None:
@@ -249,7 +262,8 @@ def open_result(path: str | Path) -> Any:
         file = h5py.File(path, "r")
     except (OSError, ValueError) as error:
         raise PosteriorError(f"{path}: cannot be read: {error}") from error
-    if file.attrs.get("format") != FORMAT:
+    attributes = ("format_version", "status", "message", "meta")
+    if file.attrs.get("format") != FORMAT or not all(key in file.attrs for key in attributes):
         file.close()
         raise PosteriorError(f"{path}: is no result of socca")
     version = int(file.attrs["format_version"])

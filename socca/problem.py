@@ -161,11 +161,12 @@ class Problem:
         self.all_labels = labels
         self.all_units = units
         fields = {f"{c.id}_{name}": field for c in model.components for name, field in c.fields.items()}
-        #: Period of each free parameter, None where it is no angle.
-        self.periods = [
-            fields[n].period_on_sky if image.frame.on_sky and fields[n].period is None else fields[n].period
-            for n in self.names
-        ]
+        #: Period of each parameter, None where it is no angle.
+        self.all_periods = {
+            name: field.period_on_sky if image.frame.on_sky and field.period is None else field.period
+            for name, field in fields.items()
+        }
+        self.periods = [self.all_periods[name] for name in self.names]
         self.priors = [model.priors[name] for name in self.names]
 
     @property

@@ -100,7 +100,7 @@ def _plain(column: Any) -> list[Any]:
     """Return a column as Python values; masked ones and empty text become None, angles degrees."""
     unit = getattr(column, "unit", None)
     if unit is not None and unit.physical_type == "angle":
-        column = column.to("deg").value if hasattr(column, "to") else np.ma.asarray(column) * unit.to("deg")
+        column = np.ma.array(np.ma.getdata(np.ma.asarray(column)) * unit.to("deg"), mask=np.ma.getmaskarray(column))
     values = np.ma.asarray(column).tolist()
     return [value.decode() if isinstance(value, bytes) else None if value == "" else value for value in values]
 
@@ -171,8 +171,8 @@ def _target(row: dict[str, Any], folder: Path) -> Target:
     segment = row.get("segment")
     if (segment is None) != ("segmentation" not in files):
         raise ConfigError(f"{name}: segmentation and segment belong together")
-    if segment is not None and float(segment) != int(segment):
-        raise ConfigError(f"{name}: segment must be a whole number, got {segment}")
+    if segment is not None and not (isinstance(segment, int | float) and float(segment).is_integer()):
+        raise ConfigError(f"{name}: segment must be a whole number, got {segment!r}")
     columns = {
         key: float(value)
         for key, value in row.items()
@@ -184,8 +184,13 @@ def _target(row: dict[str, Any], folder: Path) -> Target:
         segment=None if segment is None else int(segment),
         models=tuple(str(row["models"]).replace(",", ";").replace(" ", "").split(";")) if "models" in row else (),
         columns=columns,
-        row=json.dumps({key: str(value) for key, value in row.items()}, sort_keys=True),
+        # Numbers as floats: whether the others of their column are whole must not matter.
+        row=json.dumps({key: _number_or_text(value) for key, value in row.items()}, sort_keys=True),
     )
+
+
+def _number_or_text(value: Any) -> float | str:
+    return float(value) if isinstance(value, int | float) else str(value)
 
 
 def _relative(path: Path) -> Path:

@@ -12,6 +12,7 @@ from astropy.table import Table
 from scipy.stats import norm
 
 from socca.catalog import build_catalog, survey_status, write_catalog
+from socca.config import FlagsConfig
 from socca.posterior import Posterior, save_failure
 
 UNITS = {"xc": "deg", "re": "deg", "theta": "rad", "Ie": "image", "ns": ""}
@@ -29,7 +30,6 @@ def gaussian(means, sigma=0.1, *, logz=-10.0, n=2001, units=UNITS, bunit="nJy", 
         "timing": {"total": 12.5},
         "image": {"frame": "sky", "bunit": bunit, "n_pixels": 900, "pixel_scale": 5e-5},
         "fit": {"chi2_red": 1.01, "chi2_source": 1.2, "n_source": 80, "max_log_likelihood": -3.0},
-        "flags": [],
     } | meta
     return Posterior(
         names=[f"comp_00_{label}" for label in labels],
@@ -52,7 +52,10 @@ def survey(tmp_path):
     files = {
         ("a", "one"): gaussian({"galaxy.re": 3.0, "galaxy.Ie": 7.0}, logz=-20.0),
         ("a", "two"): gaussian(
-            {"bulge.re": 2.0, "galaxy.re": 4.0}, logz=-17.5, flags=["poor_fit", "at_prior_edge"], converged=False
+            {"bulge.re": 2.0, "galaxy.re": 4.0},
+            logz=-17.5,
+            fit={"chi2_red": 1.01, "chi2_source": 1.8, "edge_probability": 0.3},
+            converged=False,
         ),
         ("b", "one"): gaussian({"galaxy.re": 5.0, "galaxy.Ie": 8.0}, logz=-99.0),
     }
@@ -74,7 +77,9 @@ def test_rows(survey):
     assert list(table["status"]) == ["done", "done", "done", "failed", "missing", "failed", "failed"]
     assert table["message"][3] == "the PSF of “b” is flat"
     assert "damaged.h5" in table["message"][5]
-    assert list(table["flags"]) == ["", "poor_fit,at_prior_edge", "", "", "", "", ""]
+    assert list(table["flags"]) == ["", "poor_fit,at_prior_edge,not_converged", "", "", "", "", ""]
+    lenient = FlagsConfig(poor_fit=2, prior_edge=0.5)
+    assert list(build_catalog(survey, lenient)["flags"])[1] == "not_converged"
     assert list(table["converged"]) == [True, False, True, False, False, False, False]
     assert list(table["wall_time"].filled(-1)) == [12.5, 12.5, 12.5, 1.5, -1, -1, -1]
     assert list(table["n_calls"].filled()) == [1234] * 3 + [-1] * 4
@@ -215,9 +220,7 @@ def test_status(survey):
     assert [row["status"] for row in rows] == ["done", "done", "done", "failed", "pending", "failed", "failed"]
     assert [row["wall_time"] for row in rows] == [12.5, 12.5, 12.5, 1.5, None, None, None]
     assert rows[3]["message"].startswith("the PSF")
-    assert rows[4] == {
-        **{"target": "c", "model": "absent", "status": "pending", "message": "", "flags": "", "wall_time": None}
-    }
+    assert rows[4] == {**{"target": "c", "model": "absent", "status": "pending", "message": "", "wall_time": None}}
 
 
 def test_imports_are_light():

@@ -108,7 +108,7 @@ class BorrowedPool(Pool):
 
     def evaluate(self, theta: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of each row."""
-        return np.concatenate(self.map(self._likelihood, np.array_split(theta, min(self.size, len(theta)))))
+        return np.concatenate(self.map(self._likelihood, np.array_split(theta, max(1, min(self.size, len(theta))))))
 
 
 def open_pool(likelihood: Likelihood, ncores: int | None = None, pool: int | MapPool | None = None) -> Pool:

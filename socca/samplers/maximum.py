@@ -38,6 +38,8 @@ class Maximum:
         Whether the search met its criterion.
     agreeing : int
         How many of the searches ended at this height.
+    n_gradients : int
+        Gradients of the likelihood that were computed.
     """
 
     theta: np.ndarray
@@ -46,6 +48,7 @@ class Maximum:
     definite: bool
     converged: bool
     agreeing: int
+    n_gradients: int
 
 
 def find_maximum(
@@ -99,6 +102,7 @@ def find_maximum(
         return -value, -np.nan_to_num(gradient)
 
     found = []
+    n_gradients = 2 * problem.ndim + 1
     for k in order[:n_starts]:
         result = minimize(
             objective,
@@ -108,16 +112,19 @@ def find_maximum(
             bounds=[(_EDGE, 1 - _EDGE)] * problem.ndim,
             options={"maxiter": maxiter, "ftol": 1e-12, "gtol": 1e-6, "maxcor": 20},
         )
+        n_gradients += result.nfev
         found.append((float(-result.fun), bool(result.success), result.x))
     log_posterior, converged, u = max(found, key=lambda result: result[0])
     agreeing = sum(result[0] > log_posterior - 0.5 for result in found)
     log.info("%d of %d searches reached the highest maximum, ln P = %.2f", agreeing, len(found), log_posterior)
     theta = problem.prior_transform(u)[0]
-    covariance, definite = covariance_at(problem, theta)
-    return Maximum(theta, log_posterior, covariance, definite, converged, agreeing)
+    covariance, definite = covariance_at(problem, theta, evaluate)
+    return Maximum(theta, log_posterior, covariance, definite, converged, agreeing, n_gradients)
 
 
-def covariance_at(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, bool]:
+def covariance_at(
+    problem: Problem, theta: np.ndarray, evaluate: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, bool]:
     """Invert the Hessian of the log posterior.
 
     Parameters
@@ -126,32 +133,37 @@ def covariance_at(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, bool
         The problem.
     theta : ndarray, shape (ndim,)
         A maximum.
+    evaluate : callable
+        Batched log-likelihood.
 
     Returns
     -------
     covariance : ndarray, shape (ndim, ndim)
         By central differences of the exact gradient; where there is no curvature, the prior's width takes its place.
     definite : bool
-        Whether the Hessian had a proper inverse.
+        Whether it describes a proper maximum: not where the prior's edge cuts the likelihood off before its own.
     """
     width = np.ptp(problem.prior_transform([[0.1587] * problem.ndim, [0.8413] * problem.ndim]), axis=0) / 2
-    scale = _curvature_scale(problem, theta, width)
+    scale = _curvature_scale(problem, theta, width, evaluate)
     steps = np.diag(0.05 * scale)
     support = np.array([prior.support for prior in problem.priors])
-    points = np.clip(np.concatenate([theta + steps, theta - steps]), support[:, 0], support[:, 1])
+    points = np.clip(np.concatenate([theta + steps, theta - steps, theta[None]]), support[:, 0], support[:, 1])
     _, gradients = problem.log_likelihood_and_grad(points)
     gradients = gradients + prior_gradient(problem, points)
     n = problem.ndim
-    spacing = (points[:n] - points[n:]).diagonal()
-    hessian = (gradients[:n] - gradients[n:]) / spacing[:, None]
+    spacing = (points[:n] - points[n : 2 * n]).diagonal()
+    hessian = (gradients[:n] - gradients[n : 2 * n]) / spacing[:, None]
     precision = -0.5 * (hessian + hessian.T) * np.outer(scale, scale)
     values, vectors = np.linalg.eigh(np.nan_to_num(precision))
     floor = (scale / width) ** 2
     definite = bool(values.min() > 0)
+    values = np.maximum(values, floor.min())
+    covariance = (vectors / values) @ vectors.T * np.outer(scale, scale)
+    # At a proper maximum there is no slope: less than a tenth of a unit of the log posterior over one sigma.
+    slope = np.abs(gradients[-1]) * np.sqrt(np.diag(covariance))
+    definite = definite and bool(np.all(slope < 0.1))
     if not definite:
         log.warning("the maximum lies on an edge of the prior or is flat; its covariance is a guess")
-        values = np.maximum(values, floor.min())
-    covariance = (vectors / values) @ vectors.T * np.outer(scale, scale)
     return covariance, definite
 
 
@@ -191,15 +203,17 @@ def log_posterior_in_cube(problem: Problem, u: np.ndarray) -> tuple[float, np.nd
     return float(value[0] + problem.log_prior(theta)[0]), gradient / density
 
 
-def _curvature_scale(problem: Problem, theta: np.ndarray, width: np.ndarray) -> np.ndarray:
+def _curvature_scale(
+    problem: Problem, theta: np.ndarray, width: np.ndarray, evaluate: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
     """Return a length per parameter over which the log posterior falls by about 1/2, at most the prior's width."""
     scale = width * 1e-3
-    center = float(problem.log_likelihood(theta)[0])
+    center = float(evaluate(theta[None])[0])
     support = np.array([prior.support for prior in problem.priors])
     for _ in range(12):
         moved = np.concatenate([theta + np.diag(scale), theta - np.diag(scale)])
         moved = np.clip(moved, support[:, 0], support[:, 1])
-        fall = center - problem.log_likelihood(moved).reshape(2, -1)
+        fall = center - evaluate(moved).reshape(2, -1)
         fall = np.where(np.isfinite(fall), fall, 1e6).max(axis=0)
         factor = np.sqrt(0.5 / np.maximum(fall, 1e-12))
         scale = np.clip(scale * np.clip(factor, 0.05, 20.0), 1e-12 * width, width)

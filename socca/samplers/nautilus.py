@@ -76,9 +76,11 @@ class Nautilus(Sampler):
         make = {key: value for key, value in self.options.items() if key in make_keys}
         run = {key: value for key, value in self.options.items() if key in run_keys}
         cube: Focus | Unfocused = Unfocused()
+        n_gradients = 0
         if self.options["focus"]:
             search = {"n_draws": 1000, "n_starts": 5, "maxiter": 200}
-            cube = Focus(problem, find_maximum(problem, pool.evaluate, np.random.default_rng([seed, 1]), **search))
+            maximum = find_maximum(problem, pool.evaluate, np.random.default_rng([seed, 1]), **search)
+            cube, n_gradients = Focus(problem, maximum), maximum.n_gradients
 
         def likelihood(w: np.ndarray) -> np.ndarray:
             v, log_density = cube.to_prior(w)
@@ -106,7 +108,7 @@ class Nautilus(Sampler):
             logz_err=float(1 / np.sqrt(sampler.n_eff)),
             converged=finished,
             sampler=sampler,
-            notes={"n_eff": float(sampler.n_eff), "n_bounds": len(sampler.bounds)},
+            notes={"n_eff": float(sampler.n_eff), "n_bounds": len(sampler.bounds), "n_gradients": n_gradients},
         )
 
     @staticmethod

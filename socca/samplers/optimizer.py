@@ -50,6 +50,7 @@ class Optimizer(Sampler):
                 "map": found.theta.tolist(),
                 "covariance": found.covariance.tolist(),
                 "starts_at_maximum": found.agreeing,
+                "n_gradients": found.n_gradients,
                 "evidence": "Laplace",
             },
         )
