@@ -123,11 +123,11 @@ def write_model_images(
     primary = fits.PrimaryHDU()
     primary.header.update({key: value for key, value in header.items() if value is not None and value == value})
     hdus = fits.HDUList([primary])
-    for name, plane, label in planes:
+    for name, plane, component in planes:
         stored = plane if plane.dtype == np.uint8 else plane.astype(np.float32)
         hdu = fits.ImageHDU(stored, wcs_header.copy(), name=name)
-        if label is not None:
-            hdu.header["COMPONEN"] = (label, "component of the model")
+        if component is not None:
+            hdu.header["COMPONEN"] = (component, "component of the model")
         hdus.append(hdu)
     with atomic_path(path) as temporary:
         hdus.writeto(temporary, overwrite=True)

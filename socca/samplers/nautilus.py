@@ -37,19 +37,24 @@ def _identity(points: np.ndarray) -> np.ndarray:
 class Nautilus(Sampler):
     """The recommended sampler: posterior samples and evidence.
 
-    For a likelihood as cheap as an image's, most of nautilus's own default cost is training networks; the defaults
-    here train fewer and evaluate more at once. With ``focus`` (on by default) a quick search for the maximum first
-    shows nautilus where to look, which leaves posterior and evidence as they are: see `socca.samplers.focus`.
+    With ``focus`` (on by default) a quick search for the maximum first shows nautilus where to look, which leaves
+    posterior and evidence as they are: see `socca.samplers.focus`. What is left to explore then is round enough for
+    ellipsoids alone, and ``n_networks`` is 0: networks would cost more than the likelihood, and with few live points
+    cut corners off the posterior (see docs/method.md). Without focus it is nautilus's own 4.
     """
 
     name = "nautilus"
     defaults = {  # noqa: RUF012  (never changed)
-        "n_live": 500,
-        "n_networks": 1,
+        "n_live": 400,
         "n_batch": 256,
+        "f_live": 0.05,
         "n_eff": 3000,
         "focus": True,
     }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.options.setdefault("n_networks", 0 if self.options["focus"] else 4)
 
     @classmethod
     @functools.cache

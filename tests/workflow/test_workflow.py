@@ -260,12 +260,8 @@ def test_bad_images_cost_only_themselves(survey):
         "a": "done",
         "d": "done",
     }
-    for name, word in {
-        "truncated": "truncated.fits",
-        "psf": "psf",
-        "masked": "masked",
-        "missing": "no such file",
-    }.items():
+    words = {"truncated": "truncated.fits", "psf": "psf", "masked": "masked", "missing": "no such file"}
+    for name, word in words.items():
         assert word in table.loc[name]["message"]
         log = (survey.path / "results" / "small" / "logs" / "fit" / name / "plain.log").read_text()
         assert "Traceback (most recent call last)" in log
@@ -285,9 +281,7 @@ def test_mistakes_in_the_config_end_with_a_message(survey):
     settings = config()
     settings["modles"] = settings.pop("models")
     survey.save(settings)
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "-d", survey.path, "-n", "--config", "survey=survey.yaml"],
-        cwd=survey.path, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "-n", "--config", "survey=survey.yaml"]
+    done = subprocess.run(command, cwd=survey.path, capture_output=True, text=True)
     assert done.returncode != 0
     assert "did you mean 'models'" in done.stdout + done.stderr
