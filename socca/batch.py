@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from socca.compilation import meter
-from socca.errors import SoccaError
+from socca.errors import PoolError, SoccaError
 from socca.fits import file_digest
 from socca.posterior import save_failure
 
@@ -62,16 +62,17 @@ def fit_all(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterable[Outcome
         try:
             message = fit_one(survey, target, model)
             status = "done"
+        except (PoolError, MemoryError):
+            raise  # the machine's fault, not the target's: whoever runs this process may try again
         except Exception as error:  # whatever is wrong with one target must not cost the others
-            if isinstance(error, SoccaError):
-                message = str(error)
-                log.error("%s %s failed: %s", target, model, error, exc_info=log.isEnabledFor(logging.ERROR))
-            else:
-                message = f"{type(error).__name__}: {error}"
-                log.exception("%s %s failed", target, model)
+            message = str(error) if isinstance(error, SoccaError) else f"{type(error).__name__}: {error}"
+            log.exception("%s %s failed", target, model)
             status = "failed"
             _record_failure(survey, target, model, " ".join(message.split()), time.perf_counter() - start)
-        yield Outcome(target, model, status, message, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        if status == "done":
+            log.info("%s %s: done in %.1f s: %s", target, model, seconds, message)
+        yield Outcome(target, model, status, message, seconds)
 
 
 def fit_one(survey: Survey, target: str, model: str) -> str:
@@ -103,6 +104,7 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
     start, compiled = time.perf_counter(), meter().reading()
     row, config = survey.target(target), survey.config.for_target(target)
     log.info("%s %s: reading %s", target, model, row.files["image"])
+    inputs = {str(file): file_digest(file) for file in row.files.values() if file.is_file()}
     image = build_image(row, config)
     problem, described = build_problem(model, row, config, image)
     loading = time.perf_counter() - start
@@ -114,7 +116,7 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
         problem,
         config.sampler.method,
         seed=survey.seed(target, model),
-        ncores=config.pool.cores if config.pool.kind == "loky" else 1,
+        ncores=config.pool.cores,
         **config.sampler.options,
     )
     fit = goodness_of_fit(problem, image, posterior)
@@ -129,7 +131,7 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
             "shape": list(image.shape),
         },
         fit=fit,
-        inputs={str(file): file_digest(file) for file in row.files.values()},
+        inputs=inputs,
         params=survey.fit_params(target, model),
     )
     path = survey.path(target, model, "posterior.h5")

@@ -6,18 +6,16 @@ import math
 import re
 from typing import Any
 
-import numpy as np
-
 from socca.config import Config, PositionConfig
-from socca.data import Image, celestial_wcs
+from socca.data import Image, celestial_wcs, read_image
 from socca.errors import ConfigError, DataError, ModelError, nearest
-from socca.fits import open_fits, read_plane, select_hdu
+from socca.fits import read_plane
 from socca.models import REGISTRY, Model
 from socca.noise import Normal
 from socca.parameters import compile_model
 from socca.priors import uniform
 from socca.problem import Problem
-from socca.targets import Target
+from socca.targets import Angle, Target
 from socca.values import Context, parse_value, scalar
 
 
@@ -44,12 +42,7 @@ def build_image(target: Target, config: Config) -> Image:
     from astropy.io import fits
 
     settings = config.image
-    with open_fits(target.files["image"], "image") as hdus:
-        hdu = select_hdu(hdus, settings.hdu, "image", str(target.files["image"]))
-        header = hdu.header.copy()
-        data = np.array(hdu.data)
-        if header.get("INHERIT"):
-            header.extend(hdus[0].header, unique=True)
+    data, header = read_image(target.files["image"], settings.hdu)
     if settings.frame == "pixel":
         header = fits.Header([card for card in header.cards if not card.keyword.startswith(("CTYPE", "WCSAXES"))])
     has_wcs = celestial_wcs(header) is not None
@@ -59,10 +52,13 @@ def build_image(target: Target, config: Config) -> Image:
     if not has_wcs:
         if settings.pixel_scale is None:
             raise ConfigError("image.pixel_scale is needed: the image has no celestial WCS")
-        degrees = Context(target.columns, None).number(scalar(settings.pixel_scale), "deg")
+        node, context = scalar(settings.pixel_scale), Context(target.columns, None)
+        degrees = context.number(node, "deg")
         # A plain number is arcsec, as for Image; with a unit it is converted.
-        plain = not any(node.kind == "unit" for node in scalar(settings.pixel_scale).walk())
-        scale = degrees if plain else degrees * 3600
+        has_unit = any(part.kind == "unit" for part in node.walk()) or any(
+            isinstance(target.columns[name], Angle) for name in node.columns()
+        )
+        scale = degrees * 3600 if has_unit else degrees
     image = Image(fits.ImageHDU(data, header), noise=_noise(target, config), pixel_scale=scale)
     if "mask" in target.files:
         plane = read_plane(target.files["mask"], "mask", settings.mask.hdu)
@@ -169,7 +165,8 @@ def _place(component: Any, settings: Any, context: Context, image: Image, full_n
             raise ConfigError(f"within must be positive, got {half}")
         # As far on the sky to the east as to the north, at every declination.
         stretch = 1 / math.cos(math.radians(center[1])) if image.frame.on_sky else 1.0
-        component.xc = uniform(center[0] - half * stretch, center[0] + half * stretch)
+        wide = min(half * stretch, 180.0)  # near a pole: all around it, and no more than once
+        component.xc = uniform(center[0] - wide, center[0] + wide)
         component.yc = uniform(center[1] - half, center[1] + half)
     except ConfigError as error:
         raise ConfigError(f"{where}.position: {error}") from error

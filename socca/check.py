@@ -44,12 +44,10 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
         One per mistake: missing and unreadable files, all of a target at once; shapes that do not fit; masks that leave
         nothing; values and priors that cannot be used; unknown options of the sampler.
     """
-    from socca.samplers import get_sampler
+    from matplotlib import colormaps
 
-    try:
-        get_sampler(survey.config.sampler.method)(**survey.config.sampler.options)
-    except SoccaError as error:
-        yield Finding("", f"sampler: {error}")
+    if survey.config.outputs.figures and survey.config.plots.colormap not in colormaps:
+        yield Finding("", f"plots.colormap: matplotlib has no {survey.config.plots.colormap!r}")
     if survey.config.simulate is not None and not survey.config.table.is_file():
         yield Finding("", "its images are not made yet: run socca simulate")
         return
@@ -59,24 +57,32 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
 
 def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
     from socca.build import build_image, build_model
+    from socca.fits import read_plane
+    from socca.samplers import get_sampler
 
-    target = survey.target(name)
-    missing = [f"{kind}: no such file: {path}" for kind, path in target.files.items() if not path.is_file()]
-    if missing:
-        yield from (Finding(name, message) for message in missing)
+    target, config = survey.target(name), survey.config.for_target(name)
+    unreadable = []
+    for kind, path in target.files.items():
+        try:
+            hdu = {"image": config.image.hdu, "psf": config.image.psf.hdu, "mask": config.image.mask.hdu}.get(kind)
+            read_plane(path, kind, config.noise.hdu if target.noise and kind == target.noise[0] else hdu)
+        except Exception as error:  # one bad file must not hide what is wrong with the others
+            unreadable.append(Finding(name, _one_line(error)))
+    if unreadable:
+        yield from unreadable
         return
     try:
-        config = survey.config.for_target(name)
+        sampler = get_sampler(config.sampler.method)(**config.sampler.options)
         image = build_image(target, config)
         image.noise.sigma(image)
-    except Exception as error:  # one bad file must not hide what is wrong with the others
+    except Exception as error:
         yield Finding(name, _one_line(error))
         return
     for model in survey.models_of(target):
         try:
-            build_model(model, target, config, image)
-        except SoccaError as error:
-            yield Finding(name, _one_line(error))
+            sampler.validate(len(build_model(model, target, config, image).paridx), config.pool.cores)
+        except Exception as error:
+            yield Finding(name, f"model {model}: {_one_line(error)}")
 
 
 def _one_line(error: Exception) -> str:

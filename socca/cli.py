@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,13 +32,6 @@ TargetsOption = Annotated[
 LogOption = Annotated[Path | None, typer.Option("--log", help="Write the whole log to this file.")]
 
 
-class PoolKind(StrEnum):
-    """Where likelihoods are evaluated."""
-
-    serial = "serial"
-    loky = "loky"
-
-
 def main() -> None:
     """Run the command line; errors of our own end it with their message and exit status 2."""
     from socca.errors import SoccaError
@@ -47,8 +39,18 @@ def main() -> None:
     try:
         app()
     except SoccaError as error:
+        if _logs_to_file():
+            logging.getLogger("socca").exception("stopped")
         typer.echo(f"socca: {error}", err=True)
         sys.exit(2)
+    except Exception:
+        if _logs_to_file():
+            logging.getLogger("socca").exception("stopped")
+        raise
+
+
+def _logs_to_file() -> bool:
+    return any(isinstance(handler, logging.FileHandler) for handler in logging.getLogger().handlers)
 
 
 def _version(wanted: bool) -> None:
@@ -130,8 +132,9 @@ def fit(
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="A model; may be repeated. Default: all.")] = None,
     targets: TargetsOption = None,
-    cores: Annotated[int | None, typer.Option(min=1, help="Cores of one fit, instead of the config's.")] = None,
-    pool: Annotated[PoolKind | None, typer.Option(help="Pool, instead of the config's.")] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Cores of one fit, instead of the config's; more than one makes a pool.")
+    ] = None,
     log: LogOption = None,
 ) -> None:
     """Fit targets, one after another in one process, and write posteriors and model images.
@@ -146,7 +149,7 @@ def fit(
     from socca.compilation import use_persistent_cache
 
     _start_logging(log)
-    survey = _with_pool(_load(config, targets), cores, pool)
+    survey = _with_cores(_load(config, targets), cores)
     chosen = _chosen(survey, target, model)
     use_persistent_cache()
     for k, outcome in enumerate(fit_all(survey, chosen)):
@@ -157,17 +160,14 @@ def fit(
         )
 
 
-def _with_pool(survey: Survey, cores: int | None, pool: PoolKind | None) -> Survey:
-    """Return the survey with the pool that was asked for; more than one core means loky."""
+def _with_cores(survey: Survey, cores: int | None) -> Survey:
+    """Return the survey with the number of cores that was asked for."""
     from dataclasses import replace
 
-    if cores is None and pool is None:
+    if cores is None:
         return survey
-    old = survey.config.pool
-    count = cores if cores is not None else old.cores
-    kind = pool.value if pool is not None else "loky" if count > 1 else "serial"
-    config = survey.config.model_copy(update={"pool": old.model_copy(update={"kind": kind, "cores": count})})
-    return replace(survey, config=config)
+    pool = survey.config.pool.model_copy(update={"cores": cores})
+    return replace(survey, config=survey.config.model_copy(update={"pool": pool}))
 
 
 def _chosen(survey: Survey, targets: list[str] | None, models: list[str] | None) -> list[tuple[str, str]]:

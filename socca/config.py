@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -15,9 +14,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     WithJsonSchema,
     create_model,
+    field_validator,
     model_validator,
 )
 
@@ -130,12 +131,17 @@ class SamplerConfig(_Strict):
     method: str = Field("nautilus", description="nautilus or optimizer.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler, such as n_live.")
 
+    @field_validator("options")
+    @classmethod
+    def _numbers(cls, options: dict[str, Any]) -> dict[str, Any]:
+        # YAML takes 1e-2, without a point, for text.
+        return {key: _number_if_text(value) for key, value in options.items()}
+
 
 class PoolConfig(_Strict):
     """Workers within one fit."""
 
-    kind: Literal["serial", "loky"] = Field("serial", description="Where likelihoods are evaluated.")
-    cores: int = Field(1, ge=1, description="Cores of one fit.")
+    cores: int = Field(1, ge=1, description="Cores of one fit; more than one makes a pool of processes (loky).")
 
 
 class OutputsConfig(_Strict):
@@ -173,6 +179,15 @@ class PositionConfig(_Strict):
         None, description="xc and yc, such as ['$ra', '$dec']; by default the centre of the image."
     )
     within: ScalarField = Field(description="Half-width of the prior on each axis, such as '2 arcsec' or '5 pix'.")
+
+
+def _number_if_text(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
 def _component_model(name: str, kind: type[_models.Component]) -> type[BaseModel]:
@@ -214,7 +229,11 @@ class Config(_Strict):
         description="Table of targets (CSV, ECSV or FITS), relative to the folder of this config; ~ and $VARIABLES are "
         "expanded. A simulated survey writes its own, <output>/images/targets.csv.",
     )
-    output: str | None = Field(None, description="Folder of the results; by default results/<survey>.")
+    output: str | None = Field(
+        None,
+        description="Folder of the results, relative to the working directory; ~ and $VARIABLES are expanded. "
+        "By default results/<survey>.",
+    )
     seed: int = Field(1, ge=0, description="Seed; each fit derives its own from it and its name.")
     simulate: SimulateConfig | None = Field(None, description="Make the images (and the table) first.")
     image: ImageConfig = _optional(ImageConfig, "How images are read.")
@@ -230,6 +249,9 @@ class Config(_Strict):
         description="Target -> what is different for it: any of image, noise, models, sampler, merged key by key.",
     )
 
+    #: Target -> the sections that are different for it.
+    _sections: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
+
     @model_validator(mode="after")
     def _figures_need_images(self) -> Config:
         if self.outputs.figures and not self.outputs.model_images:
@@ -239,7 +261,7 @@ class Config(_Strict):
     @property
     def folder(self) -> Path:
         """Folder of the results."""
-        return Path(self.output or f"results/{self.survey}")
+        return Path(_expanded(self.output, "output") if self.output else f"results/{self.survey}")
 
     @property
     def table(self) -> Path:
@@ -266,7 +288,16 @@ class Config(_Strict):
         """
         if target not in self.overrides:
             return self
-        return _overridden(self, target)
+        if target not in self._sections:
+            extra = self.overrides[target]
+            for key in extra:
+                if key not in _OVERRIDABLE:
+                    raise ConfigError(f"overrides.{target}.{key}: cannot be overridden{nearest(key, _OVERRIDABLE)}")
+            # Without the overrides themselves: what they are merged into must not ask for them again.
+            data = self.model_dump(mode="json", exclude_unset=True, exclude={"overrides"})
+            merged = validate_config(_merge(data, extra), f"config, overrides of {target}")
+            self._sections[target] = {key: getattr(merged, key) for key in extra}
+        return self.model_copy(update=self._sections[target])
 
     def fit_settings(self, target: str, model: str) -> dict[str, Any]:
         """Return all settings that the posterior of a target and model depends on, JSON-serialisable."""
@@ -281,21 +312,6 @@ class Config(_Strict):
 
 
 _OVERRIDABLE = ("image", "noise", "models", "sampler")
-
-
-@functools.lru_cache(maxsize=100_000)
-def _overridden_cached(text: str, target: str) -> Config:
-    data = json.loads(text)
-    # Without the overrides themselves: what they are merged into must not ask for them again.
-    extra = data.pop("overrides")[target]
-    for key in extra:
-        if key not in _OVERRIDABLE:
-            raise ConfigError(f"overrides.{target}.{key}: cannot be overridden{nearest(key, _OVERRIDABLE)}")
-    return validate_config(_merge(data, extra), f"config, overrides of {target}")
-
-
-def _overridden(config: Config, target: str) -> Config:
-    return _overridden_cached(config.model_dump_json(exclude_unset=True), target)
 
 
 def _merge(base: Any, extra: Any) -> Any:
@@ -421,13 +437,18 @@ def load_config(path: str | Path, targets: str | Path | None = None) -> Config:
         raise ConfigError(f"{path}: is not valid YAML: {error}") from error
     config = validate_config(data, str(path))
     if targets is None and config.targets is not None:
-        expanded = os.path.expanduser(os.path.expandvars(config.targets))  # noqa: PTH111  (expands like a shell)
-        if "$" in expanded:
-            raise ConfigError(f"{path}: targets: {config.targets}: the environment variable is not set")
-        targets = path.parent / expanded
+        targets = path.parent / _expanded(config.targets, f"{path}: targets")
     if (targets is None) == (config.simulate is None):
         raise ConfigError(f"{path}: give either targets or simulate")
     return config if targets is None else config.model_copy(update={"targets": str(targets)})
+
+
+def _expanded(text: str, where: str) -> str:
+    """Expand ~ and $VARIABLES, as a shell would."""
+    expanded = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111
+    if "$" in expanded:
+        raise ConfigError(f"{where}: {text}: the environment variable is not set")
+    return expanded
 
 
 def schema() -> dict[str, Any]:

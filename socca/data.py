@@ -71,7 +71,7 @@ class Image:
     ) -> None:
         from astropy.io import fits
 
-        plane, header = _read_image(img, img_idx)
+        plane, header = read_image(img, img_idx)
         if plane.ndim != 2 or min(plane.shape) < 3:
             raise DataError(f"image: at least 3 x 3 pixels are needed, got shape {plane.shape}")
         finite = np.isfinite(plane)
@@ -199,7 +199,8 @@ class Image:
             raise DataError("image: all pixels are masked")
 
 
-def _read_image(img: PlainInput, index: int | str | None) -> tuple[np.ndarray, fits.Header]:
+def read_image(img: PlainInput, index: int | str | None) -> tuple[np.ndarray, fits.Header]:
+    """Return the pixels of an image, native float64, and its header; `index` is the HDU, None for the first image."""
     from astropy.io import fits
 
     if isinstance(img, (str, Path)):

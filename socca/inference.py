@@ -102,6 +102,7 @@ def sample(
         raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
     start, compiled = time.perf_counter(), meter().reading()
     with open_pool(problem.log_likelihood, ncores, pool) as workers:
+        sampler.validate(problem.ndim, workers.size)
         counted = Counted(workers)
         draws = sampler.run(problem, counted, int(seed))  # type: ignore[arg-type]
         size = workers.size

@@ -94,10 +94,7 @@ def _compare(posterior: Posterior, values: dict[str, tuple[float, str]]) -> list
             truth *= factor(given_in, unit)
         if period is not None:
             samples = unwrapped(samples, weights, period)  # as the summary's mean
-        # A right ascension may be given on either side of 0; offsets, which are small, are left as they are.
-        turn = 360.0 if period is None and label.endswith(".xc") and unit == "deg" else period
-        if turn is not None:
-            truth += turn * round((row["mean"] - truth) / turn)
+            truth += period * round((row["mean"] - truth) / period)
         below = float(np.sum(weights[samples < truth]) + 0.5 * np.sum(weights[samples == truth]))
         rows.append(
             {

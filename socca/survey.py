@@ -58,6 +58,11 @@ class Survey:
             found = from_columns(columns, config.table.parent, "simulated targets")
         else:
             found = load_targets(config.table)
+            if not any(target.files["image"].is_file() for target in found.values()):
+                first = next(iter(found.values())).files["image"]
+                raise ConfigError(
+                    f"{config.table}: not one of its images is there, such as {first}: a disk not mounted?"
+                )
         for target in found.values():
             for model in target.models:
                 if model not in config.models:

@@ -17,8 +17,13 @@ from socca.errors import ConfigError, nearest
 FILE_COLUMNS = ("image", "psf", "sigma", "variance", "weight", "mask", "segmentation")
 _NOISE_COLUMNS = ("sigma", "variance", "weight")
 _RESERVED = ("target", *FILE_COLUMNS, "segment", "models")
+_FITS = re.compile(r"\.(fits?|fz|fts)(\.gz)?$", re.IGNORECASE)
 #: Names of targets become names of folders.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+class Angle(float):
+    """A number of radians, from a column that has an angle for its unit."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Target:
     models : tuple of str
         Models to fit; empty for all.
     columns : dict of float
-        All other numeric columns.
+        All other numeric columns; those with an angle for their unit as `Angle`.
     row : str
         The row as it is in the table, as JSON: what a fit depends on.
     """
@@ -97,12 +102,17 @@ def _keep_text() -> Any:
 
 
 def _plain(column: Any) -> list[Any]:
-    """Return a column as Python values; masked ones and empty text become None, angles degrees."""
+    """Return a column as Python values; masked ones and empty text become None, and angles in a unit `Angle`."""
     unit = getattr(column, "unit", None)
+    mask = np.ma.getmaskarray(np.ma.asarray(column)).tolist()
+    values = np.ma.getdata(np.ma.asarray(column)).tolist()
     if unit is not None and unit.physical_type == "angle":
-        column = np.ma.array(np.ma.getdata(np.ma.asarray(column)) * unit.to("deg"), mask=np.ma.getmaskarray(column))
-    values = np.ma.asarray(column).tolist()
-    return [value.decode() if isinstance(value, bytes) else None if value == "" else value for value in values]
+        values = [Angle(value * unit.to("rad")) for value in values]
+    missing = ("", b"")
+    return [
+        None if hidden or value in missing else value.decode() if isinstance(value, bytes) else value
+        for value, hidden in zip(values, mask, strict=True)
+    ]
 
 
 def from_columns(columns: dict[str, list[Any]], folder: Path, where: str) -> dict[str, Target]:
@@ -133,9 +143,11 @@ def from_columns(columns: dict[str, list[Any]], folder: Path, where: str) -> dic
             raise ConfigError(f"{where}: column {needed!r} is needed{nearest(needed, names)}")
     # A typo in an optional column would silently drop it from every fit.
     for name in names:
+        if name in _RESERVED or _numeric(columns[name]):
+            continue
         close = nearest(name, _RESERVED)
-        if name not in _RESERVED and close.startswith("; did you mean") and not _numeric(columns[name]):
-            raise ConfigError(f"{where}: unknown column {name!r}{close}")
+        if close.startswith("; did you mean") or any(_FITS.search(str(value)) for value in columns[name]):
+            raise ConfigError(f"{where}: unknown column {name!r} of files or text{close}")
     targets: dict[str, Target] = {}
     mistakes: list[str] = []
     for k, raw in enumerate(zip(*columns.values(), strict=True)):
@@ -174,7 +186,7 @@ def _target(row: dict[str, Any], folder: Path) -> Target:
     if segment is not None and not (isinstance(segment, int | float) and float(segment).is_integer()):
         raise ConfigError(f"{name}: segment must be a whole number, got {segment!r}")
     columns = {
-        key: float(value)
+        key: value if isinstance(value, Angle) else float(value)
         for key, value in row.items()
         if key not in _RESERVED and isinstance(value, int | float) and not isinstance(value, bool)
     }

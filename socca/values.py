@@ -11,6 +11,7 @@ import numpy as np
 from socca import priors
 from socca.errors import ConfigError, nearest
 from socca.expressions import Node, bind_columns, evaluate, parse
+from socca.targets import Angle
 from socca.units import factor
 
 #: A number, or an expression that becomes one: ``2``, ``"2 arcsec"``, ``"$mag * 0.4"``.
@@ -115,16 +116,25 @@ class Context:
     columns: Mapping[str, float]
     pixel_scale: float | None
 
-    def column(self, name: str) -> float:
-        """Return the number in a column of the target's row."""
+    def column(self, name: str, unit: str) -> float:
+        """Return the number in a column of the target's row; one with an angle for its unit is converted to `unit`."""
         if name not in self.columns:
             raise ConfigError(
                 f"${name}: the table of targets has no numeric column {name!r}{nearest(name, self.columns)}"
             )
-        value = float(self.columns[name])
+        value = self.columns[name]
         if not np.isfinite(value):
             raise ConfigError(f"${name}: the target has no value in this column")
-        return value
+        if isinstance(value, Angle):
+            return float(value) * factor("rad", unit)
+        return float(value)
+
+    def check_units(self, node: Node) -> None:
+        """Refuse a unit after a column that has one already."""
+        for part in node.walk():
+            inner = part.args[0] if part.kind == "unit" else None
+            if inner is not None and inner.kind == "column" and isinstance(self.columns.get(str(inner.value)), Angle):
+                raise ConfigError(f"${inner.value} has a unit in the table: write it without {part.value!r}")
 
     def unit(self, to: str) -> Callable[[str], float]:
         """Return the function that gives the factor of a unit."""
@@ -132,8 +142,9 @@ class Context:
 
     def number(self, node: Node, unit: str) -> float:
         """Evaluate an expression without parameters, in `unit`."""
+        self.check_units(node)
         with np.errstate(all="ignore"):
-            found = float(evaluate(node, np, column=self.column, unit=self.unit(unit)))
+            found = float(evaluate(node, np, column=lambda name: self.column(name, unit), unit=self.unit(unit)))
         if not np.isfinite(found):
             raise ConfigError(f"the expression gives {found}")
         return found
@@ -164,7 +175,8 @@ class Context:
             return self.number(node, unit)
         from socca.models.base import Tie
 
-        bound, constants = bind_columns(node, self.column, self.unit(unit))
+        self.check_units(node)
+        bound, constants = bind_columns(node, lambda name: self.column(name, unit), self.unit(unit))
         renamed = _rename(bound, names)
         return Tie(tuple(sorted(renamed.names())), renamed, constants)
 

@@ -1,5 +1,6 @@
 """Pages that are made from code are in step with it."""
 
+import re
 from pathlib import Path
 
 from socca.reference import config_reference
@@ -17,3 +18,17 @@ def test_versions_agree():
 
     assert f'version = "{socca.__version__}"' in (ROOT / "pyproject.toml").read_text()
     assert f"version: {socca.__version__}" in (ROOT / "CITATION.cff").read_text()
+    assert f"# socca {socca.__version__}\n" in (ROOT / "workflow" / "envs" / "socca.post-deploy.sh").read_text()
+
+
+def test_conda_environment_has_what_the_package_needs():
+    import tomllib
+
+    import yaml
+
+    names = {"matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    wanted = {re.split("[><=]", line)[0].lower(): re.split("[><=]+", line)[1] for line in package}
+    listed = yaml.safe_load((ROOT / "workflow" / "envs" / "socca.yaml").read_text())["dependencies"]
+    found = dict(line.split(" >=") for line in listed if " >=" in line and not line.startswith("python"))
+    assert found == {names.get(name, name): version for name, version in wanted.items()}

@@ -371,7 +371,7 @@ def focus(ndim, sigma=0.03, correlated=True, angle=None, place=0.3):
     theta = np.full(ndim, place)
     return Focus(
         Numpy(lambda theta: theta[:, 0], [uniform(0, 1)] * ndim, periods),
-        Maximum(theta, 0.0, covariance, True, True, 1),
+        Maximum(theta, 0.0, covariance, True, True, 1, 0),
     )
 
 

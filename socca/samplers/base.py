@@ -67,6 +67,9 @@ class Sampler:
     name: ClassVar[str]
     #: Options whose default differs from the back end's own, or that are ours.
     defaults: ClassVar[dict[str, Any]] = {}
+    #: Fewest parameters that it can explore, and whether it can use a pool.
+    min_ndim: ClassVar[int] = 1
+    parallel: ClassVar[bool] = True
 
     def __init__(self, **options: Any) -> None:
         known = self.known_options()
@@ -79,6 +82,13 @@ class Sampler:
     def known_options(cls) -> tuple[str, ...]:
         """Return the names of the options."""
         return tuple(cls.defaults)
+
+    def validate(self, ndim: int, workers: int) -> None:
+        """Raise `ConfigError` if the sampler cannot deal with this many parameters or workers."""
+        if ndim < self.min_ndim:
+            raise ConfigError(f"{self.name} needs at least {self.min_ndim} free parameter(s), the model has {ndim}")
+        if workers > 1 and not self.parallel:
+            raise ConfigError(f"{self.name} runs in one process: leave out ncores and pool")
 
     def run(self, problem: Problem, pool: Pool, seed: int) -> Draws:
         """Explore the posterior.

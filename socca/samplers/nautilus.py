@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.errors import ConfigError
 from socca.samplers.base import Draws, Progress, Sampler
 from socca.samplers.focus import Focus, Unfocused
 from socca.samplers.maximum import find_maximum
@@ -44,6 +43,7 @@ class Nautilus(Sampler):
     """
 
     name = "nautilus"
+    min_ndim = 2
     defaults = {  # noqa: RUF012  (never changed)
         "n_live": 400,
         "n_batch": 256,
@@ -75,11 +75,15 @@ class Nautilus(Sampler):
         """Explore the posterior; see `Sampler.run`."""
         import nautilus
 
-        if problem.ndim < 2:
-            raise ConfigError(f"nautilus needs at least 2 free parameters, the model has {problem.ndim}")
         make_keys, run_keys = self._signatures()
         make = {key: value for key, value in self.options.items() if key in make_keys}
         run = {key: value for key, value in self.options.items() if key in run_keys}
+        # A whole period is walked around without an edge; focus turns it out of the way by itself.
+        periodic = [
+            k
+            for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True))
+            if prior.name == "uniform" and period is not None and np.isclose(np.ptp(prior.support), period)
+        ]
         cube: Focus | Unfocused = Unfocused()
         n_gradients = 0
         if self.options["focus"]:
@@ -98,6 +102,7 @@ class Nautilus(Sampler):
             vectorized=True,
             pass_dict=False,
             seed=seed,
+            periodic=np.array(periodic) if periodic and not self.options["focus"] else None,
             **make,
         )
         finished = self._run_in_slices(sampler, run)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from socca.errors import ConfigError
 from socca.samplers.base import Draws, Sampler
 from socca.samplers.maximum import Maximum, find_maximum
 
@@ -24,14 +23,11 @@ class Optimizer(Sampler):
     """
 
     name = "optimizer"
+    parallel = False
     defaults = {"n_draws": 1000, "n_starts": 6, "maxiter": 300, "n_samples": 4000}  # noqa: RUF012  (never changed)
 
     def run(self, problem: Problem, pool: Pool, seed: int) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
-        if pool.size > 1:
-            raise ConfigError("optimizer runs in one process: leave out ncores and pool")
-        if problem.ndim < 1:
-            raise ConfigError("optimizer needs at least 1 free parameter")
         rng = np.random.default_rng(seed)
         search = {key: int(self.options[key]) for key in ("n_draws", "n_starts", "maxiter")}
         found = find_maximum(problem, pool.evaluate, rng, **search)

@@ -3,6 +3,7 @@ import shlex
 
 from snakemake.exceptions import WorkflowError
 
+import socca
 from socca.errors import SoccaError
 from socca.survey import Survey
 
@@ -15,8 +16,11 @@ def load_survey(path, targets):
         raise WorkflowError(str(error)) from None
 
 
-def survey_options():
-    """Return what every socca command is told: which survey, and which table."""
+def survey_options(wildcards, threads):
+    """Return what every socca command is told: which survey, and which table.
+
+    As a function of `threads`, Snakemake takes this for derived: another spelling of a path is no reason to fit again.
+    """
     options = ["--config", SURVEY_CONFIG]
     if "targets" in config:
         options += ["--targets", config["targets"]]

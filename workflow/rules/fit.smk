@@ -12,18 +12,20 @@ rule fit:
         f"{FOLDER}/logs/fit/{{target}}/{{model}}.log",
     benchmark:
         f"{FOLDER}/benchmarks/fit/{{target}}/{{model}}.tsv"
+    retries: 2
     conda:
         "../envs/socca.yaml"
     threads: SURVEY.config.pool.cores
     resources:
-        mem_mb=2000,
-        runtime=60,
+        # What kills a fit (memory, a time limit, a lost node) is tried again, with more of both.
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        survey=survey_options(),
+        survey=survey_options,
         # The target's row, a digest of the settings that its posterior depends on, and the version of the package.
         depends=lambda wildcards: SURVEY.fit_params(wildcards.target, wildcards.model),
     shell:
-        "socca fit {params.survey} --target {wildcards.target} --model {wildcards.model} --cores {threads} --log {log}"
+        "socca fit {params.survey} --target {wildcards.target} --model {wildcards.model} --cores {threads} --log {log:q}"
 
 
 rule figure:
@@ -42,7 +44,7 @@ rule figure:
         mem_mb=1000,
         runtime=10,
     params:
-        survey=survey_options(),
+        survey=survey_options,
         looks=SURVEY.config.plots.model_dump(),
     shell:
-        "socca plot {params.survey} --log {log} {wildcards.target} {wildcards.model}"
+        "socca plot {params.survey} --log {log:q} {wildcards.target} {wildcards.model}"

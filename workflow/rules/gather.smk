@@ -17,7 +17,7 @@ rule catalog:
         mem_mb=2000,
         runtime=30,
     params:
-        survey=survey_options(),
+        survey=survey_options,
         flags=SURVEY.config.flags.model_dump(),
     shell:
-        "socca catalog {params.survey} --log {log}"
+        "socca catalog {params.survey} --log {log:q}"

@@ -17,10 +17,11 @@ rule simulate:
         mem_mb=1000,
         runtime=10,
     params:
-        survey=survey_options(),
+        survey=survey_options,
         settings=SURVEY.config.simulate.model_dump(),
+        socca=socca.__version__,
     shell:
-        "socca simulate {params.survey} --log {log}"
+        "socca simulate {params.survey} --log {log:q}"
 
 
 rule recovery:
@@ -40,6 +41,6 @@ rule recovery:
         mem_mb=1000,
         runtime=10,
     params:
-        survey=survey_options(),
+        survey=survey_options,
     shell:
-        "socca recovery {params.survey} --log {log}"
+        "socca recovery {params.survey} --log {log:q}"
