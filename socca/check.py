@@ -46,6 +46,12 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
     """
     from matplotlib import colormaps
 
+    from socca.samplers import get_sampler
+
+    try:
+        get_sampler(survey.config.sampler.method)(**survey.config.sampler.options)
+    except SoccaError as error:
+        yield Finding("", f"sampler: {error}")
     if survey.config.outputs.figures and survey.config.plots.colormap not in colormaps:
         yield Finding("", f"plots.colormap: matplotlib has no {survey.config.plots.colormap!r}")
     if survey.config.simulate is not None and not survey.config.table.is_file():
@@ -71,8 +77,13 @@ def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
     if unreadable:
         yield from unreadable
         return
+    sampler = None
     try:
         sampler = get_sampler(config.sampler.method)(**config.sampler.options)
+    except SoccaError as error:
+        if config.sampler != survey.config.sampler:
+            yield Finding(name, f"sampler: {error}")
+    try:
         image = build_image(target, config)
         image.noise.sigma(image)
     except Exception as error:
@@ -80,9 +91,11 @@ def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
         return
     for model in survey.models_of(target):
         try:
-            sampler.validate(len(build_model(model, target, config, image).paridx), config.pool.cores)
+            ndim = len(build_model(model, target, config, image).paridx)
+            if sampler is not None:
+                sampler.validate(ndim, config.pool.cores)
         except Exception as error:
-            yield Finding(name, f"model {model}: {_one_line(error)}")
+            yield Finding(name, _one_line(error))
 
 
 def _one_line(error: Exception) -> str:

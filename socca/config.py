@@ -357,9 +357,10 @@ def validate_config(data: Any, where: str) -> Config:
 
 def _other_alternative(problem: dict[str, Any]) -> bool:
     """Tell whether a mistake is only that a section is not the other thing that its key may hold, or the reverse."""
-    if problem["loc"][-1] == "str":
+    last = problem["loc"][-1:]
+    if last == ("str",):
         return isinstance(problem["input"], Mapping)
-    return problem["loc"][-1] == "PositionConfig" and not isinstance(problem["input"], Mapping)
+    return last == ("PositionConfig",) and not isinstance(problem["input"], Mapping)
 
 
 def _explain(problem: dict[str, Any]) -> str:

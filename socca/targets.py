@@ -147,7 +147,7 @@ def from_columns(columns: dict[str, list[Any]], folder: Path, where: str) -> dic
             continue
         close = nearest(name, _RESERVED)
         if close.startswith("; did you mean") or any(_FITS.search(str(value)) for value in columns[name]):
-            raise ConfigError(f"{where}: unknown column {name!r} of files or text{close}")
+            raise ConfigError(f"{where}: unknown column {name!r}{close}")
     targets: dict[str, Target] = {}
     mistakes: list[str] = []
     for k, raw in enumerate(zip(*columns.values(), strict=True)):

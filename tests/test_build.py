@@ -116,7 +116,6 @@ def test_pixel_scale(build, scale):
     assert image.frame.pixel_scale == pytest.approx(SCALE, rel=1e-12)
 
 
-@pytest.mark.xfail(strict=True, reason="build_image: an expression without unit is degrees, a plain number arcsec")
 def test_pixel_scale_from_an_expression_without_unit_is_arcsec_too(build):
     image = build(changes={"image": {"pixel_scale": "2 * $scale"}}, scale=0.1)
     assert image.frame.pixel_scale == pytest.approx(SCALE, rel=1e-12)
@@ -225,7 +224,6 @@ def test_ties_in_a_circle_are_refused(build):
         circular(build)
 
 
-@pytest.mark.xfail(strict=True, reason="_evaluation_order names comp_00_rs, which the config's author never wrote")
 def test_ties_in_a_circle_are_told_in_the_users_names(build):
     with pytest.raises(SoccaError, match=r"disk\.rs -> .*bulge\.re|bulge\.re -> .*disk\.rs"):
         circular(build)

@@ -146,7 +146,6 @@ def test_a_borrowed_pool_stays_open():
         assert mine.map(square, [3]) == [9]
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="BorrowedPool.evaluate splits an empty batch into 0 parts")
 def test_a_borrowed_pool_takes_an_empty_batch():
     with multiprocessing.dummy.Pool(3) as mine:
         assert open_pool(likelihood, pool=mine).evaluate(THETA[:0]).shape == (0,)

@@ -110,7 +110,6 @@ def test_unwrapped_moves_by_whole_periods():
     assert np.ptp(moved) <= 360
 
 
-@pytest.mark.xfail(strict=True, reason="Posterior.summary takes derived parameters to have no period")
 def test_a_tied_angle_is_unwrapped_like_the_one_it_is_tied_to(make_image, pixel):
     """Tied to the same angle, across the end of its period."""
     from socca.inference import _posterior
@@ -245,7 +244,6 @@ def test_files_that_are_no_results_are_named(posterior, tmp_path, how):
             read(path)
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="Posterior.load lets h5py's KeyError through")
 @pytest.mark.parametrize("lost", ["samples", "names", "periods", "attr:meta", "attr:status", "attr:format_version"])
 def test_results_that_lack_a_part_are_named(posterior, tmp_path, lost):
     path = tmp_path / "p.h5"
@@ -259,7 +257,6 @@ def test_results_that_lack_a_part_are_named(posterior, tmp_path, lost):
         Posterior.load(path)
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="Posterior.load lets h5py's OSError through")
 def test_damaged_numbers_are_named(posterior, tmp_path):
     path = tmp_path / "p.h5"
     posterior.save(path)

@@ -83,8 +83,8 @@ def test_angles_wrap(one, mean, turns):
 
 @pytest.mark.parametrize(("mean", "truth"), [(359.99995, -0.00004), (-0.00005, 359.99996), (0.00001, 0.00002)])
 def test_right_ascension_on_either_side_of_zero(one, mean, truth):
-    table = one(gaussian([mean, 2.0, 1.5], [1e-5] * 3), truths([truth, 2.0, 1.5]))
-    assert table["pull"][0] == pytest.approx(1, abs=1e-3)
+    posterior = gaussian([mean, 2.0, 1.5], [1e-5] * 3, periods=(360.0, None, math.pi))
+    assert one(posterior, truths([truth, 2.0, 1.5]))["pull"][0] == pytest.approx(1, abs=1e-3)
 
 
 def test_units_of_the_truth(one):
