@@ -24,6 +24,7 @@ from pydantic import (
 
 from socca import models as _models
 from socca import priors
+from socca.config_errors import explain
 from socca.errors import ConfigError, nearest
 from socca.values import parse_value, scalar
 
@@ -346,65 +347,13 @@ def validate_config(data: Any, where: str) -> Config:
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors() if not _other_alternative(dict(problem))]
+        lines = explain(error, Config, COMPONENT_MODELS)
         raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     for target in config.overrides:
         config.for_target(target)
     return config
-
-
-def _other_alternative(problem: dict[str, Any]) -> bool:
-    """Tell whether a mistake is only that a section is not the other thing that its key may hold, or the reverse."""
-    last = problem["loc"][-1:]
-    if last == ("str",):
-        return isinstance(problem["input"], Mapping)
-    return last == ("PositionConfig",) and not isinstance(problem["input"], Mapping)
-
-
-def _explain(problem: dict[str, Any]) -> str:
-    path = [str(part) for part in problem["loc"]]
-    # Which alternative of a union was tried is pydantic's affair, not the user's.
-    hidden = {*COMPONENT_MODELS, "PositionConfig", "str", "[key]"}
-    shown = ".".join(part for part in path if part not in hidden) or "config"
-    kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
-    if kind == "extra_forbidden":
-        return f"{shown}: unknown key{nearest(path[-1], _known_keys(path[:-1]))}"
-    if kind == "missing":
-        return f"{shown}: is needed"
-    if kind == "union_tag_invalid":
-        given = str(problem["ctx"]["tag"])
-        return f"{shown}.type: unknown component {given!r}{nearest(given, COMPONENT_MODELS)}"
-    if kind == "union_tag_not_found":
-        return f"{shown}: needs a type, one of {', '.join(COMPONENT_MODELS)}"
-    if kind == "string_pattern_mismatch":
-        return f"{shown}: names are letters, digits and underscores, beginning with a letter"
-    return f"{shown}: {message}"
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    """Return the keys that the config may have at a place."""
-    current: type[BaseModel] | None = Config
-    for part in path:
-        if part in COMPONENT_MODELS:
-            current = COMPONENT_MODELS[part]
-            continue
-        fields = current.model_fields if current is not None else {}
-        if part in fields:
-            current = _section(fields[part].annotation)
-    return list(current.model_fields) if current is not None else []
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    """Return the section that an annotation holds, through optional and mapping types."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _section(inner)
-        if found is not None:
-            return found
-    return None
 
 
 def load_config(path: str | Path, targets: str | Path | None = None) -> Config:
