@@ -38,15 +38,13 @@ def main() -> None:
 
     try:
         app()
-    except SoccaError as error:
+    except Exception as error:
         if _logs_to_file():
             logging.getLogger("socca").exception("stopped")
+        if not isinstance(error, SoccaError):
+            raise
         typer.echo(f"socca: {error}", err=True)
         sys.exit(2)
-    except Exception:
-        if _logs_to_file():
-            logging.getLogger("socca").exception("stopped")
-        raise
 
 
 def _logs_to_file() -> bool:

@@ -149,11 +149,7 @@ class Posterior:
         import h5py
 
         with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["format"] = FORMAT
-            file.attrs["format_version"] = FORMAT_VERSION
-            file.attrs["status"] = "done"
-            file.attrs["message"] = ""
-            file.attrs["meta"] = json.dumps(self.meta)
+            _stamp(file, "done", "", self.meta)
             file.attrs["summary"] = json.dumps(self.summary())
             file.attrs["logz"], file.attrs["logz_err"] = self.logz, self.logz_err
             text = h5py.string_dtype()
@@ -231,11 +227,13 @@ def save_failure(path: str | Path, message: str, meta: dict[str, Any]) -> None:
     import h5py
 
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["status"] = "failed"
-        file.attrs["message"] = message
-        file.attrs["meta"] = json.dumps(meta)
+        _stamp(file, "failed", message, meta)
+
+
+def _stamp(file: Any, status: str, message: str, meta: dict[str, Any]) -> None:
+    """Write what every file of results says of itself."""
+    file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "status": status, "message": message})
+    file.attrs["meta"] = json.dumps(meta)
 
 
 def open_result(path: str | Path) -> Any:
