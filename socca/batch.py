@@ -140,7 +140,7 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
             "STATUS": "done",
             "TARGET": target,
             "MODELNAM": model,
-            "LOGZ": posterior.logz if posterior.logz == posterior.logz else None,
+            "LOGZ": posterior.logz,
             "PIXSCALE": image.frame.pixel_scale * 3600,
             "CHI2RED": fit["chi2_red"],
             "CHI2SRC": fit["chi2_source"],

@@ -194,7 +194,7 @@ class fitter:  # noqa: N801  (public name)
         """
         from socca.products import write_model_images
 
-        header = {"STATUS": "done", "LOGZ": self.logz if np.isfinite(self.logz) else None}
+        header = {"STATUS": "done", "LOGZ": self.logz}
         write_model_images(name, self.problem, self.img, self.mod, self._theta(usebest), header)
 
     def dump(self, name: str | Path) -> None:

@@ -64,6 +64,10 @@ class Prior:
         """Lowest and highest value with non-zero density."""
         return (-math.inf, math.inf)
 
+    def is_flat_over(self, period: float | None) -> bool:
+        """Tell whether the prior is flat over one whole period of an angle, and so has no edge; None is no period."""
+        return False
+
     @staticmethod
     def _log_prob(x: Any, *values: Any, xp: Any) -> Any:
         raise NotImplementedError
@@ -120,6 +124,10 @@ class uniform(Prior):  # noqa: N801  (public name, as in the field)
     def support(self) -> tuple[float, float]:
         """Lowest and highest value with non-zero density."""
         return self.values[0], self.values[1]
+
+    def is_flat_over(self, period: float | None) -> bool:
+        """Tell whether the prior covers one whole period."""
+        return period is not None and math.isclose(self.values[1] - self.values[0], period, rel_tol=1e-5)
 
     @staticmethod
     def _log_prob(x: Any, *values: Any, xp: Any) -> Any:

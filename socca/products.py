@@ -74,9 +74,7 @@ def edge_probability(problem: Problem, posterior: Posterior) -> float:
     weights = posterior.weights
     found = 0.0
     for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
-        low, high = prior.support
-        whole = period is not None and math.isclose(high - low, period)
-        if not whole and math.isfinite(low) and math.isfinite(high):
+        if not prior.is_flat_over(period) and np.all(np.isfinite(prior.support)):
             u = prior.cdf(posterior.samples[:, k])
             found = max(found, float(weights[(u < _EDGE) | (u > 1 - _EDGE)].sum()))
     return found
@@ -100,7 +98,7 @@ def write_model_images(
     theta : ndarray, shape (ndim,)
         The free parameters.
     header : dict
-        For the primary header.
+        For the primary header; None and what is not finite is left out.
     """
     from astropy.io import fits
 
@@ -121,7 +119,9 @@ def write_model_images(
         part = problem.render(theta, only=(k,))
         planes.append((label.upper(), part.smoothed + part.background, label))
     primary = fits.PrimaryHDU()
-    primary.header.update({key: value for key, value in header.items() if value is not None and value == value})
+    for key, value in header.items():
+        if isinstance(value, str) or (value is not None and math.isfinite(value)):
+            primary.header[key] = value
     hdus = fits.HDUList([primary])
     for name, plane, component in planes:
         stored = plane if plane.dtype == np.uint8 else plane.astype(np.float32)

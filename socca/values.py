@@ -14,9 +14,6 @@ from socca.expressions import Node, bind_columns, evaluate, parse
 from socca.targets import Angle
 from socca.units import factor
 
-#: A number, or an expression that becomes one: ``2``, ``"2 arcsec"``, ``"$mag * 0.4"``.
-Scalar = float | int | str
-
 
 @dataclass(frozen=True)
 class Value:

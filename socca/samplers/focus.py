@@ -62,7 +62,7 @@ class Focus:
             center[k] = np.clip(prior.cdf(theta[k]), 0, 1)
             width[k] = np.ptp(prior.cdf(np.clip([theta[k] - sigma[k], theta[k] + sigma[k]], low, high))) / 2
             # An angle whose prior is a whole period is turned so that the maximum comes to the middle.
-            if prior.name == "uniform" and period is not None and np.isclose(high - low, period):
+            if prior.is_flat_over(period):
                 turn[k], center[k] = center[k] - 0.5, 0.5
         width = np.clip(width, 1e-12, 0.3)
         correlation = maximum.covariance / np.outer(sigma, sigma)

@@ -82,7 +82,7 @@ class Nautilus(Sampler):
         periodic = [
             k
             for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True))
-            if prior.name == "uniform" and period is not None and np.isclose(np.ptp(prior.support), period)
+            if prior.is_flat_over(period)
         ]
         cube: Focus | Unfocused = Unfocused()
         n_gradients = 0
