@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from socca.grid import BORDER, GridShape, project
-from socca.parameters import ComponentSpec
+from socca.parametrised import Spec
 
 #: Side of the patch of step 2, and its Gauss-Legendre points on each axis of a pixel.
 PATCH, PATCH_POINTS = 20, 4
@@ -51,6 +51,11 @@ class Rendered(NamedTuple):
     background: Any
     negative: Any
 
+    @property
+    def total(self) -> Any:
+        """All that the data are compared with."""
+        return self.smoothed + self.background
+
 
 @dataclass(frozen=True)
 class SceneSpec:
@@ -58,7 +63,7 @@ class SceneSpec:
 
     Parameters
     ----------
-    components : tuple of ComponentSpec
+    components : tuple of Spec
         What is drawn.
     grid : GridShape
         Sizes.
@@ -66,7 +71,7 @@ class SceneSpec:
         Whether positions are RA and Dec.
     """
 
-    components: tuple[ComponentSpec, ...]
+    components: tuple[Spec, ...]
     grid: GridShape
     on_sky: bool
 
@@ -175,9 +180,10 @@ def _graded_nodes(first: Any, split: Any) -> tuple[Any, Any]:
     return nodes, weights
 
 
-def _extended(spec: ComponentSpec, scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any]) -> Any:
+def _extended(spec: Spec, scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any]) -> Any:
     """Integrate one extended source over every pixel of the full frame."""
-    x0, y0 = project(values["xc"], values["yc"], scene.on_sky, arrays["reference"], jnp)
+    xc, yc = spec.kind.center(values)
+    x0, y0 = project(xc, yc, scene.on_sky, arrays["reference"], jnp)
     row, col, jacobian = locate(arrays, x0, y0)
     n, m = scene.grid.full
 
@@ -198,7 +204,7 @@ def _extended(spec: ComponentSpec, scene: SceneSpec, arrays: dict[str, Any], val
     core_rows, row_weights = _graded_nodes(core[0], row)
     core_cols, col_weights = _graded_nodes(core[1], col)
 
-    brightness = functools.partial(spec.kind.brightness, values=values, neutral=spec.neutral)  # type: ignore[attr-defined]
+    brightness = functools.partial(spec.kind.brightness, values=values, spec=spec, cell=jacobian)
     # A branch is a border that XLA does not fuse across. Without it, the profile would be computed anew, and not
     # vectorised, for each of the five terms of the stencil (ten times slower on a CPU); XLA drops mere barriers.
     centers = jax.lax.cond(
@@ -276,14 +282,14 @@ def render(scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any], kee
         return part if keep is None else keep[number] * part
 
     for k, spec in enumerate(scene.components):
-        own = {name: values[f"comp_{k:02d}_{name}"] for name in spec.kind.fields}
+        own = {name: values[f"comp_{k:02d}_{name}"] for name, _ in spec.fields}
         if spec.kind.role == "extended":
             part = drawn(k, _extended(spec, scene, arrays, own))
             light = light + part if extended else part
             extended = True
         elif spec.kind.role == "background":
             inner = (slice(py + BORDER, py + BORDER + ny), slice(px + BORDER, px + BORDER + nx))
-            part = drawn(k, spec.kind.surface(arrays["x"][inner], arrays["y"][inner], own, spec.neutral))  # type: ignore[attr-defined]
+            part = drawn(k, spec.kind.surface(arrays["x"][inner], arrays["y"][inner], own, spec))
             background = background + part
         else:
             x0, y0 = project(own["xc"], own["yc"], scene.on_sky, arrays["reference"], jnp)

@@ -11,27 +11,8 @@ import numpy as np
 
 from socca.errors import ModelError, nearest
 from socca.expressions import Node, evaluate
-from socca.models.base import Component, Tie
+from socca.parametrised import Parameter, Parametrised, Spec, Tie, as_tie
 from socca.priors import Prior
-
-
-@dataclass(frozen=True)
-class ComponentSpec:
-    """The static part of one component: its class, and what compiles away.
-
-    Parameters
-    ----------
-    kind : type
-        The class of the component.
-    neutral : frozenset of str
-        Parameters fixed at their neutral value.
-    positive : bool
-        Whether negative brightness is ruled out.
-    """
-
-    kind: type[Component]
-    neutral: frozenset[str]
-    positive: bool
 
 
 @dataclass(frozen=True)
@@ -40,35 +21,40 @@ class ModelSpec:
 
     Parameters
     ----------
-    components : tuple of ComponentSpec
-        In the order of the model.
+    parts : tuple of Spec
+        The components, in the order of the model, and the noise.
     names : tuple of str
         Full names of all parameters.
     free : tuple of int
         Which of them are free: position in the sampler's vector -> position in `names`.
     fixed : tuple of int
         Which are fixed.
-    tied : tuple of (int, tuple of str, callable or Node)
-        Which are tied, to what and how, in an order in which they can be computed.
-    priors : tuple of type
+    tied : tuple of (int, tuple of (str, str), callable or Node)
+        Which are tied, to what (name of the function's argument, full name of the parameter) and how, in an order in
+        which they can be computed.
+    priors : tuple
         Family of each free parameter's prior.
     """
 
-    components: tuple[ComponentSpec, ...]
+    parts: tuple[Spec, ...]
     names: tuple[str, ...]
     free: tuple[int, ...]
     fixed: tuple[int, ...]
-    tied: tuple[tuple[int, tuple[str, ...], Any], ...]
-    priors: tuple[type[Prior], ...]
+    tied: tuple[tuple[int, tuple[tuple[str, str], ...], Any], ...]
+    priors: tuple[Any, ...]
+
+    def fields(self) -> list[Parameter]:
+        """Return what is known of each parameter, in the order of `names`."""
+        return [field for part in self.parts for _, field in part.fields]
 
 
-def compile_model(components: Sequence[Component]) -> tuple[ModelSpec, dict[str, Any]]:
+def compile_model(parts: Sequence[Parametrised]) -> tuple[ModelSpec, dict[str, Any]]:
     """Freeze a model.
 
     Parameters
     ----------
-    components : sequence of Component
-        Components that have their `id`.
+    parts : sequence of Parametrised
+        Components, and perhaps the noise, that have their `id`.
 
     Returns
     -------
@@ -82,32 +68,23 @@ def compile_model(components: Sequence[Component]) -> tuple[ModelSpec, dict[str,
     ModelError
         If a parameter has no value, or a tie refers to an unknown parameter or, in the end, to itself.
     """
-    values: dict[str, Any] = {}
-    specs = []
-    for component in components:
-        for name in component.fields:
-            values[f"{component.id}_{name}"] = getattr(component, name)
-        neutral = frozenset(
-            name
-            for name, field in component.fields.items()
-            if field.neutral is not None and _is_number(getattr(component, name), field.neutral)
-        )
-        specs.append(ComponentSpec(type(component), neutral, bool(component.positive)))
+    values = {f"{part.id}_{name}": value for part in parts for name, value in part.values.items()}
     missing = [name for name, value in values.items() if value is None]
     if missing:
         raise ModelError(f"no value for {', '.join(missing)}")
     names = tuple(values)
     ties = {name: as_tie(name, value) for name, value in values.items() if _is_tie(value)}
-    order = _evaluation_order(ties, names)
+    meant = _meant_by(ties, names)
+    order = _evaluation_order({name: [full for _, full in arguments] for name, arguments in meant.items()})
     free = tuple(i for i, name in enumerate(names) if isinstance(values[name], Prior))
     fixed = tuple(i for i, name in enumerate(names) if isinstance(values[name], float))
     spec = ModelSpec(
-        components=tuple(specs),
+        parts=tuple(part.spec() for part in parts),
         names=names,
         free=free,
         fixed=fixed,
-        tied=tuple((names.index(name), ties[name].names, ties[name].function) for name in order),
-        priors=tuple(type(values[names[i]]) for i in free),
+        tied=tuple((names.index(name), meant[name], ties[name].function) for name in order),
+        priors=tuple(getattr(values[names[i]], "family", type(values[names[i]])) for i in free),
     )
     arrays = {
         "fixed": np.array([values[names[i]] for i in fixed], dtype=float),
@@ -117,56 +94,27 @@ def compile_model(components: Sequence[Component]) -> tuple[ModelSpec, dict[str,
     return spec, arrays
 
 
-def _is_number(value: Any, wanted: float) -> bool:
-    return isinstance(value, float) and value == wanted
-
-
 def _is_tie(value: Any) -> bool:
     return isinstance(value, Tie) or (callable(value) and not isinstance(value, Prior))
 
 
-def as_tie(name: str, value: Any) -> Tie:
-    """Turn a function of named arguments into a `Tie`.
-
-    Parameters
-    ----------
-    name : str
-        The parameter that is tied, for the error.
-    value : Tie or callable
-        The tie, or a function whose arguments are full names of parameters.
-
-    Returns
-    -------
-    Tie
-        The tie.
-
-    Raises
-    ------
-    ModelError
-        If the function's arguments cannot be known.
-    """
-    if isinstance(value, Tie):
-        return value
-    import inspect
-
-    try:
-        arguments = inspect.signature(value).parameters.values()
-    except (TypeError, ValueError):
-        raise ModelError(f"{name}: cannot tell the arguments of {value!r}") from None
-    if not arguments or any(a.kind is not a.POSITIONAL_OR_KEYWORD for a in arguments):
-        raise ModelError(f"{name}: a tie's arguments must be names of parameters, like comp_00_re")
-    return Tie(tuple(a.name for a in arguments), value)
-
-
-def _evaluation_order(ties: Mapping[str, Tie], names: Sequence[str]) -> list[str]:
-    from graphlib import CycleError, TopologicalSorter
-
-    graph: dict[str, set[str]] = {}
+def _meant_by(ties: Mapping[str, Tie], names: Sequence[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the arguments of each tie and the full names of the parameters that they mean."""
+    # No argument of a function can be called comp_00_radial.re, so that comp_00_radial_re will do.
+    known = {name.replace(".", "_"): name for name in names} | {name: name for name in names}
+    found = {}
     for name, tie in ties.items():
         for other in tie.names:
-            if other not in names:
+            if other not in known:
                 raise ModelError(f"{name} is tied to {other!r}, which is no parameter{nearest(other, names)}")
-        graph[name] = {other for other in tie.names if other in ties}
+        found[name] = tuple((other, known[other]) for other in tie.names)
+    return found
+
+
+def _evaluation_order(needs: Mapping[str, Sequence[str]]) -> list[str]:
+    from graphlib import CycleError, TopologicalSorter
+
+    graph = {name: {other for other in others if other in needs} for name, others in needs.items()}
     try:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -195,8 +143,9 @@ def all_values(spec: ModelSpec, arrays: dict[str, Any], theta: Any) -> dict[str,
         values[spec.names[index]] = theta[k]
     for k, index in enumerate(spec.fixed):
         values[spec.names[index]] = arrays["fixed"][k]
-    for (index, names, function), constants in zip(spec.tied, arrays["constants"], strict=True):
-        values[spec.names[index]] = _tied_value(function, {n: values[n] for n in names}, constants)
+    for (index, meant, function), constants in zip(spec.tied, arrays["constants"], strict=True):
+        arguments = {argument: values[name] for argument, name in meant}
+        values[spec.names[index]] = _tied_value(function, arguments, constants)
     return values
 
 
@@ -225,7 +174,7 @@ def out_of_range(spec: ModelSpec, values: dict[str, Any]) -> Any:
         True where the model has no meaning.
     """
     outside = jnp.asarray(False)
-    fields = [field for component in spec.components for field in component.kind.fields.values()]
+    fields = spec.fields()
     for index in [*spec.free, *(index for index, _, _ in spec.tied)]:
         value = values[spec.names[index]]
         outside = outside | ~((value >= fields[index].lower) & (value <= fields[index].upper))

@@ -41,13 +41,10 @@ class ProblemSpec:
         Parameters, ties and priors.
     scene : SceneSpec
         What is drawn and where.
-    noise : type
-        The noise model.
     """
 
     model: ModelSpec
     scene: SceneSpec
-    noise: type[NoiseModel]
 
 
 class Programs:
@@ -60,12 +57,13 @@ class Programs:
     """
 
     def __init__(self, spec: ProblemSpec) -> None:
-        model, scene = spec.model, spec.scene
+        model, scene, noise = spec.model, spec.scene, spec.model.parts[-1]
 
         def one(arrays: dict[str, Any], theta: Any) -> Any:
             values = all_values(model, arrays["model"], theta)
             drawn = render(scene, arrays["scene"], values)
-            found = spec.noise.log_likelihood(drawn.smoothed + drawn.background, arrays["noise"])
+            own = {name: values[f"noise_{name}"] for name, _ in noise.fields}
+            found = noise.kind.log_likelihood(drawn, arrays["noise"], own, noise)
             impossible = drawn.negative | out_of_range(model, values) | jnp.isnan(found)
             return jnp.where(impossible, -jnp.inf, found)
 
@@ -144,30 +142,32 @@ class Problem:
             raise ModelError("the model has no component")
         noise = image.noise if noise is None else noise
         image.check_mask()
-        model_spec, model_arrays = compile_model(model.components)
+        noise.id = "noise"
+        model_spec, model_arrays = compile_model([*model.components, noise])
         psf_shape = None if image.psf is None else (image.psf.shape[0], image.psf.shape[1])
         grid = grid_shape(image.shape, psf_shape)
-        scene = SceneSpec(model_spec.components, grid, image.frame.on_sky)
-        self.spec = ProblemSpec(model_spec, scene, type(noise))
+        scene = SceneSpec(model_spec.parts[:-1], grid, image.frame.on_sky)
+        self.spec = ProblemSpec(model_spec, scene)
         self.arrays: dict[str, Any] = {
             "model": model_arrays,
             "scene": scene_arrays(image, grid),
             "noise": noise.prepare(image),
         }
-        labels, units = model.labels, model.units
+        fields = dict(zip(model_spec.names, model_spec.fields(), strict=True))
+        labels = model.labels | {f"noise_{name}": f"noise.{name}" for name in noise.fields}
         self.names = [model_spec.names[i] for i in model_spec.free]
         self.labels = [labels[name] for name in self.names]
-        self.units = [units[name] for name in self.names]
+        self.units = [fields[name].unit for name in self.names]
         self.all_labels = labels
-        self.all_units = units
-        fields = {f"{c.id}_{name}": field for c in model.components for name, field in c.fields.items()}
+        self.all_units = {name: field.unit for name, field in fields.items()}
         #: Period of each parameter, None where it is no angle.
         self.all_periods = {
             name: field.period_on_sky if image.frame.on_sky and field.period is None else field.period
             for name, field in fields.items()
         }
         self.periods = [self.all_periods[name] for name in self.names]
-        self.priors = [model.priors[name] for name in self.names]
+        values = model.priors | {f"noise_{name}": value for name, value in noise.values.items()}
+        self.priors = [values[name] for name in self.names]
 
     @property
     def ndim(self) -> int:
@@ -280,14 +280,13 @@ class Problem:
         found = hashlib.sha256()
         spec = self.spec
         described = [
-            [(c.kind.__name__, sorted(c.neutral), c.positive) for c in spec.model.components],
+            [(p.kind.__name__, sorted(p.neutral), p.positive, _describe(p.structure)) for p in spec.model.parts],
             spec.model.names,
             [p.name for p in spec.model.priors],
             spec.model.free,
             [(i, names, _describe(function)) for i, names, function in spec.model.tied],
             spec.scene.grid,
             spec.scene.on_sky,
-            spec.noise.name,
         ]
         found.update(repr(described).encode())
         for leaf in jax.tree.leaves(self.arrays):

@@ -2,7 +2,8 @@
 
 import sys
 
-from socca.models.base import REGISTRY, Component, Parameter, Tie, param
+from socca.models import radial
+from socca.models.base import REGISTRY, Component, Extended, Parameter, Spec, Tie, param
 from socca.models.model import Model
 from socca.models.other import Background, Point
 from socca.models.radial import Exponential, Gaussian, Radial, Sersic
@@ -12,15 +13,18 @@ __all__ = [
     "Background",
     "Component",
     "Exponential",
+    "Extended",
     "Gaussian",
     "Model",
     "Parameter",
     "Point",
     "Radial",
     "Sersic",
+    "Spec",
     "Tie",
     "boundto",
     "param",
+    "radial",
     "zoo",
 ]
 

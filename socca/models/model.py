@@ -77,7 +77,7 @@ class Model:
 
     @property
     def _values(self) -> dict[str, Any]:
-        return {f"{c.id}_{name}": getattr(c, name) for c in self.components for name in c.fields}
+        return {f"{c.id}_{name}": value for c in self.components for name, value in c.values.items()}
 
     @property
     def params(self) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from socca.models.base import Component, param
+from socca.models.base import Component
+from socca.parametrised import Spec, param
 
 
 class Point(Component):
@@ -38,7 +39,7 @@ class Background(Component):
     a3yyy = param("image", "coefficient of y^3", 0.0, neutral=0.0)
 
     @classmethod
-    def surface(cls, x: Any, y: Any, values: dict[str, Any], neutral: frozenset[str]) -> Any:
+    def surface(cls, x: Any, y: Any, values: dict[str, Any], spec: Spec) -> Any:
         """Return the background at field-plane coordinates.
 
         Parameters
@@ -47,8 +48,8 @@ class Background(Component):
             East and north of the field centre, degrees.
         values : dict
             Values of the parameters.
-        neutral : frozenset of str
-            Coefficients that are fixed at zero.
+        spec : Spec
+            What is static: which coefficients are fixed at zero.
 
         Returns
         -------
@@ -58,7 +59,7 @@ class Background(Component):
         x, y = x / values["rs"], y / values["rs"]
         total = values["a0"] + 0 * x
         for name in cls.fields:
-            if name in ("rs", "a0") or name in neutral:
+            if name in ("rs", "a0") or name in spec.neutral:
                 continue
             powers = name[2:]
             total = total + values[name] * x ** powers.count("x") * y ** powers.count("y")

@@ -11,9 +11,11 @@ import numpy as np
 from socca.errors import DataError, nearest
 from socca.fits import PlainInput, read_plane
 from socca.noise.base import NoiseModel
+from socca.parametrised import Spec
 
 if TYPE_CHECKING:
     from socca.data import Image
+    from socca.forward import Rendered
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +46,19 @@ class Normal(NoiseModel):
     """
 
     name = "normal"
+    padded = True
+    gaussian = True
 
     def __init__(self, **level: PlainInput) -> None:
+        super().__init__()
         for key in level:
             if key not in FORMS:
                 raise DataError(f"Normal: unknown argument {key!r}{nearest(key, FORMS)}")
         if len(level) > 1:
             raise DataError(f"Normal: give one of {', '.join(level)}, not {len(level)} of them")
-        self.form: str | None = None
-        self.level: PlainInput | None = None
+        self.__dict__.update(form=None, level=None)
         for key, value in level.items():
-            self.form, self.level = FORMS[key], value
+            self.__dict__.update(form=FORMS[key], level=value)
 
     def sigma(self, image: Image) -> np.ndarray:
         """Return the standard deviation of each pixel, shape of the image; inf where the pixel is not used.
@@ -122,7 +126,7 @@ class Normal(NoiseModel):
         return {"data": np.where(used, image.data, 0.0), "weight": weight, "norm": np.asarray(norm)}
 
     @staticmethod
-    def log_likelihood(model: Any, arrays: dict[str, Any]) -> Any:
+    def log_likelihood(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
         """Return ``-1/2 sum(((d - m) / sigma)^2 + ln(2 pi sigma^2))`` over the used pixels."""
-        residual = arrays["data"] - model
+        residual = arrays["data"] - drawn.total
         return arrays["norm"] - 0.5 * (arrays["weight"] * residual * residual).sum()

@@ -1,65 +1,15 @@
-"""Elliptical sources whose brightness depends on the elliptical radius alone.
-
-A new profile is one class here: its parameters and `profile`.
-"""
+"""Radial laws. A new one is a class here: its parameters and `profile`."""
 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from socca.models.base import Component, param
-
-
-class Radial(Component, abstract=True):
-    """A source of elliptical isophotes around ``xc, yc``."""
-
-    role = "extended"
-
-    xc = param("deg", "RA, or offset to the east in a pixel frame", period_on_sky=360.0)
-    yc = param("deg", "Dec, or offset to the north in a pixel frame")
-    theta = param("rad", "position angle of the major axis, from north through east", 0.0, period=math.pi)
-    e = param("", "ellipticity, 1 - b/a", 0.0, lower=0.0, upper=1 - 1e-6)
-    cbox = param("", "boxiness: 0 elliptical, > 0 boxy, < 0 disky", 0.0, lower=-2 + 1e-6, neutral=0.0)
-
-    #: ``profile(r, **parameters)``: the brightness at elliptical radius `r` (degrees, along the major axis).
-    profile: ClassVar[Callable[..., Any]]
-
-    @classmethod
-    def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], neutral: frozenset[str]) -> Any:
-        """Return the brightness at an offset from the centre.
-
-        Parameters
-        ----------
-        dx, dy : array
-            Offsets to the east and north, degrees.
-        values : dict
-            Values of the parameters.
-        neutral : frozenset of str
-            Parameters that are fixed at their neutral value.
-
-        Returns
-        -------
-        array
-            In the unit of the image.
-        """
-        sin, cos = jnp.sin(values["theta"]), jnp.cos(values["theta"])
-        major = dx * sin + dy * cos
-        minor = (dx * cos - dy * sin) / (1 - values["e"])
-        # A floor far below a pixel: the gradient at the very centre stays finite.
-        tiny = 1e-20
-        if "cbox" in neutral:
-            r = jnp.sqrt(major**2 + minor**2 + tiny)
-        else:
-            power = 2 + values["cbox"]
-            r = ((major**2 + tiny) ** (power / 2) + (minor**2 + tiny) ** (power / 2)) ** (1 / power)
-        return cls.profile(r, **{name: values[name] for name in cls.fields if name not in Radial.fields})
-
+from socca.models.radial.base import Radial
+from socca.parametrised import param
 
 #: Range of ns of the series below: beyond the limits of `Sersic`, so that arccos stays differentiable at them.
 _NS_RANGE = (0.2, 11.0)

@@ -1,0 +1,67 @@
+"""Factors that cut a radial profile off around a radius ``rt``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+
+from socca.errors import ModelError, nearest
+from socca.parametrised import Parameter
+
+#: Name -> truncation.
+REGISTRY: dict[str, type[Truncation]] = {}
+
+
+class Truncation:
+    """A factor that is 1 at the centre and 0 far beyond ``rt``."""
+
+    fields: ClassVar[dict[str, Parameter]] = {
+        "rt": Parameter("deg", "radius of the truncation", lower=0.0),
+        "wt": Parameter("deg", "width of the truncation", 0.01, lower=1e-12),
+    }
+
+    def __init_subclass__(cls) -> None:
+        REGISTRY[cls.__name__] = cls
+
+    @staticmethod
+    def factor(r: Any, rt: Any, wt: Any) -> Any:
+        """Return the factor at radius `r`; all lengths in degrees."""
+        raise NotImplementedError
+
+
+class Exponential(Truncation):
+    """``max(0, (1 - exp((r - rt)/wt)) / (1 - exp(-rt/wt)))``."""
+
+    @staticmethod
+    def factor(r: Any, rt: Any, wt: Any) -> Any:
+        """Return the factor at radius `r`; all lengths in degrees."""
+        return jnp.expm1(jnp.minimum((r - rt) / wt, 0.0)) / jnp.expm1(-rt / wt)
+
+
+class HyperTangent(Truncation):
+    """``(1 - tanh((r - rt)/wt)) / (1 - tanh(-rt/wt))``."""
+
+    @staticmethod
+    def factor(r: Any, rt: Any, wt: Any) -> Any:
+        """Return the factor at radius `r`; all lengths in degrees."""
+        return (1 - jnp.tanh((r - rt) / wt)) / (1 - jnp.tanh(-rt / wt))
+
+
+def as_truncation(wanted: bool | str | type[Truncation] | None) -> type[Truncation] | None:
+    """Return the truncation that is meant: True is the exponential one, None and False are none.
+
+    Raises
+    ------
+    ModelError
+        If there is no such truncation.
+    """
+    if wanted is None or wanted is False:
+        return None
+    if wanted is True:
+        return Exponential
+    if isinstance(wanted, type) and issubclass(wanted, Truncation):
+        return wanted
+    if wanted not in REGISTRY:
+        raise ModelError(f"no truncation {wanted!r}{nearest(str(wanted), REGISTRY)}")
+    return REGISTRY[str(wanted)]

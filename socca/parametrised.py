@@ -1,0 +1,331 @@
+"""Things with named parameters: the components of a model, the laws within them, and noise models."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from socca.errors import ModelError, nearest
+from socca.expressions import Node
+from socca.priors import Prior
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What is known of a parameter before any data.
+
+    Parameters
+    ----------
+    unit : str
+        ``deg``, ``rad``, ``image`` (the unit of the image) or empty. A component's brightness is linear in its
+        parameters of the unit ``image``.
+    description : str
+        One line.
+    default : float or None
+        None: it must be given.
+    lower, upper : float
+        The range in which it has a meaning.
+    period : float or None
+        The parameter is an angle that comes back to itself after this.
+    neutral : float or None
+        Fixed at this value, the parameter drops out of the formula, and is compiled away.
+    period_on_sky : float or None
+        As `period`, but in sky frames alone.
+    """
+
+    unit: str
+    description: str
+    default: float | None = None
+    lower: float = -math.inf
+    upper: float = math.inf
+    period: float | None = None
+    neutral: float | None = None
+    period_on_sky: float | None = None
+
+    def check(self, value: float, where: str) -> None:
+        """Raise `ModelError` if a value lies outside the range; `where` names the parameter."""
+        if not self.lower <= value <= self.upper:
+            raise ModelError(f"{where} = {value:g} lies outside [{self.lower:g}, {self.upper:g}]")
+
+
+def param(
+    unit: str,
+    description: str,
+    default: float | None = None,
+    *,
+    lower: float = -math.inf,
+    upper: float = math.inf,
+    period: float | None = None,
+    neutral: float | None = None,
+    period_on_sky: float | None = None,
+) -> Any:
+    """Declare a parameter in the body of a component; see `Parameter`."""
+    return Parameter(unit, description, default, lower, upper, period, neutral, period_on_sky)
+
+
+@dataclass(frozen=True)
+class Tie:
+    """A parameter that is a function of others.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Full names (``comp_00_re``) of the parameters that it depends on.
+    function : Node or callable
+        A parsed expression over these names, or a JAX-traceable function with these arguments.
+    constants : tuple of float
+        Numbers in the expression that may differ between targets.
+    """
+
+    names: tuple[str, ...]
+    function: Node | Callable[..., Any]
+    constants: tuple[float, ...] = ()
+
+
+def as_tie(name: str, value: Any) -> Tie:
+    """Turn a function of named arguments into a `Tie`.
+
+    Parameters
+    ----------
+    name : str
+        The parameter that is tied, for the error.
+    value : Tie or callable
+        The tie, or a function whose arguments are full names of parameters.
+
+    Returns
+    -------
+    Tie
+        The tie.
+
+    Raises
+    ------
+    ModelError
+        If the function's arguments cannot be known.
+    """
+    if isinstance(value, Tie):
+        return value
+    try:
+        arguments = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):
+        raise ModelError(f"{name}: cannot tell the arguments of {value!r}") from None
+    if not arguments or any(a.kind is not a.POSITIONAL_OR_KEYWORD for a in arguments):
+        raise ModelError(f"{name}: a tie's arguments must be names of parameters, like comp_00_re")
+    return Tie(tuple(a.name for a in arguments), value)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The static part of a thing with parameters. Equal specs share compiled programs.
+
+    Parameters
+    ----------
+    kind : type
+        Its class.
+    fields : tuple of (str, Parameter)
+        Its parameters.
+    neutral : frozenset of str
+        Parameters fixed at their neutral value, which compile away.
+    positive : bool
+        Whether negative brightness is ruled out.
+    structure : hashable
+        Whatever else the class distinguishes: a truncation, the laws of a disk.
+    """
+
+    kind: type[Any]
+    fields: tuple[tuple[str, Parameter], ...]
+    neutral: frozenset[str] = frozenset()
+    positive: bool = False
+    structure: Hashable = None
+
+
+class Parametrised:
+    """A thing with named parameters, declared in the body of its class by `param`.
+
+    Parameters
+    ----------
+    **values : number, Prior, Tie or callable
+        Values of the parameters: a number is fixed, a prior makes the parameter free, and a function whose arguments
+        are the full names of other parameters (``lambda comp_00_re: comp_00_re / 2``) ties it to them.
+
+    Attributes
+    ----------
+    fields : dict
+        Name -> `Parameter`. Of a class, what it declares; of an instance, all that it has: those added to it, and
+        those of its parts, called ``part.name``.
+    id : str or None
+        What the full names of its parameters begin with, once it is part of a model.
+    """
+
+    fields: dict[str, Parameter] = {}  # noqa: RUF012  (never changed, but replaced by each subclass)
+    #: Attributes that may be set and are no parameters.
+    attributes: ClassVar[tuple[str, ...]] = ("id",)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Parameter)}
+        for name in own:
+            delattr(cls, name)  # values live on the instances, and a missing one must not look like a value
+        cls.fields = {**cls.fields, **own}
+
+    def __init__(self, **values: Any) -> None:
+        fields = dict(type(self).fields)
+        self.__dict__.update(
+            fields=fields,
+            _values={name: field.default for name, field in fields.items()},
+            _parts={},
+            _added=[],
+            id=None,
+        )
+        self._assign(values)
+
+    def _assign(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            if name not in self.fields:
+                raise ModelError(f"{type(self).__name__} has no parameter {name!r}{nearest(name, self.fields)}")
+            setattr(self, name, value)
+
+    def _extend(self, fields: dict[str, Parameter]) -> None:
+        """Give this instance further parameters."""
+        self.fields.update(fields)
+        self._values.update({name: field.default for name, field in fields.items()})
+
+    def _add_part(self, name: str, part: Parametrised, exposed: Iterable[str]) -> None:
+        """Make a thing a part of this one, with those of its parameters that are `exposed` as ``name.parameter``."""
+        self._parts[name] = part
+        self.fields.update({f"{name}.{key}": part.fields[key] for key in exposed})
+
+    def __getattr__(self, name: str) -> Any:
+        known = self.__dict__
+        if name in known.get("_values", {}):
+            return known["_values"][name]
+        if name in known.get("_parts", {}):
+            return known["_parts"][name]
+        if "." in name and name in known["fields"]:
+            part, _, parameter = name.partition(".")
+            return getattr(self._parts[part], parameter)
+        raise AttributeError(f"{type(self).__name__} has no parameter or attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.attributes:
+            self.__dict__[name] = value
+        elif name not in self.fields:
+            raise AttributeError(f"{type(self).__name__} has no parameter {name!r}{nearest(name, self.fields)}")
+        elif "." in name:
+            part, _, parameter = name.partition(".")
+            setattr(self._parts[part], parameter, value)
+        else:
+            self._values[name] = self._checked(name, value)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        where = f"{type(self).__name__}: {name}"
+        if isinstance(value, Prior):
+            for edge in value.support:
+                if math.isfinite(edge):
+                    self.fields[name].check(edge, f"{where} ~ {value!r}: bound")
+            return value
+        if isinstance(value, Tie) or callable(value):
+            return value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise ModelError(f"{where}: expected a number, a prior or a function, got {type(value).__name__}") from None
+        if not math.isfinite(number):
+            raise ModelError(f"{where} = {number}: not finite")
+        self.fields[name].check(number, where)
+        return number
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Name -> number, prior or tie; None where nothing was given."""
+        return {name: getattr(self, name) for name in self.fields}
+
+    def spec(self) -> Spec:
+        """Return the static part, as it is now."""
+        neutral = frozenset(
+            name
+            for name, field in self.fields.items()
+            if field.neutral is not None and _is_number(getattr(self, name), field.neutral)
+        )
+        positive = bool(self.__dict__.get("positive"))
+        return Spec(type(self), tuple(self.fields.items()), neutral, positive, self.structure())
+
+    def structure(self) -> Hashable:
+        """Return whatever else is static about it."""
+        return None
+
+    def addparameter(self, name: str, value: Any, units: str = "", description: str = "") -> None:
+        """Add a parameter that the brightness does not know, for others to be tied to.
+
+        Parameters
+        ----------
+        name : str
+            Its name: letters, digits and underscores.
+        value : number, Prior, Tie or callable
+            Its value.
+        units : str
+            ``deg``, ``rad``, ``image`` or empty.
+        description : str
+            One line.
+
+        Raises
+        ------
+        ModelError
+            If the name is taken or is none.
+        """
+        if not name.isidentifier() or name in self.fields or name in self.attributes or hasattr(type(self), name):
+            raise ModelError(f"{type(self).__name__}: {name!r} cannot be the name of a new parameter")
+        field = Parameter(units, description)
+        self.fields[name] = field
+        try:
+            self._values[name] = self._checked(name, value)
+        except ModelError:
+            del self.fields[name]
+            raise
+        self._added.append(name)
+
+    def removeparameter(self, name: str) -> None:
+        """Remove a parameter that `addparameter` added.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Raises
+        ------
+        ModelError
+            If it was not added.
+        """
+        if name not in self._added:
+            raise ModelError(f"{type(self).__name__}: {name!r} was not added, and cannot be removed")
+        self._added.remove(name)
+        del self.fields[name], self._values[name]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each parameter."""
+        return {name: field.unit for name, field in self.fields.items()}
+
+    @property
+    def description(self) -> dict[str, str]:
+        """One line about each parameter."""
+        return {name: field.description for name, field in self.fields.items()}
+
+    def parlist(self) -> list[str]:
+        """Return the names of the parameters."""
+        return list(self.fields)
+
+    def parameters(self) -> str:
+        """Return a table of the parameters, their values, units and meanings."""
+        rows = [
+            f"{name:<12} {value!s:<36} {self.fields[name].unit:<6} {self.fields[name].description}"
+            for name, value in self.values.items()
+        ]
+        return "\n".join([f"{type(self).__name__} ({self.id or 'not in a model'})", *rows])
+
+
+def _is_number(value: Any, wanted: float) -> bool:
+    return isinstance(value, float) and value == wanted
