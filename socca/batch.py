@@ -104,7 +104,8 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
     start, compiled = time.perf_counter(), meter().reading()
     row, config = survey.target(target), survey.config.for_target(target)
     log.info("%s %s: reading %s", target, model, row.files["image"])
-    inputs = {str(file): file_digest(file) for file in row.files.values() if file.is_file()}
+    files = [*row.files.values(), *config.noise.files(config.table.parent).values()]
+    inputs = {str(file): file_digest(file) for file in files if file.is_file()}
     image = build_image(row, config)
     problem, described = build_problem(model, row, config, image)
     loading = time.perf_counter() - start

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
-from socca.config import Config, PositionConfig
-from socca.data import Image, celestial_wcs, read_image
+from socca.config import Config, CutoutConfig
+from socca.config_components import PositionConfig, new_component
+from socca.data import Image
 from socca.errors import ConfigError, DataError, ModelError, nearest
-from socca.fits import read_plane
-from socca.models import REGISTRY, Model
-from socca.noise import Normal
+from socca.expressions import Node
+from socca.fits import celestial_wcs, read_image, read_plane
+from socca.masks import is_region_file
+from socca.models import Component, Model
+from socca.noise import REGISTRY as NOISE_REGISTRY
+from socca.noise import NoiseModel
+from socca.noise.covariance import read_cube
 from socca.parameters import compile_model
 from socca.priors import uniform
 from socca.problem import Problem
 from socca.targets import Angle, Target
 from socca.values import Context, parse_value, scalar
+
+log = logging.getLogger(__name__)
 
 
 def build_image(target: Target, config: Config) -> Image:
@@ -52,33 +62,108 @@ def build_image(target: Target, config: Config) -> Image:
     if not has_wcs:
         if settings.pixel_scale is None:
             raise ConfigError("image.pixel_scale is needed: the image has no celestial WCS")
-        node, context = scalar(settings.pixel_scale), Context(target.columns, None)
-        degrees = context.number(node, "deg")
+        node = scalar(settings.pixel_scale)
+        degrees = Context(target.columns, None).number(node, "deg")
         # A plain number is arcsec, as for Image; with a unit it is converted.
-        has_unit = any(part.kind == "unit" for part in node.walk()) or any(
-            isinstance(target.columns[name], Angle) for name in node.columns()
-        )
-        scale = degrees * 3600 if has_unit else degrees
-    image = Image(fits.ImageHDU(data, header), noise=_noise(target, config), pixel_scale=scale)
+        scale = degrees * 3600 if _has_unit(node, target) else degrees
+    image = Image(
+        fits.ImageHDU(data, header),
+        target.files.get("response"),
+        target.files.get("exposure"),
+        _noise(target, config),
+        subgrid=settings.subgrid,
+        resp_idx=settings.response.hdu,
+        exp_idx=settings.exposure.hdu,
+        pixel_scale=scale,
+    )
+    if settings.cutout is not None:
+        _cut(image, settings.cutout, target)
     if "mask" in target.files:
-        plane = read_plane(target.files["mask"], "mask", settings.mask.hdu)
-        image.addmask(plane, good=settings.mask.good)
+        image.addmask(target.files["mask"], good=settings.mask.good, idx=settings.mask.hdu)
+    if "regions" in target.files:
+        path = target.files["regions"]
+        if path.is_file() and not is_region_file(path):
+            raise DataError(f"regions: {path} is no DS9 or CRTF region file; FITS masks go in the column mask")
+        image.addmask(path)
     if "segmentation" in target.files and target.segment is not None:
         image.keep_segment(target.files["segmentation"], target.segment)
     if "psf" in target.files:
         psf = settings.psf
-        image.addpsf(target.files["psf"], normalize=psf.normalize, idx=psf.hdu, center=psf.center)
+        image.addpsf(
+            target.files["psf"],
+            normalize=psf.normalize,
+            idx=psf.hdu,
+            center=psf.center,
+            oversample=psf.oversample,
+        )
     image.check_mask()
     return image
 
 
-def _noise(target: Target, config: Config) -> Normal:
-    if target.noise is not None:
+def _cut(image: Image, settings: CutoutConfig, target: Target) -> None:
+    """Cut the part out of an image that the config asks for."""
+    from astropy.wcs import NoConvergence
+
+    context, center, where = Context(target.columns, image.frame.pixel_scale), None, "center"
+    try:
+        if settings.center is not None:
+            xc, yc = (context.number(scalar(part), "deg") for part in settings.center)
+            try:
+                with warnings.catch_warnings():
+                    # NaN, on the other side of the sky, is refused below.
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    row, col = image.frame.to_pixel(xc, yc)
+            except NoConvergence:
+                raise ConfigError(f"({xc:g}, {yc:g}) lies too far off the image") from None
+            center = (float(col), float(row))
+        where, size = "size", scalar(settings.size)
+        if not _has_unit(size, target):
+            raise ConfigError("it needs a unit, such as '20 arcsec' or '64 pix'")
+        side = context.number(size, "deg") / image.frame.pixel_scale
+    except ConfigError as error:
+        raise ConfigError(f"image.cutout.{where}: {error}") from error
+    image.cutout(center, round(side))
+
+
+def _has_unit(node: Node, target: Target) -> bool:
+    return any(part.kind == "unit" for part in node.walk()) or any(
+        isinstance(target.columns[name], Angle) for name in node.columns()
+    )
+
+
+def _noise(target: Target, config: Config) -> NoiseModel:
+    settings, context = config.noise, Context(target.columns, None)
+    kind = NOISE_REGISTRY[settings.kind]
+    given: dict[str, Any] = {}
+    if target.noise is not None and "level" in kind.takes:
         form, path = target.noise
-        return Normal(**{form: read_plane(path, form, config.noise.hdu)})
-    if config.noise.level is not None:
-        return Normal(sigma=Context(target.columns, None).number(scalar(config.noise.level), "image"))
-    return Normal()
+        given[form] = read_plane(path, form, settings.hdu)
+    elif settings.level is not None:
+        given["sigma"] = context.number(scalar(settings.level), "image")
+    elif target.noise is not None:
+        log.info("%s: %s noise does not use %s", target.name, settings.kind, target.noise[1])
+    for key, path in settings.files(config.table.parent).items():
+        if key == "cube":
+            given["cube"] = read_cube(path, settings.hdu)
+        else:
+            given[kind.takes[key]] = read_plane(path, key, None if key == "apodization" else settings.hdu)
+    if settings.ftype is not None:
+        given["ftype"] = settings.ftype
+    noise = kind(**given)
+
+    def full_name(user: str) -> str:
+        label, _, parameter = user.rpartition(".")
+        if label != "noise" or parameter not in kind.fields:
+            known = [f"noise.{name}" for name in kind.fields]
+            raise ConfigError(f"{user!r} is no parameter of the noise{nearest(user, known)}")
+        return f"noise_{parameter}"
+
+    for name, raw in settings.parameters.items():
+        try:
+            setattr(noise, name, context.resolve(parse_value(raw), kind.fields[name].unit, full_name))
+        except (ConfigError, ModelError) as error:
+            raise ConfigError(f"noise.parameters.{name}: {error}") from error
+    return noise
 
 
 def build_model(name: str, target: Target, config: Config, image: Image) -> Model:
@@ -109,54 +194,74 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
     context = Context(target.columns, image.frame.pixel_scale)
     ids = {label: f"comp_{k:02d}" for k, label in enumerate(components)}
 
+    made: dict[str, Component] = {}
+    for label, settings in components.items():
+        try:
+            made[label] = new_component(settings, lambda raw: context.number(scalar(raw), "deg"))
+        except (ConfigError, ModelError) as error:
+            raise ConfigError(f"models.{name}.{label}: {error}") from error
+
     def full_name(user: str) -> str:
-        label, _, parameter = user.rpartition(".")
-        if label not in ids:
-            raise ConfigError(f"{user!r}: no component {label!r}{nearest(label, ids)}")
-        known = REGISTRY[components[label].type].fields
+        # The name of a parameter may itself have a dot: disk.radial.re.
+        label, parameter = user.split(".", 1) if "." in user else ("", user)
+        if label not in made:
+            raise ConfigError(f"{user!r}: no component {label!r}{nearest(label, made)}")
+        known = made[label].fields
         if parameter not in known:
             raise ConfigError(f"{user!r}: {label} has no parameter {parameter!r}{nearest(parameter, known)}")
         return f"{ids[label]}_{parameter}"
 
     model = Model()
     for label, settings in components.items():
-        component = REGISTRY[settings.type]()
+        component, values = made[label], settings.values(made[label])
         for parameter, field in component.fields.items():
-            raw = getattr(settings, parameter)
+            raw = values.get(parameter)
             if raw is None:
                 continue
             try:
                 setattr(component, parameter, context.resolve(parse_value(raw), field.unit, full_name))
             except (ConfigError, ModelError) as error:
                 raise ConfigError(f"models.{name}.{label}.{parameter}: {error}") from error
+        where = f"models.{name}.{label}"
         position = getattr(settings, "position", None)
         if position is not None:
-            _place(component, settings, context, image, full_name, f"models.{name}.{label}")
+            given = [key for key in component.position_names if values[key] is not None]
+            if given:
+                raise ConfigError(f"{where}: give position, or xc and yc, not both")
+            if isinstance(position, PositionConfig):
+                _place(component, position, context, image, where)
+            else:
+                other = made[position].position_names if position in made else ()
+                _concentric(component, position, other or ("xc", "yc"), context, full_name, where)
         unset = [key for key in component.fields if getattr(component, key) is None]
         if unset:
-            hint = " (or a position)" if "xc" in unset or "yc" in unset else ""
-            raise ConfigError(f"models.{name}.{label}: no value for {', '.join(unset)}{hint}")
+            hint = " (or a position)" if set(unset) & set(component.position_names) else ""
+            raise ConfigError(f"{where}: no value for {', '.join(unset)}{hint}")
         model.addcomponent(component, positive=settings.positive, label=label)
     try:
         compile_model(model.components)
     except ModelError as error:
         message = str(error)
         for parameter, shown in model.labels.items():
-            message = re.sub(rf"\b{parameter}\b", shown, message)
+            message = re.sub(rf"\b{re.escape(parameter)}\b", shown, message)
         raise ConfigError(f"models.{name}: {message}") from error
     return model
 
 
-def _place(component: Any, settings: Any, context: Context, image: Image, full_name: Any, where: str) -> None:
-    """Set xc and yc from the config's position."""
-    position = settings.position
-    if settings.xc is not None or settings.yc is not None:
-        raise ConfigError(f"{where}: give position, or xc and yc, not both")
+def _concentric(
+    component: Component, label: str, names: Sequence[str], context: Context, full_name: Any, where: str
+) -> None:
+    """Tie a component's position to that of another one, whose parameters for it are called `names`."""
     try:
-        if not isinstance(position, PositionConfig):
-            for key in ("xc", "yc"):
-                setattr(component, key, context.resolve(parse_value(f"{position}.{key}"), "deg", full_name))
-            return
+        for key, name in zip(component.position_names, names, strict=True):
+            setattr(component, key, context.resolve(parse_value(f"{label}.{name}"), "deg", full_name))
+    except ConfigError as error:
+        raise ConfigError(f"{where}.position: {error}") from error
+
+
+def _place(component: Component, position: PositionConfig, context: Context, image: Image, where: str) -> None:
+    """Give a component's position a prior."""
+    try:
         center = image.frame.center
         if position.center is not None:
             center = tuple(context.number(scalar(part), "deg") for part in position.center)  # type: ignore[assignment]
@@ -166,8 +271,9 @@ def _place(component: Any, settings: Any, context: Context, image: Image, full_n
         # As far on the sky to the east as to the north, at every declination.
         stretch = 1 / math.cos(math.radians(center[1])) if image.frame.on_sky else 1.0
         wide = min(half * stretch, 180.0)  # near a pole: all around it, and no more than once
-        component.xc = uniform(center[0] - wide, center[0] + wide)
-        component.yc = uniform(center[1] - half, center[1] + half)
+        xc, yc = component.position_names
+        setattr(component, xc, uniform(center[0] - wide, center[0] + wide))
+        setattr(component, yc, uniform(center[1] - half, center[1] + half))
     except ConfigError as error:
         raise ConfigError(f"{where}.position: {error}") from error
 

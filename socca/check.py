@@ -64,14 +64,23 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
 def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
     from socca.build import build_image, build_model
     from socca.fits import read_plane
+    from socca.masks import read_regions
     from socca.samplers import get_sampler
 
     target, config = survey.target(name), survey.config.for_target(name)
+    settings = config.image
+    hdus = {"image": settings.hdu} | {
+        kind: getattr(settings, kind).hdu for kind in ("psf", "mask", "response", "exposure")
+    }
+    if target.noise:
+        hdus[target.noise[0]] = config.noise.hdu
     unreadable = []
     for kind, path in target.files.items():
         try:
-            hdu = {"image": config.image.hdu, "psf": config.image.psf.hdu, "mask": config.image.mask.hdu}.get(kind)
-            read_plane(path, kind, config.noise.hdu if target.noise and kind == target.noise[0] else hdu)
+            if kind == "regions":
+                read_regions(path, physical=True)
+            else:
+                read_plane(path, kind, hdus.get(kind))
         except Exception as error:  # one bad file must not hide what is wrong with the others
             unreadable.append(Finding(name, _one_line(error)))
     if unreadable:
@@ -85,7 +94,7 @@ def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
             yield Finding(name, f"sampler: {error}")
     try:
         image = build_image(target, config)
-        image.noise.sigma(image)
+        image.noise.prepare(image)
     except Exception as error:
         yield Finding(name, _one_line(error))
         return

@@ -7,70 +7,25 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
     WithJsonSchema,
-    create_model,
     field_validator,
     model_validator,
 )
 
-from socca import models as _models
+from socca import noise as _noise
 from socca import priors
+from socca.config_components import ModelConfig, Name, ScalarField, ValueField
+from socca.config_components import Strict as _Strict
 from socca.config_errors import explain
 from socca.errors import ConfigError, nearest
-from socca.values import parse_value, scalar
-
-
-def _checked_value(raw: Any) -> Any:
-    parse_value(raw)
-    return raw
-
-
-def _checked_scalar(raw: Any) -> Any:
-    scalar(raw)
-    return raw
-
-
-_SCALAR_SCHEMA: dict[str, Any] = {"type": ["number", "string"]}
-_PRIOR_SCHEMAS: list[dict[str, Any]] = [
-    {
-        "type": "object",
-        "properties": {
-            name: {
-                "anyOf": [
-                    {
-                        "type": "array",
-                        "items": _SCALAR_SCHEMA,
-                        "minItems": len(p.arguments),
-                        "maxItems": len(p.arguments),
-                    },
-                    {"type": "object", "properties": dict.fromkeys(p.arguments, _SCALAR_SCHEMA)},
-                ]
-            }
-        },
-        "required": [name],
-        "additionalProperties": False,
-    }
-    for name, p in priors.REGISTRY.items()
-]
-#: The value of a parameter.
-ValueField = Annotated[
-    Any, BeforeValidator(_checked_value), WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, *_PRIOR_SCHEMAS]})
-]
-#: A number or an expression.
-ScalarField = Annotated[Any, BeforeValidator(_checked_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _optional(section: type[BaseModel], description: str) -> Any:
@@ -93,6 +48,9 @@ class PsfConfig(_Strict):
     center: Literal["centroid", "peak"] | None = Field(
         None, description="Shift this point of the PSF to the centre of its array, which is its reference point."
     )
+    oversample: int = Field(
+        1, ge=1, description="How many times finer than the image's the pixels of the PSF are, on each axis."
+    )
 
 
 class MaskConfig(_Strict):
@@ -100,6 +58,21 @@ class MaskConfig(_Strict):
 
     hdu: int | str | None = Field(None, description="HDU of the mask; by default the first with an image.")
     good: Literal["zero", "nonzero"] = Field("zero", description="Which values mark a pixel that is used.")
+
+
+class MapConfig(_Strict):
+    """How a map of the image's shape is read."""
+
+    hdu: int | str | None = Field(None, description="HDU of the map; by default the first with an image.")
+
+
+class CutoutConfig(_Strict):
+    """The part of an image that is fitted; a part beyond the image is left off."""
+
+    center: tuple[ScalarField, ScalarField] | None = Field(
+        None, description="xc and yc, such as ['$ra', '$dec']; by default the centre of the image."
+    )
+    size: ScalarField = Field(description="Length of its sides, with a unit, such as '20 arcsec' or '64 pix'.")
 
 
 class ImageConfig(_Strict):
@@ -112,18 +85,78 @@ class ImageConfig(_Strict):
     pixel_scale: ScalarField | None = Field(
         None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'."
     )
+    subgrid: int = Field(1, ge=1, description="How many points per pixel and axis the model is evaluated at.")
+    cutout: CutoutConfig | None = Field(
+        None,
+        description="Fit a part of each image only. In the pixel frame, positions then count from the centre of that "
+        "part. Its maps, masks and region files may still be those of the whole image.",
+    )
     psf: PsfConfig = _optional(PsfConfig, "Point-spread functions.")
     mask: MaskConfig = _optional(MaskConfig, "Masks.")
+    response: MapConfig = _optional(MapConfig, "Response maps: they multiply the model before the PSF.")
+    exposure: MapConfig = _optional(MapConfig, "Exposure maps: they multiply the model after the PSF.")
+
+
+def _checked_noise(kind: str) -> str:
+    if kind not in _noise.REGISTRY:
+        raise ValueError(f"unknown noise model {kind!r}{nearest(kind, _noise.REGISTRY)}")
+    return kind
+
+
+#: Name of a noise model.
+NoiseKind = Annotated[str, AfterValidator(_checked_noise), WithJsonSchema({"enum": list(_noise.REGISTRY)})]
 
 
 class NoiseConfig(_Strict):
     """The noise model. Its level comes from the column sigma, variance or weight of the table of targets."""
 
-    kind: Literal["normal"] = Field("normal", description="Independent Gaussian noise.")
-    hdu: int | str | None = Field(None, description="HDU of the noise map; by default the first with an image.")
+    kind: NoiseKind = Field("normal", description=f"One of {', '.join(_noise.REGISTRY)}.")
+    hdu: int | str | None = Field(
+        None, description="HDU of the noise map, covariance or cube; by default the first with an image."
+    )
     level: ScalarField | None = Field(
         None, description="One standard deviation for all pixels, where the table names no map. Default: estimated."
     )
+    covariance: str | None = Field(
+        None,
+        description="File with the covariance of the pixels (normal_correlated) or the power spectrum "
+        "(normal_fourier), for all targets. It and the files below are relative to the folder of the table of targets; "
+        "~ and $VARIABLES are expanded.",
+    )
+    inverse_covariance: str | None = Field(None, description="File with the inverse of that, instead of it.")
+    cube: str | None = Field(None, description="File with realisations of the noise to estimate it from, instead.")
+    apodization: str | None = Field(None, description="File with the window of normal_fourier, zero where masked.")
+    ftype: Literal["real", "full"] | None = Field(
+        None, description="Modes of the power spectrum: those of a real transform (the default) or the full plane."
+    )
+    parameters: dict[str, ValueField] = Field(
+        default_factory=dict,
+        description="Values of the noise's own parameters, as those of components: scale, floor, nu, background.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> NoiseConfig:
+        kind = _noise.REGISTRY[self.kind]
+        for key in ("level", *_NOISE_FILES, "ftype"):
+            if getattr(self, key) is not None and key not in kind.takes:
+                raise ValueError(f"{self.kind} has no use for {key!r}; it takes {', '.join(kind.takes) or 'none'}")
+        alternatives = [key for key in _NOISE_FILES[:3] if key in kind.takes]
+        given = [key for key in alternatives if getattr(self, key) is not None]
+        if alternatives and len(given) != 1:
+            raise ValueError(f"{self.kind} needs one of {', '.join(alternatives)}; got {', '.join(given) or 'none'}")
+        for name in self.parameters:
+            if name not in kind.fields:
+                raise ValueError(f"{self.kind} has no parameter {name!r}{nearest(name, kind.fields)}")
+        return self
+
+    def files(self, folder: Path) -> dict[str, Path]:
+        """Return key -> file of those that are given, relative ones in `folder`."""
+        given = {key: getattr(self, key) for key in _NOISE_FILES}
+        return {key: folder / _expanded(text, f"noise.{key}") for key, text in given.items() if text is not None}
+
+
+#: Keys of the noise that hold files; the first three are one or the other.
+_NOISE_FILES = ("covariance", "inverse_covariance", "cube", "apodization")
 
 
 class SamplerConfig(_Strict):
@@ -173,15 +206,6 @@ class FlagsConfig(_Strict):
     )
 
 
-class PositionConfig(_Strict):
-    """A flat prior on a component's position, the same in sky and pixel frames."""
-
-    center: tuple[ScalarField, ScalarField] | None = Field(
-        None, description="xc and yc, such as ['$ra', '$dec']; by default the centre of the image."
-    )
-    within: ScalarField = Field(description="Half-width of the prior on each axis, such as '2 arcsec' or '5 pix'.")
-
-
 def _number_if_text(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -189,36 +213,6 @@ def _number_if_text(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def _component_model(name: str, kind: type[_models.Component]) -> type[BaseModel]:
-    fields: dict[str, Any] = {
-        "type": (Literal[name], Field(description=(kind.__doc__ or "").strip().splitlines()[0])),
-        "positive": (bool | None, Field(None, description="Rule out models in which it is negative anywhere.")),
-    }
-    if "xc" in kind.fields:
-        position = Field(
-            None, description="Prior of xc and yc, or the name of the component that it is concentric with."
-        )
-        fields["position"] = (PositionConfig | str | None, position)
-    for key, parameter in kind.fields.items():
-        unit = f" [{parameter.unit}]" if parameter.unit else ""
-        fields[key] = (ValueField, Field(parameter.default, description=f"{parameter.description}{unit}"))
-    return create_model(name, __base__=_Strict, __doc__=kind.__doc__, **fields)
-
-
-COMPONENT_MODELS = {name: _component_model(name, kind) for name, kind in _models.REGISTRY.items()}
-#: One of these sections; which ones there are is known only here, at run time, so that to a type checker it is `Any`.
-ComponentField: Any = Annotated[Union[tuple(COMPONENT_MODELS.values())], Field(discriminator="type")]  # noqa: UP007
-
-_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
-Name = Annotated[str, Field(pattern=_NAME)]
-
-
-class ModelConfig(_Strict):
-    """One model, fitted to each target that asks for it."""
-
-    components: dict[Name, ComponentField] = Field(min_length=1, description="Name of your choice -> component.")
 
 
 class Config(_Strict):
@@ -317,9 +311,19 @@ _OVERRIDABLE = ("image", "noise", "models", "sampler")
 
 def _merge(base: Any, extra: Any) -> Any:
     """Merge mappings key by key; a prior replaces a prior, and anything else replaces what was there."""
-    if not isinstance(base, Mapping) or not isinstance(extra, Mapping) or set(extra) & set(priors.REGISTRY):
+    if not isinstance(base, Mapping) or not isinstance(extra, Mapping) or _is_prior(extra):
         return extra
     return {**base, **{key: _merge(base.get(key), value) for key, value in extra.items()}}
+
+
+def _is_prior(value: Mapping[str, Any]) -> bool:
+    """Tell whether this is a prior, and not a component that has a parameter of a prior's name, such as beta."""
+    if len(value) != 1 or not set(value) <= set(priors.REGISTRY):
+        return False
+    (numbers,) = value.values()
+    return isinstance(numbers, list | tuple) or (
+        isinstance(numbers, Mapping) and not set(numbers) & set(priors.REGISTRY)
+    )
 
 
 def validate_config(data: Any, where: str) -> Config:
@@ -347,7 +351,7 @@ def validate_config(data: Any, where: str) -> Config:
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        lines = explain(error, Config, COMPONENT_MODELS)
+        lines = explain(error, Config)
         raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None

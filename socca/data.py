@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca import noise as noise_models
 from socca.errors import DataError
-from socca.fits import PlainInput, open_fits, read_plane, select_hdu, to_plane
+from socca.fits import PlainInput, celestial_wcs, read_image, read_plane, whole_number
 from socca.grid import Frame, PixelFrame, SkyFrame
 
 if TYPE_CHECKING:
-    from astropy.io import fits
     from astropy.wcs import WCS
 
 __all__ = ["Image"]
@@ -27,14 +25,21 @@ class Image:
     ----------
     img : str, Path, HDU, HDUList or array
         The image. Non-finite pixels are masked. Degenerate third and fourth axes are dropped.
+    response, exposure : str, Path, HDU, HDUList or array, optional
+        Maps of the image's shape, finite and not negative: the response multiplies the model before the PSF, the
+        exposure after it. Where a map is not finite the pixel is masked, and the map zero.
     noise : NoiseModel, optional
         How the pixels scatter; by default `socca.noise.Normal`, its level estimated from the image.
-    img_idx : int or str, optional
-        Which HDU; by default the first that holds an image.
-    addpsf : dict, optional
-        Arguments of `addpsf`.
+    subgrid : int
+        How many points per pixel and axis the model is evaluated at.
+    img_idx, exp_idx, resp_idx : int or str, optional
+        Which HDU of image, exposure and response; by default the first that holds an image.
+    center, csize : optional
+        Arguments of `cutout`; it comes before masks and PSF. A size alone cuts about the centre of the array.
     addmask : dict, optional
         Arguments of `addmask`.
+    addpsf : dict, optional
+        Arguments of `addpsf`.
     pixel_scale : float, optional
         Size of a pixel in arcsec. Needed without a celestial WCS, refused with one.
 
@@ -44,14 +49,24 @@ class Image:
         Native float64, in the image's own unit; zero where it was not finite.
     mask : ndarray, shape (ny, nx)
         1 where a pixel is used, 0 where not.
+    response, exposure : ndarray, shape (ny, nx), or None
+        Native float64.
+    subgrid : int
+        Points per pixel and axis.
     psf : ndarray or None
         The point-spread function.
+    psf_oversample : int
+        How many times finer than the image's the pixels of the PSF are.
     wcs : astropy.wcs.WCS or None
         The celestial WCS.
     frame : Frame
         Converts between pixels and sky.
     hdu : PrimaryHDU
         Data and header of the image.
+    original_shape : tuple of int
+        Rows and columns before any cutout.
+    window : tuple of slice
+        The rows and columns of those that the image has now.
 
     Raises
     ------
@@ -62,11 +77,18 @@ class Image:
     def __init__(
         self,
         img: PlainInput,
-        *,
+        response: PlainInput = None,
+        exposure: PlainInput = None,
         noise: noise_models.NoiseModel | None = None,
+        *,
+        subgrid: int = 1,
         img_idx: int | str | None = None,
-        addpsf: dict[str, Any] | None = None,
+        exp_idx: int | str | None = None,
+        resp_idx: int | str | None = None,
+        center: Any = None,
+        csize: Any = None,
         addmask: dict[str, Any] | None = None,
+        addpsf: dict[str, Any] | None = None,
         pixel_scale: float | None = None,
     ) -> None:
         from astropy.io import fits
@@ -74,14 +96,25 @@ class Image:
         plane, header = read_image(img, img_idx)
         if plane.ndim != 2 or min(plane.shape) < 3:
             raise DataError(f"image: at least 3 x 3 pixels are needed, got shape {plane.shape}")
-        finite = np.isfinite(plane)
-        self.data = np.where(finite, plane, 0.0)
-        self.mask = finite.astype(np.uint8)
+        self.subgrid = whole_number(subgrid, "image: subgrid", 1)
+        self._finite = np.isfinite(plane)
+        self.data = np.where(self._finite, plane, 0.0)
+        self.mask = self._finite.astype(np.uint8)
         self.psf: np.ndarray | None = None
+        self.psf_oversample = 1
+        self.response: np.ndarray | None = None
+        self.exposure: np.ndarray | None = None
         self.noise: noise_models.NoiseModel = noise if noise is not None else noise_models.Normal()
         self.wcs = celestial_wcs(header)
         self.hdu = fits.PrimaryHDU(plane, header)
+        self.original_shape = self.shape
+        self.window = (slice(0, self.shape[0]), slice(0, self.shape[1]))
+        self._pixel_scale = pixel_scale
         self.frame: Frame = _make_frame(self.wcs, self.shape, pixel_scale)
+        if center is not None or csize is not None:
+            self.cutout(center, csize)
+        self.response = self._map(response, "response", resp_idx)
+        self.exposure = self._map(exposure, "exposure", exp_idx)
         if addmask:
             self.addmask(**addmask)
         if addpsf:
@@ -92,77 +125,187 @@ class Image:
         """Number of rows and columns."""
         return self.data.shape[0], self.data.shape[1]
 
-    def addpsf(
-        self,
-        img: PlainInput,
-        normalize: bool = True,
-        idx: int | str | None = None,
-        center: str | None = None,
-    ) -> None:
-        """Attach the point-spread function.
+    def _map(self, source: PlainInput, what: str, index: int | str | None) -> np.ndarray | None:
+        """Read the response or the exposure, and mask the pixels where it is unknown."""
+        if source is None:
+            return None
+        plane = self.matching(read_plane(source, what, index), what)
+        known = np.isfinite(plane)
+        negative = int(np.sum(plane[known] < 0))
+        if negative:
+            raise DataError(f"{what}: it is negative in {negative} pixel(s); set them to NaN to have them masked")
+        if not np.any(plane[known] > 0):
+            raise DataError(f"{what}: it is nowhere positive")
+        self._finite &= known
+        self.mask[~known] = 0
+        return np.where(known, plane, 0.0)
 
-        Its reference point is the centre of its array, ``(n - 1) / 2`` on each axis. Its shape is never altered.
+    def matching(self, plane: np.ndarray, what: str) -> np.ndarray:
+        """Return an array on the image's pixels, cut like the image if it has the shape from before the cutout.
 
         Parameters
         ----------
-        img : path, HDU, HDUList or array
+        plane : ndarray
+            Of the shape of the image, or of the image as it was read.
+        what : str
+            What it is, for the error.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+            The array, or the part of it that belongs to the cutout.
+
+        Raises
+        ------
+        DataError
+            If it has another shape.
+        """
+        if plane.shape == self.shape:
+            return plane
+        if plane.shape == self.original_shape:
+            return plane[self.window]
+        cut = "" if self.shape == self.original_shape else f" (cut out of {self.original_shape})"
+        raise DataError(f"{what}: its shape is {plane.shape}, the image's {self.shape}{cut}")
+
+    def cutout(self, center: Any, csize: Any) -> None:
+        """Keep a part of the image, in place: pixels, mask, WCS and header, response and exposure.
+
+        The PSF stays as it is. What is attached later (masks, segmentation and noise maps) may have the shape of the
+        cutout, or that of the image as it was read. A part that reaches beyond the image is trimmed. In the pixel
+        frame, the offsets ``xc, yc`` count from the centre of the array that is left.
+
+        Parameters
+        ----------
+        center : tuple of float, SkyCoord or None
+            Pixel ``(x, y)``, zero-based as in `astropy.nddata.Cutout2D`, or a position on the sky; None for the centre
+            of the array.
+        csize : int, Quantity or pair of them
+            Size in pixels or as an angle; two of them are rows and columns, ``(ny, nx)``.
+
+        Raises
+        ------
+        DataError
+            If centre or size make no sense, the cutout does not lie on the image, holds no used pixel, or is smaller
+            than the PSF. The image is then unchanged.
+        """
+        from astropy.io import fits
+
+        from socca.cutout import find_window, shifted_header
+        from socca.psf import check_size
+
+        window = find_window(self.shape, self.frame, self.wcs, center, csize)
+        rows, cols = window
+        mask = self.mask[window].copy()
+        if not mask.any():
+            raise DataError(
+                f"cutout: all pixels of rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop} are masked"
+            )
+        if self.psf is not None:
+            check_size((self.psf.shape[0], self.psf.shape[1]), (mask.shape[0], mask.shape[1]), self.psf_oversample)
+        header = shifted_header(self.hdu.header, window)
+        wcs = None if self.wcs is None else celestial_wcs(header)
+        frame = _make_frame(wcs, (mask.shape[0], mask.shape[1]), self._pixel_scale)
+        self.data, self.mask, self._finite = self.data[window].copy(), mask, self._finite[window].copy()
+        self.hdu = fits.PrimaryHDU(self.hdu.data[window].copy(), header)
+        self.wcs, self.frame = wcs, frame
+        if self.response is not None:
+            self.response = self.response[window].copy()
+        if self.exposure is not None:
+            self.exposure = self.exposure[window].copy()
+        first, left = (part.start for part in self.window)
+        self.window = (slice(first + rows.start, first + rows.stop), slice(left + cols.start, left + cols.stop))
+
+    def addpsf(
+        self,
+        img: PlainInput | Callable[[np.ndarray, np.ndarray], Any],
+        normalize: bool = True,
+        idx: int | str | None = None,
+        center: str | None = None,
+        oversample: int = 1,
+        shape: int | tuple[int, int] | None = None,
+    ) -> None:
+        """Attach the point-spread function.
+
+        Its reference point is the centre of its array, ``(n - 1) / 2`` on each axis. The shape of an array is never
+        altered.
+
+        A function is turned into an array: its mean over each pixel, by Gauss-Legendre quadrature. It is called with
+        ``x`` (columns) and ``y`` (rows), arrays of distances from the PSF's centre in pixels of the image, and returns
+        an array of their shape. A two-dimensional model of astropy or photutils is evaluated about its own centre
+        (``x_0, y_0`` or ``x_mean, y_mean``). Those models of photutils that are integrated over pixels already
+        (`socca.psf.PIXEL_INTEGRATED`) are evaluated at the pixels' centres.
+
+        Parameters
+        ----------
+        img : path, HDU, HDUList, array, callable or astropy model
             The PSF, on the image's pixels.
         normalize : bool
-            Divide by the sum, so that flux is kept.
+            Divide by the sum, so that flux is kept. Otherwise any sum will do, as for the beam of an interferometer.
         idx : int or str, optional
             Which HDU.
         center : {'centroid', 'peak'}, optional
             Take this point of the PSF as its reference point instead, by a shift.
+        oversample : int
+            How many times finer than the image's the pixels of the PSF are, on each axis.
+        shape : int or pair of int, optional
+            Rows and columns of the array that a function is turned into, in pixels of the PSF. By default the smallest
+            odd square that holds all but 1e-4 of the flux that falls on the image, and no larger than the image.
 
         Raises
         ------
         DataError
-            If the PSF is larger than the image, is not finite, or cannot be normalised.
+            If the PSF is larger than the image, is not finite, all zero, or cannot be normalised.
         """
-        psf = read_plane(img, "psf", idx)
-        if psf.ndim != 2:
-            raise DataError(f"psf: expected a two-dimensional image, got shape {psf.shape}")
-        if psf.shape[0] > self.shape[0] or psf.shape[1] > self.shape[1]:
-            raise DataError(f"psf: its shape {psf.shape} is larger than the image's {self.shape}")
-        if not np.all(np.isfinite(psf)):
-            raise DataError(f"psf: {int(np.sum(~np.isfinite(psf)))} value(s) are not finite")
-        total = float(psf.sum())
-        if normalize:
-            if not total > 1e-12 * np.abs(psf).sum():
-                raise DataError(f"psf: its sum is {total:g}; a positive sum is needed to normalise it")
-            psf = psf / total
-        self.psf = psf if center is None else _recentred(psf, center)
+        from socca.psf import read_psf
 
-    def addmask(self, regions: PlainInput, combine: bool = True, *, good: str = "nonzero") -> None:
+        finer = whole_number(oversample, "psf: oversample", 1)
+        self.psf = read_psf(img, self.shape, normalize=normalize, idx=idx, center=center, oversample=finer, shape=shape)
+        self.psf_oversample = finer
+
+    def addmask(
+        self,
+        regions: Any,
+        combine: bool = True,
+        *,
+        good: str = "nonzero",
+        idx: int | str | None = None,
+    ) -> None:
         """Exclude pixels.
+
+        A *mask* has a value per pixel. Without a celestial WCS, or with the image's own, it must have the shape of the
+        image (or that from before a cutout). With a WCS of its own it is laid on the image by the nearest pixel; where
+        it does not reach, pixels stay used.
+
+        *Regions* exclude the pixels whose centres lie inside. One that is marked as excluded (``-circle(…)`` in DS9,
+        ``include`` in the meta data of an object) frees its pixels from the others of its file, or of the objects that
+        are given together; what is masked otherwise stays masked. In a file, pixel coordinates are those of the image
+        as it was read; those of an object are those of the image as it is now, should it have been cut.
 
         Parameters
         ----------
-        regions : path, HDU, array, or a list of them
-            Masks of the shape of the image.
+        regions : path, HDU, HDUList, array, region object, or a list of them
+            Masks, in FITS files or in memory; DS9 or CRTF region files (``.reg``, ``.ds9``, ``.crtf``, or text that
+            begins like one); objects of the package `regions`.
         combine : bool
-            Keep the pixels excluded so far; otherwise only non-finite pixels stay excluded.
+            Keep the pixels excluded so far; otherwise only those stay excluded where the image, its response or its
+            exposure are not finite.
         good : {'nonzero', 'zero'}
-            Which values mark a used pixel. socca's own convention is ``nonzero``. NaN never does.
+            Which values of a mask mark a used pixel. socca's own convention is ``nonzero``. NaN never does.
+        idx : int or str, optional
+            Which HDU of a FITS mask.
 
         Raises
         ------
         DataError
-            If a mask has another shape, or no pixel is left.
+            If one of them cannot be read or placed on the image, or no pixel is left.
         """
-        if good not in ("nonzero", "zero"):
-            raise DataError(f"mask: good must be 'nonzero' or 'zero', not {good!r}")
-        mask = self.mask > 0
-        if not combine:
-            mask = np.isfinite(to_plane(self.hdu.data, "image"))
-        several = isinstance(regions, (list, tuple)) and not hasattr(regions, "info")
-        for source in regions if several else [regions]:
-            plane = read_plane(source, "mask")
-            if plane.shape != self.shape:
-                raise DataError(f"mask: its shape is {plane.shape}, the image's {self.shape}")
-            mask &= ((plane != 0) == (good == "nonzero")) & ~np.isnan(plane)
-        self.mask = mask.astype(np.uint8)
-        self.check_mask()
+        from socca.masks import used_pixels
+
+        before = (self.mask > 0) if combine else self._finite
+        left = before & used_pixels(regions, self, good, idx)
+        if not left.any():
+            raise DataError("mask: it leaves nothing, all pixels are masked")
+        self.mask = left.astype(np.uint8)
 
     def keep_segment(self, segmentation: PlainInput, segment: int) -> np.ndarray:
         """Mask every object of a segmentation map but one; the sky between them stays.
@@ -182,11 +325,9 @@ class Image:
         Raises
         ------
         DataError
-            If the map has another shape or does not hold the object.
+            If the map has another shape (that from before a cutout will do) or does not hold the object.
         """
-        plane = read_plane(segmentation, "segmentation")
-        if plane.shape != self.shape:
-            raise DataError(f"segmentation: its shape is {plane.shape}, the image's {self.shape}")
+        plane = self.matching(read_plane(segmentation, "segmentation"), "segmentation")
         mine = plane == segment
         if not mine.any():
             raise DataError(f"segmentation: no pixel belongs to segment {segment}")
@@ -199,43 +340,6 @@ class Image:
             raise DataError("image: all pixels are masked")
 
 
-def read_image(img: PlainInput, index: int | str | None) -> tuple[np.ndarray, fits.Header]:
-    """Return the pixels of an image, native float64, and its header; `index` is the HDU, None for the first image."""
-    from astropy.io import fits
-
-    if isinstance(img, (str, Path)):
-        with open_fits(img, "image") as hdus:
-            hdu = select_hdu(hdus, index, "image", str(img))
-            return to_plane(hdu.data, "image", f" ({img})"), _inherit(hdu, hdus[0])
-    if isinstance(img, list) and img and hasattr(img[0], "header"):
-        hdu = select_hdu(img, index, "image", "the HDU list")
-        return to_plane(hdu.data, "image"), _inherit(hdu, img[0])
-    if hasattr(img, "header"):
-        return to_plane(img.data, "image"), img.header.copy()
-    return to_plane(img, "image"), fits.Header()
-
-
-def _inherit(hdu: Any, primary: Any) -> fits.Header:
-    header = hdu.header.copy()
-    if header.get("INHERIT"):
-        header.extend(primary.header, unique=True)
-    return header
-
-
-def celestial_wcs(header: fits.Header) -> WCS | None:
-    """Return the celestial part of a header's WCS, or None; an unreadable one is a `DataError`."""
-    from astropy.wcs import WCS, FITSFixedWarning
-
-    try:
-        with warnings.catch_warnings():
-            # Dates and other repairs to a header that the celestial axes do not depend on.
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            wcs = WCS(header)
-            return wcs.celestial if wcs.has_celestial else None
-    except (ValueError, KeyError, TypeError, MemoryError, AttributeError) as error:
-        raise DataError(f"image: cannot read its WCS: {error}") from error
-
-
 def _make_frame(wcs: WCS | None, shape: tuple[int, int], pixel_scale: float | None) -> Frame:
     if wcs is None:
         if pixel_scale is None:
@@ -246,18 +350,3 @@ def _make_frame(wcs: WCS | None, shape: tuple[int, int], pixel_scale: float | No
     if pixel_scale is not None:
         raise DataError("image: it has a celestial WCS; pixel_scale is only for images without one")
     return SkyFrame(shape, wcs)
-
-
-def _recentred(psf: np.ndarray, center: str) -> np.ndarray:
-    """Shift a PSF so that its centroid or peak comes to the centre of its array (cubic spline)."""
-    from scipy import ndimage
-
-    if center == "centroid":
-        point = ndimage.center_of_mass(psf)
-    elif center == "peak":
-        point = np.unravel_index(np.argmax(psf), psf.shape)
-    else:
-        raise DataError(f"psf: center must be 'centroid' or 'peak', not {center!r}")
-    offset = [(n - 1) / 2 - float(p) for n, p in zip(psf.shape, point, strict=True)]
-    shifted = ndimage.shift(psf, offset, order=3, mode="constant")
-    return shifted * (psf.sum() / shifted.sum())

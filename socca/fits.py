@@ -19,6 +19,7 @@ from socca.errors import DataError, SoccaError
 
 if TYPE_CHECKING:
     from astropy.io import fits
+    from astropy.wcs import WCS
 
 #: What a plane of numbers may be given as: a number, an array, a FITS HDU or list of them, or a path.
 PlainInput = Any
@@ -177,8 +178,53 @@ def to_plane(data: Any, what: str, where: str = "") -> np.ndarray:
     return plane
 
 
+def read_image(source: PlainInput, hdu: int | str | None = None, what: str = "image") -> tuple[np.ndarray, fits.Header]:
+    """Read one plane of numbers and its header.
+
+    Parameters
+    ----------
+    source : number, array, HDU, HDUList, str or Path
+        Where it comes from.
+    hdu : int or str, optional
+        Which HDU of a file or list; by default the first with an image.
+    what : str
+        What it is for, in errors.
+
+    Returns
+    -------
+    plane : ndarray
+        Native float64; two axes, or none for a number.
+    header : Header
+        A copy, with the keywords that it inherits from the primary one; empty if there is none.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    from astropy.io import fits
+
+    if isinstance(source, (str, Path)):
+        with open_fits(source, what) as hdus:
+            found = select_hdu(hdus, hdu, what, str(source))
+            return to_plane(found.data, what, f" ({source})"), _inherit(found, hdus[0])
+    if isinstance(source, list) and source and hasattr(source[0], "header"):
+        found = select_hdu(source, hdu, what, "the HDU list")
+        return to_plane(found.data, what), _inherit(found, source[0])
+    if hasattr(source, "data") and hasattr(source, "header"):
+        return to_plane(source.data, what), source.header.copy()
+    return to_plane(source, what), fits.Header()
+
+
+def _inherit(hdu: Any, primary: Any) -> fits.Header:
+    header = hdu.header.copy()
+    if header.get("INHERIT"):
+        header.extend(primary.header, unique=True)
+    return header
+
+
 def read_plane(source: PlainInput, what: str, hdu: int | str | None = None) -> np.ndarray:
-    """Read one plane of numbers.
+    """Read one plane of numbers, as `read_image` does, without its header.
 
     Parameters
     ----------
@@ -199,11 +245,63 @@ def read_plane(source: PlainInput, what: str, hdu: int | str | None = None) -> n
     DataError
         If it cannot be read.
     """
-    if isinstance(source, (str, Path)):
-        with open_fits(source, what) as hdus:
-            return to_plane(select_hdu(hdus, hdu, what, str(source)).data, what, f" ({source})")
-    if hasattr(source, "data") and hasattr(source, "header"):
-        return to_plane(source.data, what)
-    if isinstance(source, list) and source and hasattr(source[0], "header"):
-        return to_plane(select_hdu(source, hdu, what, "the HDU list").data, what)
-    return to_plane(source, what)
+    return read_image(source, hdu, what)[0]
+
+
+def celestial_wcs(header: fits.Header, what: str = "image") -> WCS | None:
+    """Return the celestial part of a header's WCS.
+
+    Parameters
+    ----------
+    header : Header
+        Of a FITS image.
+    what : str
+        What the image is for, in the error.
+
+    Returns
+    -------
+    WCS or None
+        None if the header has no celestial axes.
+
+    Raises
+    ------
+    DataError
+        If the WCS cannot be read.
+    """
+    from astropy.wcs import WCS, FITSFixedWarning
+
+    try:
+        with warnings.catch_warnings():
+            # Dates and other repairs to a header that the celestial axes do not depend on.
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            wcs = WCS(header)
+            return wcs.celestial if wcs.has_celestial else None
+    except (ValueError, KeyError, TypeError, MemoryError, AttributeError) as error:
+        raise DataError(f"{what}: cannot read its WCS: {error}") from error
+
+
+def whole_number(value: Any, what: str, least: int) -> int:
+    """Return a number as an int; a `DataError` that names it if it is not whole, or below `least`.
+
+    Parameters
+    ----------
+    value : number
+        Of any type.
+    what : str
+        What it is for, in the error.
+    least : int
+        The smallest that will do.
+
+    Returns
+    -------
+    int
+        The number.
+    """
+    try:
+        whole = int(value)
+        good = not isinstance(value, (bool, str)) and whole == value and whole >= least
+    except (TypeError, ValueError, OverflowError):
+        good = False
+    if not good:
+        raise DataError(f"{what} must be a whole number of at least {least}, got {value!r}")
+    return whole

@@ -1,20 +1,11 @@
 """From parameters to an image: one pure function, differentiable, of static shapes.
 
-A pixel holds the integral of the brightness over it. Extended sources are integrated in three steps, each replacing
-the one before where it is more exact:
-
-1. everywhere, the value at the pixel's centre plus 1/24 of its discrete Laplacian, which is right to fourth order in
-   the size of a pixel;
-2. in a patch around the source's centre, Gauss-Legendre quadrature;
-3. in the 3 x 3 pixels around the centre, quadrature split at the centre and graded towards it, so that a cusp (or a
-   source much smaller than a pixel) is integrated too.
-
-Point sources are never drawn on pixels: their phases are added to the Fourier transform of the extended light.
+Extended sources are integrated over pixels by `socca.integrate`. Point sources are never drawn on pixels: their phases
+are added to the Fourier transform of the extended light.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,13 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from socca.grid import BORDER, GridShape, project
+from socca.grid import BORDER, GridShape, grid_arrays, project
+from socca.integrate import Place, integrated
 from socca.parametrised import Spec
-
-#: Side of the patch of step 2, and its Gauss-Legendre points on each axis of a pixel.
-PATCH, PATCH_POINTS = 20, 4
-#: Points on each side of the centre, on each axis of a pixel, and the power that grades them, in step 3.
-CORE_POINTS, CORE_GRADING = 8, 3
 
 
 class Rendered(NamedTuple):
@@ -37,11 +24,12 @@ class Rendered(NamedTuple):
     Attributes
     ----------
     raw : array, shape (ny, nx)
-        Extended light as it is on the sky; point sources are not drawn in it where there is a PSF.
+        Extended light as it is on the sky, times the response. Where there is a PSF, point sources are in it only for
+        a noise model that asks for the sky: then each as the image that all its Fourier phases make.
     smoothed : array, shape (ny, nx)
-        All sources, convolved with the PSF.
+        All sources, convolved with the PSF, times the exposure.
     background : array, shape (ny, nx)
-        Not convolved.
+        Not convolved, times the exposure.
     negative : array, shape ()
         Whether a component that must be positive is not.
     """
@@ -69,11 +57,14 @@ class SceneSpec:
         Sizes.
     on_sky : bool
         Whether positions are RA and Dec.
+    sky_points : bool
+        Whether point sources are wanted in the unconvolved image too.
     """
 
     components: tuple[Spec, ...]
     grid: GridShape
     on_sky: bool
+    sky_points: bool = False
 
 
 def shift_phase(n: int, shift: Any, real: bool, xp: Any) -> Any:
@@ -97,8 +88,8 @@ def shift_phase(n: int, shift: Any, real: bool, xp: Any) -> Any:
         stays real.
     """
     frequency = np.fft.rfftfreq(n) if real else np.fft.fftfreq(n)
-    phase = xp.exp(-2j * xp.pi * frequency * shift)
-    return xp.where(np.abs(frequency) == 0.5, phase.real, phase)
+    angle = (-2 * np.pi * frequency).astype(xp.result_type(shift)) * shift
+    return xp.where(np.abs(frequency) == 0.5, xp.cos(angle), xp.exp(1j * angle))
 
 
 def psf_transform(psf: np.ndarray, grid: GridShape) -> np.ndarray:
@@ -116,7 +107,7 @@ def psf_transform(psf: np.ndarray, grid: GridShape) -> np.ndarray:
     ndarray, complex, shape (full[0], full[1] // 2 + 1)
         To be multiplied with the transform of an image.
     """
-    center = [-(n - 1) / 2 for n in psf.shape]
+    center = [np.float64(-(n - 1) / 2) for n in psf.shape]
     rows = shift_phase(grid.full[0], center[0], False, np)
     cols = shift_phase(grid.full[1], center[1], True, np)
     return np.fft.rfft2(psf, s=grid.full) * rows[:, None] * cols[None, :]
@@ -162,71 +153,6 @@ def locate(arrays: dict[str, Any], x: Any, y: Any) -> tuple[Any, Any, Any]:
     return row - BORDER, col - BORDER, jacobian
 
 
-@functools.cache
-def _unit_legendre(points: int) -> tuple[np.ndarray, np.ndarray]:
-    nodes, weights = np.polynomial.legendre.leggauss(points)
-    return (nodes + 1) / 2, weights / 2
-
-
-def _graded_nodes(first: Any, split: Any) -> tuple[Any, Any]:
-    """Return nodes and weights for each of three pixels in a row, split at `split` and graded towards it."""
-    t, w = _unit_legendre(CORE_POINTS)
-    grade, weight = t**CORE_GRADING, w * CORE_GRADING * t ** (CORE_GRADING - 1)
-    low = first + np.arange(3) - 0.5
-    split = jnp.clip(split, low, low + 1)[:, None]
-    below, above = split - low[:, None], low[:, None] + 1 - split
-    nodes = jnp.concatenate([split - below * grade, split + above * grade], axis=1)
-    weights = jnp.concatenate([below * weight, above * weight], axis=1)
-    return nodes, weights
-
-
-def _extended(spec: Spec, scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any]) -> Any:
-    """Integrate one extended source over every pixel of the full frame."""
-    xc, yc = spec.kind.center(values)
-    x0, y0 = project(xc, yc, scene.on_sky, arrays["reference"], jnp)
-    row, col, jacobian = locate(arrays, x0, y0)
-    n, m = scene.grid.full
-
-    def offsets(rows: Any, cols: Any) -> tuple[Any, Any]:
-        dr, dc = rows.reshape(-1, 1) - row, cols.reshape(1, -1) - col
-        return jacobian[0, 0] * dr + jacobian[0, 1] * dc, jacobian[1, 0] * dr + jacobian[1, 1] * dc
-
-    def start(size: int, length: int, at: Any) -> Any:
-        return jnp.clip(jnp.round(at).astype(int) - size // 2, 0, length - size)
-
-    height, width = min(PATCH, n), min(PATCH, m)
-    patch = start(height, n, row), start(width, m, col)
-    t, w = _unit_legendre(PATCH_POINTS)
-    patch_rows = patch[0] + np.arange(height)[:, None] + t - 0.5
-    patch_cols = patch[1] + np.arange(width)[:, None] + t - 0.5
-
-    core = start(3, n, row), start(3, m, col)
-    core_rows, row_weights = _graded_nodes(core[0], row)
-    core_cols, col_weights = _graded_nodes(core[1], col)
-
-    brightness = functools.partial(spec.kind.brightness, values=values, spec=spec, cell=jacobian)
-    # A branch is a border that XLA does not fuse across. Without it, the profile would be computed anew, and not
-    # vectorised, for each of the five terms of the stencil (ten times slower on a CPU); XLA drops mere barriers.
-    centers = jax.lax.cond(
-        jnp.isfinite(x0 + y0),
-        lambda: brightness(arrays["x"] - x0, arrays["y"] - y0),
-        lambda: jnp.full_like(arrays["x"], jnp.nan),
-    )
-    # Patch and core at once: the profile, and above all its derivatives, are then compiled twice and not three times.
-    near = zip(offsets(patch_rows, patch_cols), offsets(core_rows, core_cols), strict=True)
-    fine, finest = jnp.split(
-        brightness(*[jnp.concatenate([outer.ravel(), inner.ravel()]) for outer, inner in near]),
-        [patch_rows.size * patch_cols.size],
-    )
-    ring = centers[:-2, 1:-1] + centers[2:, 1:-1] + centers[1:-1, :-2] + centers[1:-1, 2:]
-    image = centers[1:-1, 1:-1] * (1 - 4 / 24) + ring / 24
-    fine = fine.reshape(height, PATCH_POINTS, width, PATCH_POINTS)
-    image = jax.lax.dynamic_update_slice(image, (fine * (w[:, None, None] * w)).sum((1, 3)), patch)
-    finest = finest.reshape(3, 2 * CORE_POINTS, 3, 2 * CORE_POINTS)
-    finest = (finest * row_weights[:, :, None, None] * col_weights).sum((1, 3))
-    return jax.lax.dynamic_update_slice(image, finest, core)
-
-
 def _shared_among_pixels(image: Any, row: Any, col: Any, flux: Any) -> Any:
     """Add a point source to the four pixels around it, keeping its centroid; nothing beyond the frame."""
     n, m = image.shape
@@ -241,8 +167,9 @@ def _shared_among_pixels(image: Any, row: Any, col: Any, flux: Any) -> Any:
 
 
 def _point_transform(scene: SceneSpec, row: Any, col: Any, flux: Any) -> Any:
+    """Return the Fourier transform of a point source at a position in the PSF's pixels."""
     n, m = scene.grid.full
-    reach = [s + 2 * p for s, p in zip(scene.grid.image, scene.grid.pad, strict=True)]
+    reach = [(s + 2 * p) * scene.grid.oversample for s, p in zip(scene.grid.image, scene.grid.pad, strict=True)]
     # False of NaN, a position that is not on the plane, so that it reaches the image and rules the model out.
     outside = (row < -0.5) | (row > reach[0] - 0.5) | (col < -0.5) | (col > reach[1] - 0.5)
     rows = shift_phase(n, jnp.where(outside, 0.0, row), False, jnp)
@@ -250,7 +177,34 @@ def _point_transform(scene: SceneSpec, row: Any, col: Any, flux: Any) -> Any:
     return jnp.where(outside, 0.0, flux) * rows[:, None] * cols[None, :]
 
 
-def render(scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any], keep: Any = None) -> Rendered:
+def _binned(image: Any, factor: int) -> Any:
+    """Return the mean over blocks of ``factor x factor`` pixels."""
+    if factor == 1:
+        return image
+    n, m = image.shape
+    return image.reshape(n // factor, factor, m // factor, factor).mean((1, 3))
+
+
+def _interpolated(image: Any, row: Any, col: Any) -> Any:
+    """Return an image's value at a position, linear between pixels; beyond the frame, that of its edge."""
+    value = 0.0
+    at = [jnp.clip(x, 0, n - 1) for x, n in zip((row, col), image.shape, strict=True)]
+    low = [jnp.clip(jnp.floor(x), 0, max(n - 2, 0)).astype(int) for x, n in zip(at, image.shape, strict=True)]
+    for di in (0, 1):
+        for dj in (0, 1):
+            weight = (1 - jnp.abs(at[0] - low[0] - di)) * (1 - jnp.abs(at[1] - low[1] - dj))
+            value = value + weight * image[low[0] + di, low[1] + dj]
+    return value
+
+
+def render(
+    scene: SceneSpec,
+    arrays: dict[str, Any],
+    values: dict[str, Any],
+    keep: Any = None,
+    response: bool = True,
+    exposure: bool = True,
+) -> Rendered:
     """Draw a model.
 
     Parameters
@@ -258,59 +212,78 @@ def render(scene: SceneSpec, arrays: dict[str, Any], values: dict[str, Any], kee
     scene : SceneSpec
         What is static.
     arrays : dict
-        ``x, y, reference, inverse`` of `socca.grid.grid_arrays`; with a PSF also ``psf``, its `psf_transform`.
+        From `scene_arrays`. Their precision is that of all that is computed per pixel.
     values : dict
-        Full name of each parameter -> scalar.
+        Full name of each parameter -> scalar, in double precision.
     keep : array, shape (number of components,), optional
         1 for each component that is drawn, 0 for the others: any selection is drawn by the same program.
+    response, exposure : bool
+        Whether to multiply by them, where there are any.
 
     Returns
     -------
     Rendered
         The image in its parts.
     """
-    grid = scene.grid
-    (ny, nx), (py, px) = grid.image, grid.pad
-    frame = (slice(py, py + ny), slice(px, px + nx))
-    light = jnp.zeros(grid.full)
-    background = jnp.zeros(grid.image)
+    grid, dtype = scene.grid, arrays["x"].dtype
+    (ny, nx), (py, px), fine, k = grid.image, grid.pad, grid.subgrid, grid.oversample
+    frame = (slice(py * k, (py + ny) * k), slice(px * k, (px + nx) * k))
+    gain = arrays["response"] if response and "response" in arrays else None
+    light = jnp.zeros(grid.grid, dtype)
+    background = jnp.zeros(grid.image, dtype)
     negative = jnp.asarray(False)
     points = []
     extended = False
 
-    def drawn(number: int, part: Any) -> Any:
-        return part if keep is None else keep[number] * part
-
-    for k, spec in enumerate(scene.components):
-        own = {name: values[f"comp_{k:02d}_{name}"] for name, _ in spec.fields}
-        if spec.kind.role == "extended":
-            part = drawn(k, _extended(spec, scene, arrays, own))
-            light = light + part if extended else part
-            extended = True
-        elif spec.kind.role == "background":
-            inner = (slice(py + BORDER, py + BORDER + ny), slice(px + BORDER, px + BORDER + nx))
-            part = drawn(k, spec.kind.surface(arrays["x"][inner], arrays["y"][inner], own, spec))
+    for number, spec in enumerate(scene.components):
+        own = {name: values[f"comp_{number:02d}_{name}"] for name, _ in spec.fields}
+        single = {name: value.astype(dtype) for name, value in own.items()}
+        drawn = 1 if keep is None else keep[number].astype(dtype)
+        if spec.kind.role == "background":
+            part = drawn * spec.kind.surface(*_pixel_centers(grid, arrays), single, spec)
             background = background + part
         else:
-            x0, y0 = project(own["xc"], own["yc"], scene.on_sky, arrays["reference"], jnp)
-            row, col, _ = locate(arrays, x0, y0)
-            part = drawn(k, own["Ic"])
-            points.append((row, col, part))
+            # Positions are subtracted from one another in double precision.
+            xc, yc = spec.kind.center(own)
+            x0, y0 = project(xc, yc, scene.on_sky, arrays["reference"], jnp)
+            row, col, cell = locate(arrays, x0, y0)
+            place = Place(*(at.astype(dtype) for at in (x0, y0, row, col, cell)))
+            if spec.kind.role == "extended":
+                part = drawn * integrated(spec, single, place, arrays)
+                light = light + part if extended else part
+                extended = True
+            else:
+                part = drawn * single["Ic"]
+                points.append((place, part if gain is None else part * _interpolated(gain, row, col)))
         if spec.positive:
             negative = negative | (jnp.min(part) < 0)
 
-    raw = light[frame]
-    if grid.psf is None:
-        for row, col, flux in points:
-            raw = _shared_among_pixels(raw, row, col, flux)
-        return Rendered(raw, raw, background, negative)
+    light = _binned(light if gain is None else light * gain, fine)
+    raw = _binned(light[frame], k)
+    flux = 1.0 if not (exposure and "exposure" in arrays) else arrays["exposure"]
+    if not grid.convolved:
+        for place, brightness in points:
+            # From the grid's pixels to the image's.
+            row, col = ((at + 0.5) / grid.factor - 0.5 for at in (place.row, place.col))
+            raw = _shared_among_pixels(raw, row, col, brightness)
+        return Rendered(raw, raw * flux, background * flux, negative)
     if not extended and not points:
-        return Rendered(raw, raw, background, negative)
+        return Rendered(raw, raw, background * flux, negative)
     transform: Any = jnp.fft.rfft2(light) if extended else 0.0
-    for row, col, flux in points:
-        transform = transform + _point_transform(scene, row, col, flux)
-    smoothed = jnp.fft.irfft2(transform * arrays["psf"], s=grid.full)[frame]
-    return Rendered(raw, smoothed, background, negative)
+    for place, brightness in points:
+        row, col = ((at + 0.5) / fine - 0.5 for at in (place.row, place.col))
+        transform = transform + _point_transform(scene, row, col, brightness * k**2)
+    if scene.sky_points and points:
+        raw = _binned(jnp.fft.irfft2(transform, s=grid.full)[frame], k)
+    smoothed = _binned(jnp.fft.irfft2(transform * arrays["psf"], s=grid.full)[frame], k)
+    return Rendered(raw, smoothed * flux, background * flux, negative)
+
+
+def _pixel_centers(grid: GridShape, arrays: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the field-plane coordinates of the image's pixels."""
+    f = grid.factor
+    inner = tuple(slice(BORDER + p * f, BORDER + (p + n) * f) for p, n in zip(grid.pad, grid.image, strict=True))
+    return _binned(arrays["x"][inner], f), _binned(arrays["y"][inner], f)
 
 
 def scene_arrays(image: Any, grid: GridShape) -> dict[str, np.ndarray]:
@@ -326,11 +299,23 @@ def scene_arrays(image: Any, grid: GridShape) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of ndarray
-        See `render`.
+        Those of `socca.grid.grid_arrays`, and, where the image has them: ``psf``, the `psf_transform`; ``response`` on
+        the whole grid, beyond the image that of its edge; ``exposure``.
     """
-    from socca.grid import grid_arrays
-
-    arrays = grid_arrays(image.frame, grid)
+    arrays = grid_arrays(image.frame, grid, image.shape)
     if image.psf is not None:
         arrays["psf"] = psf_transform(image.psf, grid)
+    if image.response is not None:
+        at = [
+            np.clip((np.arange(n) // grid.factor) - p, 0, m - 1)
+            for n, p, m in zip(grid.grid, grid.pad, image.shape, strict=True)
+        ]
+        arrays["response"] = image.response[np.ix_(*at)]
+    if image.exposure is not None:
+        arrays["exposure"] = padded(image.exposure, grid.image)
     return arrays
+
+
+def padded(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return an image enlarged to a shape by zeros after its last row and column."""
+    return np.pad(plane, [(0, n - m) for n, m in zip(shape, plane.shape, strict=True)])

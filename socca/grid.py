@@ -17,8 +17,8 @@ from socca.errors import DataError
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-#: Pixels evaluated around the padded frame, for the stencil of `socca.forward`.
-BORDER = 1
+#: Pixels evaluated around the padded frame, for the stencil of `socca.integrate`.
+BORDER = 2
 
 
 class Frame:
@@ -201,22 +201,54 @@ class GridShape:
     Parameters
     ----------
     image : tuple of int
-        Rows and columns of the image.
+        Rows and columns of the image, padded to a common size if asked for.
     pad : tuple of int
         Rows and columns of the frame added on each side: half the PSF.
     full : tuple of int
-        Rows and columns on which the model is evaluated; with a PSF, the lengths of its Fourier transforms.
-    psf : tuple of int or None
-        Rows and columns of the PSF.
+        Rows and columns of the frame in the PSF's pixels; with a PSF, the lengths of its Fourier transforms.
+    convolved : bool
+        Whether there is a PSF.
+    oversample : int
+        How many of the PSF's pixels make a pixel of the image, on each axis.
+    subgrid : int
+        How many pixels of the grid, on which the model is evaluated, make one of the PSF's.
     """
 
     image: tuple[int, int]
     pad: tuple[int, int]
     full: tuple[int, int]
-    psf: tuple[int, int] | None
+    convolved: bool
+    oversample: int = 1
+    subgrid: int = 1
+
+    @property
+    def factor(self) -> int:
+        """How many pixels of the grid make one of the image, on each axis."""
+        return self.oversample * self.subgrid
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns on which the model is evaluated."""
+        return self.full[0] * self.subgrid, self.full[1] * self.subgrid
 
 
-def grid_shape(image: tuple[int, int], psf: tuple[int, int] | None) -> GridShape:
+def bucket(length: int) -> int:
+    """Return the next of the lengths 8, 10, 12, 14 times a power of two."""
+    scale = 1
+    while True:
+        for base in (8, 10, 12, 14):
+            if base * scale >= length:
+                return base * scale
+        scale *= 2
+
+
+def grid_shape(
+    image: tuple[int, int],
+    psf: tuple[int, int] | None,
+    oversample: int = 1,
+    subgrid: int = 1,
+    buckets: bool = False,
+) -> GridShape:
     """Choose the frame on which a model is evaluated.
 
     The frame reaches half the PSF beyond the image, so that light from outside scatters in, and then to the next
@@ -229,25 +261,33 @@ def grid_shape(image: tuple[int, int], psf: tuple[int, int] | None) -> GridShape
         Rows and columns of the image.
     psf : tuple of int or None
         Rows and columns of the PSF.
+    oversample : int
+        How many of the PSF's pixels make a pixel of the image, on each axis.
+    subgrid : int
+        How much finer still the model is evaluated.
+    buckets : bool
+        Enlarge image and padding to one of a few sizes, at most a quarter longer, so that images of many sizes share
+        compiled programs.
 
     Returns
     -------
     GridShape
         All the sizes.
     """
-    if psf is None:
-        return GridShape(image, (0, 0), image, None)
     from scipy.fft import next_fast_len
 
-    pad = (psf[0] // 2, psf[1] // 2)
-    full = (
-        next_fast_len(image[0] + 2 * pad[0], real=True),
-        next_fast_len(image[1] + 2 * pad[1], real=True),
-    )
-    return GridShape(image, pad, full, psf)
+    def sized(length: int) -> int:
+        return bucket(length) if buckets and length else length
+
+    ny, nx = sized(image[0]), sized(image[1])
+    if psf is None:
+        return GridShape((ny, nx), (0, 0), (ny, nx), False, 1, subgrid)
+    pad = tuple(sized(-(-(n // 2) // oversample)) for n in psf)
+    full = tuple(next_fast_len((n + 2 * p) * oversample, real=True) for n, p in zip((ny, nx), pad, strict=True))
+    return GridShape((ny, nx), (pad[0], pad[1]), (full[0], full[1]), True, oversample, subgrid)
 
 
-def grid_arrays(frame: Frame, shape: GridShape) -> dict[str, np.ndarray]:
+def grid_arrays(frame: Frame, shape: GridShape, needed: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
     """Compute the arrays that place a model on the pixels of one image.
 
     Parameters
@@ -256,23 +296,25 @@ def grid_arrays(frame: Frame, shape: GridShape) -> dict[str, np.ndarray]:
         Where the pixels lie.
     shape : GridShape
         From `grid_shape`.
+    needed : tuple of int, optional
+        Rows and columns of the image itself, where that was enlarged.
 
     Returns
     -------
     dict of ndarray
-        ``x, y``: field-plane coordinates of the full frame and its border, shape ``full + 2``; ``reference``: RA and
-        Dec of the origin; ``inverse``: derivative of (row, column) with respect to (x, y) at the centre of the image.
+        ``x, y``: field-plane coordinates of the grid and its border, shape ``grid + 2 BORDER``; ``reference``: RA and
+        Dec of the origin; ``inverse``: derivative of (row, column) of the grid with respect to (x, y) at its centre.
 
     Raises
     ------
     DataError
         If the WCS gives no position for some pixel.
     """
-    rows = np.arange(shape.full[0] + 2 * BORDER) - BORDER - shape.pad[0]
-    cols = np.arange(shape.full[1] + 2 * BORDER) - BORDER - shape.pad[1]
+    rows, cols = (
+        (np.arange(n + 2 * BORDER) - BORDER + 0.5) / shape.factor - 0.5 - pad
+        for n, pad in zip(shape.grid, shape.pad, strict=True)
+    )
     x, y = frame.plane(*np.meshgrid(rows, cols, indexing="ij"))
-    if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
-        raise DataError("image: its WCS gives no sky position for some pixel of the frame and its padding")
     row, col = x.shape[0] // 2, x.shape[1] // 2
     jacobian = np.array(
         [
@@ -280,6 +322,15 @@ def grid_arrays(frame: Frame, shape: GridShape) -> dict[str, np.ndarray]:
             [(y[row + 1, col] - y[row - 1, col]) / 2, (y[row, col + 1] - y[row, col - 1]) / 2],
         ]
     )
+    lost = ~(np.isfinite(x) & np.isfinite(y))
+    if lost.any():
+        # What lies beyond the image and its padding is seen by nobody; it must only be a number.
+        reach = [n + p + 0.5 for n, p in zip(needed or shape.image, shape.pad, strict=True)]
+        if np.any(lost[np.ix_(rows < reach[0], cols < reach[1])]):
+            raise DataError("image: its WCS gives no sky position for some pixel of the frame and its padding")
+        steps = np.meshgrid(np.arange(len(rows)) - row, np.arange(len(cols)) - col, indexing="ij")
+        linear = np.tensordot(jacobian, steps, 1)
+        x, y = np.where(lost, x[row, col] + linear[0], x), np.where(lost, y[row, col] + linear[1], y)
     return {
         "x": x,
         "y": y,

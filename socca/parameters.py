@@ -12,7 +12,7 @@ import numpy as np
 from socca.errors import ModelError, nearest
 from socca.expressions import Node, evaluate
 from socca.parametrised import Parameter, Parametrised, Spec, Tie, as_tie
-from socca.priors import Prior
+from socca.priors import Family, Prior
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ModelSpec:
     free: tuple[int, ...]
     fixed: tuple[int, ...]
     tied: tuple[tuple[int, tuple[tuple[str, str], ...], Any], ...]
-    priors: tuple[Any, ...]
+    priors: tuple[Family, ...]
 
     def fields(self) -> list[Parameter]:
         """Return what is known of each parameter, in the order of `names`."""
@@ -84,7 +84,7 @@ def compile_model(parts: Sequence[Parametrised]) -> tuple[ModelSpec, dict[str, A
         free=free,
         fixed=fixed,
         tied=tuple((names.index(name), meant[name], ties[name].function) for name in order),
-        priors=tuple(getattr(values[names[i]], "family", type(values[names[i]])) for i in free),
+        priors=tuple(values[names[i]].family for i in free),
     )
     arrays = {
         "fixed": np.array([values[names[i]] for i in fixed], dtype=float),

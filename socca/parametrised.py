@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from socca.errors import ModelError, nearest
 from socca.expressions import Node
-from socca.priors import Prior
+from socca.priors import as_prior
 
 
 @dataclass(frozen=True)
@@ -221,11 +221,12 @@ class Parametrised:
 
     def _checked(self, name: str, value: Any) -> Any:
         where = f"{type(self).__name__}: {name}"
-        if isinstance(value, Prior):
-            for edge in value.support:
+        prior = as_prior(value)
+        if prior is not None:
+            for edge in prior.support:
                 if math.isfinite(edge):
-                    self.fields[name].check(edge, f"{where} ~ {value!r}: bound")
-            return value
+                    self.fields[name].check(edge, f"{where} ~ {prior!r}: bound")
+            return prior
         if isinstance(value, Tie) or callable(value):
             return value
         try:

@@ -17,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from socca.errors import ModelError
-from socca.forward import Rendered, SceneSpec, render, scene_arrays
+from socca.errors import ConfigError, ModelError
+from socca.forward import Rendered, SceneSpec, padded, render, scene_arrays
 from socca.grid import grid_shape
 from socca.noise import NoiseModel
 from socca.parameters import ModelSpec, all_values, compile_model, log_prior, out_of_range, transform
+from socca.quadrature import ranking
 
 if TYPE_CHECKING:
     from socca.data import Image
@@ -62,6 +63,7 @@ class Programs:
         def one(arrays: dict[str, Any], theta: Any) -> Any:
             values = all_values(model, arrays["model"], theta)
             drawn = render(scene, arrays["scene"], values)
+            drawn = Rendered(*[part if part.dtype == bool else part.astype(theta.dtype) for part in drawn])
             own = {name: values[f"noise_{name}"] for name, _ in noise.fields}
             found = noise.kind.log_likelihood(drawn, arrays["noise"], own, noise)
             impossible = drawn.negative | out_of_range(model, values) | jnp.isnan(found)
@@ -92,9 +94,10 @@ class Programs:
             lambda arrays, theta, count: jax.vmap(lambda row: all_values(model, arrays["model"], row))(theta)
         )
         self.render = jax.jit(
-            lambda arrays, theta, keep: render(
-                scene, arrays["scene"], all_values(model, arrays["model"], theta), keep=keep
-            )
+            lambda arrays, theta, keep, response, exposure: render(
+                scene, arrays["scene"], all_values(model, arrays["model"], theta), keep, response, exposure
+            ),
+            static_argnums=(3, 4),
         )
 
 
@@ -117,6 +120,11 @@ class Problem:
         The model.
     noise : NoiseModel, optional
         By default the image's own.
+    buckets : bool
+        Enlarge the image by masked pixels to one of a few sizes, so that images of many sizes share compiled programs;
+        not for noise models that correlate pixels.
+    precision : {'float64', 'float32'}
+        Of what is computed per pixel. Parameters, positions and the sum over pixels are in double precision always.
 
     Attributes
     ----------
@@ -137,21 +145,36 @@ class Problem:
         If the noise does not fit the image, or no pixel can be used.
     """
 
-    def __init__(self, image: Image, model: Model, noise: NoiseModel | None = None) -> None:
+    def __init__(
+        self,
+        image: Image,
+        model: Model,
+        noise: NoiseModel | None = None,
+        *,
+        buckets: bool = False,
+        precision: str = "float64",
+    ) -> None:
         if not model.components:
             raise ModelError("the model has no component")
+        if precision not in ("float64", "float32"):
+            raise ConfigError(f"precision must be float64 or float32, not {precision!r}")
         noise = image.noise if noise is None else noise
         image.check_mask()
+        noise.check_components(model.components)
         noise.id = "noise"
         model_spec, model_arrays = compile_model([*model.components, noise])
         psf_shape = None if image.psf is None else (image.psf.shape[0], image.psf.shape[1])
-        grid = grid_shape(image.shape, psf_shape)
-        scene = SceneSpec(model_spec.parts[:-1], grid, image.frame.on_sky)
+        grid = grid_shape(image.shape, psf_shape, image.psf_oversample, image.subgrid, buckets and noise.padded)
+        scene = SceneSpec(model_spec.parts[:-1], grid, image.frame.on_sky, noise.needs_sky)
         self.spec = ProblemSpec(model_spec, scene)
+        self.shape = image.shape
         self.arrays: dict[str, Any] = {
             "model": model_arrays,
-            "scene": scene_arrays(image, grid),
-            "noise": noise.prepare(image),
+            "scene": _in_precision(scene_arrays(image, grid), precision),
+            "noise": {
+                key: padded(value, grid.image) if np.shape(value) == image.shape else value
+                for key, value in noise.prepare(image).items()
+            },
         }
         fields = dict(zip(model_spec.names, model_spec.fields(), strict=True))
         labels = model.labels | {f"noise_{name}": f"noise.{name}" for name in noise.fields}
@@ -180,7 +203,8 @@ class Problem:
     @functools.cached_property
     def _on_device(self) -> dict[str, Any]:
         with jax.enable_x64(True):
-            return jax.device_put(self.arrays)
+            scene = {**self.arrays["scene"], "ranking": ranking()}
+            return jax.device_put({**self.arrays, "scene": scene})
 
     def _batched(self, program: Any, rows: Any, what: str) -> Any:
         rows = np.atleast_2d(np.asarray(rows, dtype=np.float64))
@@ -251,7 +275,9 @@ class Problem:
         """
         return self._batched(programs(self.spec).values, theta, "values")
 
-    def render(self, theta: Any, only: tuple[int, ...] | None = None) -> Rendered:
+    def render(
+        self, theta: Any, only: tuple[int, ...] | None = None, response: bool = True, exposure: bool = True
+    ) -> Rendered:
         """Draw the model.
 
         Parameters
@@ -260,6 +286,8 @@ class Problem:
             Free parameters.
         only : tuple of int, optional
             Numbers of the components to draw; by default all.
+        response, exposure : bool
+            Whether to multiply by them, where the image has them.
 
         Returns
         -------
@@ -272,8 +300,34 @@ class Problem:
         components = np.arange(len(self.spec.scene.components))
         keep = np.ones(len(components)) if only is None else np.isin(components, only).astype(float)
         with jax.enable_x64(True):
-            out = programs(self.spec).render(self._on_device, theta, keep)
-        return Rendered(*[np.asarray(part) for part in out])
+            out = programs(self.spec).render(self._on_device, theta, keep, response, exposure)
+        return Rendered(*[self._cropped(np.asarray(part)) for part in out])
+
+    def _cropped(self, plane: np.ndarray) -> np.ndarray:
+        """Return the image's own pixels of a plane that was enlarged; anything else as it is."""
+        return plane[: self.shape[0], : self.shape[1]] if plane.shape == self.spec.scene.grid.image else plane
+
+    def predict(self, theta: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of the data, the noise's own parameters included.
+
+        Parameters
+        ----------
+        theta : array_like, shape (ndim,)
+            Free parameters.
+
+        Returns
+        -------
+        expected : ndarray, shape (ny, nx)
+            What the data are compared with.
+        sigma : ndarray, shape (ny, nx)
+            Their scatter about it; inf where a pixel is not used.
+        """
+        noise = self.spec.model.parts[-1]
+        values = self.values(theta)
+        own = {name: float(values[f"noise_{name}"][0]) for name, _ in noise.fields}
+        arrays = {key: self._cropped(np.asarray(value)) for key, value in self.arrays["noise"].items()}
+        drawn = self.render(theta)
+        return noise.kind.expected(drawn, own), noise.kind.sigma_at(drawn, arrays, own)
 
     def digest(self) -> str:
         """Return a SHA-256 over all that defines the problem: equal digests, equal posteriors."""
@@ -287,12 +341,21 @@ class Problem:
             [(i, names, _describe(function)) for i, names, function in spec.model.tied],
             spec.scene.grid,
             spec.scene.on_sky,
+            self.shape,
         ]
         found.update(repr(described).encode())
         for leaf in jax.tree.leaves(self.arrays):
             array = np.ascontiguousarray(leaf)
             found.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
         return found.hexdigest()
+
+
+def _in_precision(arrays: dict[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
+    """Cast what is computed with per pixel; positions and the derivatives of the grid stay in double precision."""
+    if precision == "float64":
+        return arrays
+    kinds = {"x": np.float32, "y": np.float32, "response": np.float32, "exposure": np.float32, "psf": np.complex64}
+    return {key: value.astype(kinds.get(key, value.dtype)) for key, value in arrays.items()}
 
 
 def _first_rows(array: Any, count: int) -> np.ndarray:

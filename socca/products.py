@@ -28,21 +28,22 @@ def goodness_of_fit(problem: Problem, image: Image, posterior: Posterior) -> dic
     problem : Problem
         Draws the model.
     image : Image
-        Data, mask and noise.
+        The data.
     posterior : Posterior
         The result.
 
     Returns
     -------
     dict
-        ``chi2_red``: chi-square over the used pixels, per degree of freedom. ``chi2_source``: mean squared residual, in
-        units of the noise, of the ``n_source`` pixels where the model's light is above the noise; the sky's pixels,
-        always many, do not dilute it; None without such a pixel. ``edge_probability``: see there.
+        ``chi2_red``: chi-square over the used pixels, per degree of freedom; the noise is the fitted one, correlations
+        between pixels are left out. ``chi2_source``: mean squared residual, in units of the noise, of the ``n_source``
+        pixels where the model's light is above the noise; the sky's pixels, always many, do not dilute it; None without
+        such a pixel. ``edge_probability``: see there.
     """
     drawn = problem.render(posterior.best)
-    sigma = image.noise.sigma(image)
+    expected, sigma = problem.predict(posterior.best)
     used = np.isfinite(sigma)
-    residual = np.where(used, (image.data - drawn.smoothed - drawn.background) / sigma, 0.0)
+    residual = np.where(used, (image.data - expected) / sigma, 0.0)
     source = used & (drawn.smoothed > sigma)
     n_used, n_source = int(used.sum()), int(source.sum())
     return {
@@ -92,7 +93,7 @@ def write_model_images(
     problem : Problem
         Draws the model.
     image : Image
-        Data, mask, noise and WCS.
+        Data, mask and WCS.
     model : Model
         Names of the components.
     theta : ndarray, shape (ndim,)
@@ -102,8 +103,7 @@ def write_model_images(
     """
     from astropy.io import fits
 
-    drawn = problem.render(theta)
-    total = drawn.smoothed + drawn.background
+    total, sigma = problem.predict(theta)
     wcs_header = image.wcs.to_header(relax=True) if image.wcs is not None else fits.Header()
     unit = image.hdu.header.get("BUNIT")
     if unit:
@@ -112,7 +112,7 @@ def write_model_images(
         ("DATA", np.asarray(image.hdu.data, dtype=np.float64), None),
         ("MODEL", total, None),
         ("RESIDUAL", image.hdu.data - total, None),
-        ("SIGMA", image.noise.sigma(image), None),
+        ("SIGMA", sigma, None),
         ("MASK", image.mask.astype(np.uint8), None),
     ]
     for k, label in enumerate(model.component_labels):

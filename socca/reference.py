@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from socca import models, priors
-from socca.config import COMPONENT_MODELS, Config
+from socca.config import Config
+from socca.config_components import COMPONENT_MODELS, DISK_VERTICAL
 
 _HEAD = """# The config, key by key
 
@@ -48,6 +49,9 @@ def config_reference() -> str:
     lines += ["## Components", "", "Each has a `type`, and a value for each of its parameters.", ""]
     for name, kind in models.REGISTRY.items():
         lines += [f"### {name}", "", _first_line(kind), "", *_table(COMPONENT_MODELS[name], skip=("type",))]
+    lines += ["## Vertical laws", "", "The `vertical` section of a disk.", ""]
+    for name, section in DISK_VERTICAL.items():
+        lines += [f"### {name}", "", _first_line(section), "", *_table(section, skip=("type",))]
     return "\n".join(lines).rstrip() + "\n"
 
 

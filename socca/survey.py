@@ -102,7 +102,8 @@ class Survey:
         A file that does not exist is left out, so that it costs its own target only, whose fit then records what is
         missing. Once it appears, the set of inputs has changed, and the target is fitted again.
         """
-        files = self.target(target).files.values()
+        noise = self.config.for_target(target).noise.files(self.config.table.parent)
+        files = [*self.target(target).files.values(), *noise.values()]
         return [str(file) for file in files if self.config.simulate is not None or file.exists()]
 
     def simulated_files(self) -> list[str]:

@@ -14,7 +14,18 @@ import numpy as np
 from socca.errors import ConfigError, nearest
 
 #: Columns with files, relative to the folder of the table.
-FILE_COLUMNS = ("image", "psf", "sigma", "variance", "weight", "mask", "segmentation")
+FILE_COLUMNS = (
+    "image",
+    "psf",
+    "sigma",
+    "variance",
+    "weight",
+    "mask",
+    "regions",
+    "segmentation",
+    "response",
+    "exposure",
+)
 _NOISE_COLUMNS = ("sigma", "variance", "weight")
 _RESERVED = ("target", *FILE_COLUMNS, "segment", "models")
 _FITS = re.compile(r"\.(fits?|fz|fts)(\.gz)?$", re.IGNORECASE)
@@ -174,6 +185,9 @@ def _target(row: dict[str, Any], folder: Path) -> Target:
     name = str(row.get("target", ""))
     if not _NAME.fullmatch(name):
         raise ConfigError(f"target {name!r}: names are letters, digits and ._+-, beginning with a letter or digit")
+    for key in FILE_COLUMNS:
+        if isinstance(row.get(key), int | float):
+            raise ConfigError(f"{name}: {key} must be the path of a file, got the number {row[key]}")
     files = {key: _relative(folder / str(row[key])) for key in FILE_COLUMNS if key in row}
     if "image" not in files:
         raise ConfigError(f"{name}: no image")

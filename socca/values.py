@@ -62,13 +62,39 @@ def scalar(raw: Any) -> Node:
     return parse(raw) if isinstance(raw, str) else Node("number", float(raw))
 
 
+def is_prior(raw: Any) -> bool:
+    """Tell a prior, as a config writes it, from any other mapping.
+
+    Names do not do: `beta` and `gamma` are parameters of components too.
+
+    Parameters
+    ----------
+    raw : object
+        Anything that YAML may give.
+
+    Returns
+    -------
+    bool
+        Whether it is one family's name, with a list of numbers or a mapping of its arguments.
+    """
+    if not isinstance(raw, Mapping) or len(raw) != 1:
+        return False
+    family, numbers = next(iter(raw.items()))
+    if family not in priors.REGISTRY:
+        return False
+    if isinstance(numbers, Mapping):
+        return bool(numbers) and set(numbers) <= set(priors.REGISTRY[family].arguments)
+    return isinstance(numbers, list | tuple)
+
+
 def parse_value(raw: Any) -> Value:
     """Parse the value of a parameter.
 
     Parameters
     ----------
     raw : float, str or mapping
-        A number, an expression, or a prior as ``{uniform: [low, high]}`` or ``{uniform: {low: …, high: …}}``.
+        A number, an expression, or a prior as ``{uniform: [low, high]}`` or ``{uniform: {low: …, high: …}}``. Numbers
+        that have a default may be left out, of a list at its end.
 
     Returns
     -------
@@ -87,14 +113,17 @@ def parse_value(raw: Any) -> Value:
     family, numbers = next(iter(raw.items()))
     if family not in priors.REGISTRY:
         raise ConfigError(f"unknown prior {family!r}{nearest(str(family), priors.REGISTRY)}")
-    arguments = priors.REGISTRY[family].arguments
+    arguments, defaults = priors.REGISTRY[family].arguments, priors.REGISTRY[family].defaults
     if isinstance(numbers, Mapping):
         for key in numbers:
             if key not in arguments:
                 raise ConfigError(f"{family} has no argument {key!r}{nearest(str(key), arguments)}")
-        numbers = [numbers.get(key) for key in arguments]
-    if not isinstance(numbers, list | tuple) or len(numbers) != len(arguments) or None in numbers:
-        raise ConfigError(f"{family} takes {', '.join(arguments)}; got {raw[family]!r}")
+        numbers = [numbers.get(key, defaults.get(key)) for key in arguments]
+    elif isinstance(numbers, list | tuple):
+        numbers = [*numbers, *(defaults.get(key) for key in arguments[len(numbers) :])]
+    if not isinstance(numbers, list) or len(numbers) != len(arguments) or None in numbers:
+        optional = f" (by default {', '.join(f'{key} is {value:g}' for key, value in defaults.items())})"
+        raise ConfigError(f"{family} takes {', '.join(arguments)}{optional if defaults else ''}; got {raw[family]!r}")
     return Value(str(family), tuple(scalar(number) for number in numbers))
 
 

@@ -334,7 +334,7 @@ def test_check_finds_everything_in_one_pass(write_survey, write_fits, tmp_path):
         ("bigpsf", "psf"),
         ("badmask", "mask"),
         ("masked", "all pixels are masked"),
-        ("badsigma", "sigma has shape (14, 15)"),
+        ("badsigma", "sigma: its shape is (14, 15)"),
         ("blank", "$flat"),
         ("range", "lies outside"),
     ]

@@ -1,6 +1,8 @@
 import gc
 import gzip
 import logging
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -424,6 +426,104 @@ def test_bad_psfs(psf, message):
     with pytest.raises(DataError, match=f"psf.*{message}"):
         image.addpsf(psf)
     assert image.psf is None
+
+
+# Response, exposure, sub-pixels.
+
+MAP = np.random.default_rng(9).uniform(0.5, 2, SHAPE)
+
+
+@pytest.mark.parametrize("what", ["response", "exposure"])
+@pytest.mark.parametrize("source", ["path", "hdu", "hdulist", "array", "four axes"])
+def test_maps(tmp_path, what, source):
+    path = tmp_path / "map.fits"
+    fits.PrimaryHDU(MAP.astype(">f8")).writeto(path)
+    given = {
+        "path": path,
+        "hdu": fits.PrimaryHDU(MAP),
+        "hdulist": fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(MAP)]),
+        "array": MAP,
+        "four axes": MAP[None, None],
+    }[source]
+    image = read(VALUES, **{what: given})
+    found = getattr(image, what)
+    np.testing.assert_array_equal(found, MAP)
+    assert found.dtype == np.float64
+    assert not np.shares_memory(found, MAP)
+    assert getattr(image, "exposure" if what == "response" else "response") is None
+    assert image.mask.all()
+
+
+def test_positional_arguments():
+    noise = Normal(sigma=2)
+    image = Image(VALUES, MAP, MAP + 1, noise, pixel_scale=0.2)
+    np.testing.assert_array_equal(image.response, MAP)
+    np.testing.assert_array_equal(image.exposure, MAP + 1)
+    assert image.noise is noise
+
+
+def test_maps_by_hdu(tmp_path):
+    path = tmp_path / "maps.fits"
+    fits.HDUList([fits.PrimaryHDU(VALUES), fits.ImageHDU(MAP, name="RESP"), fits.ImageHDU(MAP + 1)]).writeto(path)
+    image = read(path, response=path, exposure=path, resp_idx="RESP", exp_idx=2)
+    np.testing.assert_array_equal(image.response, MAP)
+    np.testing.assert_array_equal(image.exposure, MAP + 1)
+
+
+def test_pixels_of_unknown_response_or_exposure_are_masked():
+    response, exposure = MAP.copy(), MAP.copy()
+    response[1, 2], exposure[3, 4], exposure[5, 6] = np.nan, np.inf, 0
+    image = read(VALUES, response=response, exposure=exposure)
+    assert set(map(tuple, np.argwhere(image.mask == 0))) == {(1, 2), (3, 4)}
+    assert (image.response[1, 2], image.exposure[3, 4], image.exposure[5, 6]) == (0, 0, 0)
+    image.addmask(np.ones(SHAPE), combine=False)
+    assert set(map(tuple, np.argwhere(image.mask == 0))) == {(1, 2), (3, 4)}
+    assert np.isnan(response[1, 2])
+
+
+@pytest.mark.parametrize("what", ["response", "exposure"])
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (np.ones((3, 3)), r"its shape is \(3, 3\), the image's \(11, 13\)"),
+        (2.0, r"its shape is \(\)"),
+        (np.where(MAP > 1, 1, -1), r"negative in \d+ pixel"),
+        (np.zeros(SHAPE), "nowhere positive"),
+        (np.full(SHAPE, np.nan), "nowhere positive"),
+        ("missing.fits", "no such file: missing"),
+        ("text", "no such file"),
+        ([["a"]], "numbers"),
+    ],
+)
+def test_bad_maps(what, bad, said):
+    with pytest.raises(DataError, match=f"{what}: .*{said}"):
+        read(VALUES, **{what: bad})
+
+
+@pytest.mark.parametrize("subgrid", [0, -1, 2.5, "3", None, True, np.inf])
+def test_bad_subgrids(subgrid):
+    with pytest.raises(DataError, match="subgrid must be a whole number of at least 1"):
+        read(VALUES, subgrid=subgrid)
+
+
+def test_subgrids():
+    assert read(VALUES).subgrid == 1
+    assert read(VALUES, subgrid=np.int64(4)).subgrid == 4
+
+
+def test_heavy_packages_are_not_loaded_for_nothing(tmp_path):
+    fits.PrimaryHDU(VALUES).writeto(tmp_path / "image.fits")
+    fits.PrimaryHDU(VALUES[:3, :3]).writeto(tmp_path / "psf.fits")
+    code = """
+import sys, socca.data
+before = set(sys.modules)
+path, psf = sys.argv[1:]
+image = socca.data.Image(path, path, path, pixel_scale=1, csize=9, addmask={"regions": path}, addpsf={"img": psf})
+loaded = {"regions", "reproject", "photutils"} & set(sys.modules)
+assert not loaded, loaded
+assert not {"astropy", "scipy", "matplotlib"} & before, before
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path / "image.fits", tmp_path / "psf.fits"], check=True)
 
 
 # Noise levels.

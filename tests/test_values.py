@@ -7,9 +7,9 @@ import pytest
 from socca.errors import ConfigError
 from socca.expressions import evaluate
 from socca.models import Tie
-from socca.priors import loguniform, normal, uniform
+from socca.priors import beta, loguniform, normal, uniform
 from socca.units import factor
-from socca.values import Context, parse_value, scalar
+from socca.values import Context, is_prior, parse_value, scalar
 
 SCALE = 0.2 / 3600
 CONTEXT = Context({"ra": 10.0, "size": 3.0, "blank": float("nan")}, SCALE)
@@ -51,6 +51,54 @@ def test_priors():
     assert isinstance(named, loguniform)
     assert named.values == pytest.approx((1 / 3600, 3 / 3600), rel=1e-15)
     assert resolve({"normal": ["$ra", "$size"]}) == normal(10, 3)
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ([2, 3], beta(2, 3)),
+        ([2, 3, -1], beta(2, 3, -1)),
+        ([2, 3, -1, 4], beta(2, 3, -1, 4)),
+        ({"b": 3, "a": 2}, beta(2, 3)),
+        ({"a": 2, "b": 3, "high": "$size"}, beta(2, 3, 0, 3)),
+    ],
+)
+def test_numbers_with_a_default_may_be_left_out(raw, wanted):
+    assert resolve({"beta": raw}) == wanted
+
+
+@pytest.mark.parametrize(
+    "raw", [[2], [2, 3, 0, 1, 5], {"a": 2}, {"a": 2, "high": 3}, {"a": 2, "b": 3, "high": None}, 2]
+)
+def test_the_others_may_not(raw):
+    with pytest.raises(ConfigError, match=r"beta takes a, b, low, high \(by default low is 0, high is 1\); got"):
+        parse_value({"beta": raw})
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ({"beta": [2, 3]}, True),
+        ({"beta": {"a": 2, "b": 3}}, True),
+        ({"uniform": [0, 1]}, True),
+        ({"beta": 0.6}, False),
+        ({"beta": "$slope"}, False),
+        ({"beta": {"uniform": [0, 1]}}, False),
+        ({"gamma": {"beta": [2, 3]}}, False),
+        ({"beta": [2, 3], "gamma": 1}, False),
+        ({"re": [2, 3]}, False),
+        (0.6, False),
+    ],
+)
+def test_priors_are_told_from_parameters_of_their_name(raw, wanted):
+    assert is_prior(raw) == wanted
+
+
+def test_the_schema_knows_the_defaults():
+    from socca.config_components import _PRIOR_SCHEMAS
+
+    (schema,) = (one["properties"]["beta"]["anyOf"][0] for one in _PRIOR_SCHEMAS if "beta" in one["properties"])
+    assert (schema["minItems"], schema["maxItems"]) == (2, 4)
 
 
 def test_ties():

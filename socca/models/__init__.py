@@ -2,40 +2,69 @@
 
 import sys
 
-from socca.models import radial
+from socca.models import bridge, disk, radial
 from socca.models.base import REGISTRY, Component, Extended, Parameter, Spec, Tie, param
+from socca.models.bridge import MesaBridge, SimpleBridge
+from socca.models.disk import Disk
 from socca.models.model import Model
 from socca.models.other import Background, Point
-from socca.models.radial import Exponential, Gaussian, Radial, Sersic
+from socca.models.radial import (
+    Beta,
+    CustomProfile,
+    Exponential,
+    Gaussian,
+    ModExponential,
+    PolyExponential,
+    PolyExpoRefact,
+    Power,
+    Radial,
+    Sersic,
+    TopHat,
+    gNFW,
+)
+from socca.parametrised import Parametrised
 
 __all__ = [
     "REGISTRY",
     "Background",
+    "Beta",
     "Component",
+    "CustomProfile",
+    "Disk",
     "Exponential",
     "Extended",
     "Gaussian",
+    "MesaBridge",
+    "ModExponential",
     "Model",
     "Parameter",
     "Point",
+    "PolyExpoRefact",
+    "PolyExponential",
+    "Power",
     "Radial",
     "Sersic",
+    "SimpleBridge",
     "Spec",
     "Tie",
+    "TopHat",
     "boundto",
+    "bridge",
+    "disk",
+    "gNFW",
     "param",
     "radial",
     "zoo",
 ]
 
 
-def boundto(comp: Component, var: str) -> Tie:
+def boundto(comp: Parametrised, var: str) -> Tie:
     """Tie a parameter to be equal to another component's.
 
     Parameters
     ----------
-    comp : Component
-        A component that is already part of a model.
+    comp : Parametrised
+        A component that is already part of a model, or a part of one, such as the radial law of a disk.
     var : str
         Its parameter.
 
@@ -64,4 +93,4 @@ def zoo() -> None:
     """Print the components that there are."""
     for name, component in REGISTRY.items():
         line = (component.__doc__ or "").strip().splitlines()[0]
-        sys.stdout.write(f"{name:<12} {line}\n")
+        sys.stdout.write(f"{name:<16} {line}\n")

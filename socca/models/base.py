@@ -32,18 +32,33 @@ class Component(Parametrised):
         ``comp_00`` and so on, once part of a model.
     """
 
-    attributes = ("id", "positive")
+    attributes: ClassVar[tuple[str, ...]] = ("id", "positive")
     #: How `socca.forward` draws it: 'extended', 'point' or 'background'.
     role: ClassVar[str]
+    #: The parameters that say where it is; empty for what is everywhere.
+    position_names: ClassVar[tuple[str, ...]] = ("xc", "yc")
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not abstract:
             REGISTRY[cls.__name__] = cls
 
+    @classmethod
+    def center(cls, values: dict[str, Any]) -> tuple[Any, Any]:
+        """Return its position out of the values of all parameters."""
+        xc, yc = cls.position_names
+        return values[xc], values[yc]
+
     def __init__(self, positive: bool | None = None, **values: Any) -> None:
         self.__dict__["positive"] = positive
         super().__init__(**values)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "id":
+            # So that `boundto` and ties can name the parameters of a part through the part itself.
+            for part, thing in self._parts.items():
+                thing.id = f"{value}_{part}"
 
     def getmap(self, img: Image, convolve: bool = False) -> Any:
         """Return the component's image, all its parameters being numbers.
@@ -76,17 +91,17 @@ class Extended(Component, abstract=True):
     role = "extended"
 
     @classmethod
-    def center(cls, values: dict[str, Any]) -> tuple[Any, Any]:
-        """Return ``xc`` and ``yc`` out of the values of all parameters."""
-        return values["xc"], values["yc"]
-
-    @classmethod
     def outline(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
         """Return roughly the position angle (rad) and the axis ratio of the isophotes.
 
         They only say where a pixel needs many points of quadrature.
         """
         raise NotImplementedError
+
+    @classmethod
+    def smooth(cls, spec: Spec) -> bool:
+        """Tell whether the brightness has no sharp edge; one that has is integrated with more care, less exactly."""
+        return True
 
     @classmethod
     def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
@@ -100,9 +115,9 @@ class Extended(Component, abstract=True):
             Values of the parameters.
         spec : Spec
             What is static.
-        cell : array, shape (2, 2)
-            The extent of what one value stands for: change of (x, y) along a row's and a column's step, as columns.
-            Only laws with a sharp edge look at it.
+        cell : array, shape (2, 2) or (2, 2, n)
+            The extent of what one value stands for: change of (x, y) along its two sides, as columns. Only laws with a
+            sharp edge look at it.
 
         Returns
         -------

@@ -25,6 +25,7 @@ class Background(Component):
     """A polynomial of third degree in ``(x, y) / rs`` about the field centre; never convolved."""
 
     role = "background"
+    position_names = ()
 
     rs = param("deg", "length in which the coordinates are measured", 1 / 3600, lower=0.0)
     a0 = param("image", "constant", 0.0)

@@ -1,6 +1,11 @@
 """Noise models: one file each, all behind `NoiseModel`."""
 
 from socca.noise.base import REGISTRY, NoiseModel
+from socca.noise.correlated import NormalCorrelated
+from socca.noise.fourier import NormalFourier
+from socca.noise.interferometric import NormalRI
 from socca.noise.normal import Normal
+from socca.noise.poisson import Poisson
+from socca.noise.studentt import StudentT
 
-__all__ = ["REGISTRY", "NoiseModel", "Normal"]
+__all__ = ["REGISTRY", "NoiseModel", "Normal", "NormalCorrelated", "NormalFourier", "NormalRI", "Poisson", "StudentT"]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from socca.errors import DataError, nearest
 from socca.parametrised import Parametrised, Spec
 
 if TYPE_CHECKING:
     from socca.data import Image
     from socca.forward import Rendered
+    from socca.models.base import Component
 
 #: Name in a config -> noise model.
 REGISTRY: dict[str, type[NoiseModel]] = {}
+#: Lowest factor on a noise level: its square must not underflow.
+LOWEST_SCALE = 1e-6
 
 
 class NoiseModel(Parametrised):
@@ -21,18 +26,34 @@ class NoiseModel(Parametrised):
 
     A subclass is one file. `prepare` turns what the user gave into arrays, once per image; `log_likelihood` is a
     pure JAX function of the model image, of these arrays and of the noise's own parameters (declared by `param`, as
-    those of a component; fitted if they have a prior), normalised over the data.
+    those of a component; fitted if they have a prior), normalised over the data. A subclass registers itself by its
+    `name`, unless it says ``abstract=True``.
     """
 
     name: ClassVar[str]
+    #: Key of a config -> argument of the class.
+    takes: ClassVar[dict[str, str]] = {}
     #: Whether an image may be padded with masked pixels; the arrays of its shape that `prepare` gives get zeros there.
     padded: ClassVar[bool] = False
     #: Whether the likelihood is Gaussian in the model image, so that linear amplitudes can be integrated out.
     gaussian: ClassVar[bool] = False
+    #: Whether `Rendered.raw` is used, which must then hold the point sources too.
+    needs_sky: ClassVar[bool] = False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        REGISTRY[cls.name] = cls
+        if not abstract:
+            REGISTRY[cls.name] = cls
+
+    def _refuse_unknown(self, given: Iterable[str], known: Iterable[str] = ()) -> None:
+        """Raise `DataError` for an argument that is neither `known` nor a parameter."""
+        known = [*known, *self.fields]
+        for key in given:
+            if key not in known:
+                raise DataError(f"{type(self).__name__}: unknown argument {key!r}{nearest(key, known)}")
+
+    def check_components(self, components: Sequence[Component]) -> None:
+        """Raise `ModelError` if a model has a component that this likelihood has no place for."""
 
     def prepare(self, image: Image) -> dict[str, np.ndarray]:
         """Return the arrays that `log_likelihood` needs for this image.
@@ -50,7 +71,10 @@ class NoiseModel(Parametrised):
         raise NotImplementedError
 
     def sigma(self, image: Image) -> np.ndarray:
-        """Return the standard deviation of each pixel, shape of the image; inf where the pixel is not used."""
+        """Return the standard deviation of each pixel as it was given, shape of the image; inf where it is not used.
+
+        The noise's own parameters are left out of it: see `sigma_at`.
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -72,5 +96,43 @@ class NoiseModel(Parametrised):
         -------
         array, shape ()
             The log-likelihood, with its full normalisation.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def expected(drawn: Rendered, values: dict[str, Any]) -> Any:
+        """Return what the data are expected to be: the model, and what the noise's own parameters add to it.
+
+        Parameters
+        ----------
+        drawn : Rendered
+            The model.
+        values : dict
+            Values of the noise's own parameters.
+
+        Returns
+        -------
+        array, shape (ny, nx)
+            In the unit of the image.
+        """
+        return drawn.total
+
+    @staticmethod
+    def sigma_at(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any]) -> np.ndarray:
+        """Return the standard deviation of each pixel, given the model and the noise's own parameters.
+
+        Parameters
+        ----------
+        drawn : Rendered
+            The model.
+        arrays : dict of array
+            What `prepare` returned.
+        values : dict
+            Values of the noise's own parameters.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+            In the unit of the image; inf where a pixel is not used.
         """
         raise NotImplementedError

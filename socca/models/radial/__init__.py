@@ -2,6 +2,24 @@
 
 from socca.models.radial import truncation
 from socca.models.radial.base import Radial
-from socca.models.radial.laws import Exponential, Gaussian, Sersic, sersic_b
+from socca.models.radial.custom import CustomProfile
+from socca.models.radial.gnfw import gNFW
+from socca.models.radial.laws import Beta, Exponential, Gaussian, ModExponential, Power, Sersic, TopHat, sersic_b
+from socca.models.radial.polynomials import PolyExponential, PolyExpoRefact
 
-__all__ = ["Exponential", "Gaussian", "Radial", "Sersic", "sersic_b", "truncation"]
+__all__ = [
+    "Beta",
+    "CustomProfile",
+    "Exponential",
+    "Gaussian",
+    "ModExponential",
+    "PolyExpoRefact",
+    "PolyExponential",
+    "Power",
+    "Radial",
+    "Sersic",
+    "TopHat",
+    "gNFW",
+    "sersic_b",
+    "truncation",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,24 @@ from socca.errors import ModelError
 from socca.models.base import Extended
 from socca.models.radial.truncation import Truncation, as_truncation
 from socca.parametrised import Spec, param
+
+
+class Form(NamedTuple):
+    """What is static about a radial source, besides its parameters.
+
+    Attributes
+    ----------
+    truncation : type or None
+        What cuts it off.
+    arguments : tuple of str
+        The parameters that the profile takes.
+    profile : hashable
+        The profile itself, where it is not the class's.
+    """
+
+    truncation: type[Truncation] | None
+    arguments: tuple[str, ...]
+    profile: Hashable = None
 
 
 class Radial(Extended, abstract=True):
@@ -50,17 +68,20 @@ class Radial(Extended, abstract=True):
             self._extend(law.fields)
         self._assign(values)
 
-    def structure(self) -> Hashable:
-        """Return the truncation."""
+    @property
+    def truncation(self) -> type[Truncation] | None:
+        """What cuts it off."""
         return self.__dict__["truncation"]
 
-    @classmethod
-    def law_fields(cls) -> list[str]:
-        """Return the names of the parameters that the profile itself takes."""
-        return [name for name in cls.fields if name not in Radial.fields]
+    def structure(self) -> Form:
+        """Return the truncation, and what the profile takes."""
+        return Form(self.truncation, tuple(self.law_fields()))
 
-    @classmethod
-    def scale_and_amplitude(cls) -> tuple[str, str]:
+    def law_fields(self) -> list[str]:
+        """Return the names of the parameters that the profile itself takes."""
+        return [name for name in type(self).fields if name not in Radial.fields]
+
+    def scale_and_amplitude(self) -> tuple[str, str]:
         """Return the names of the profile's scale radius and amplitude: its first length and first intensity.
 
         Raises
@@ -70,9 +91,9 @@ class Radial(Extended, abstract=True):
         """
         found = []
         for unit in ("deg", "image"):
-            names = [name for name in cls.law_fields() if cls.fields[name].unit == unit]
+            names = [name for name in self.law_fields() if self.fields[name].unit == unit]
             if not names:
-                raise ModelError(f"{cls.__name__} has no parameter in the unit {unit!r} to scale it by")
+                raise ModelError(f"{type(self).__name__} has no parameter in the unit {unit!r} to scale it by")
             found.append(names[0])
         return found[0], found[1]
 
@@ -82,11 +103,21 @@ class Radial(Extended, abstract=True):
         return values["theta"], 1 - values["e"]
 
     @classmethod
+    def smooth(cls, spec: Spec) -> bool:
+        """Tell whether the profile has no edge."""
+        return cls.edge is None
+
+    @classmethod
     def law(cls, r: Any, values: dict[str, Any], spec: Spec) -> Any:
         """Return the brightness at radius `r` (degrees), the truncation included, but not an edge."""
-        found = cls.profile(r, **{name: values[name] for name in cls.law_fields()})
-        truncation: type[Truncation] | None = spec.structure  # type: ignore[assignment]
-        return found if truncation is None else found * truncation.factor(r, values["rt"], values["wt"])
+        form: Form = spec.structure  # type: ignore[assignment]
+        found = cls.evaluate(form, r, {name: values[name] for name in form.arguments})
+        return found if form.truncation is None else found * form.truncation.factor(r, values["rt"], values["wt"])
+
+    @classmethod
+    def evaluate(cls, form: Form, r: Any, arguments: dict[str, Any]) -> Any:
+        """Return the profile at radius `r` (degrees), without the truncation."""
+        return cls.profile(r, **arguments)
 
     @classmethod
     def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
@@ -97,6 +128,41 @@ class Radial(Extended, abstract=True):
         if cls.edge is not None:
             found = found * covered(values[cls.edge] - r, *slopes(radius, dx, dy, cell))
         return found
+
+
+def along_axes(theta: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """Return the function from offsets (degrees east and north) to those along the major and the minor axis."""
+    sin, cos = jnp.sin(theta), jnp.cos(theta)
+    return lambda dx, dy: (dx * sin + dy * cos, dx * cos - dy * sin)
+
+
+def superellipse(values: dict[str, Any], elliptical: bool) -> Callable[[Any, Any], Any]:
+    """Return the function from offsets along the axes to the radius along the major one.
+
+    Parameters
+    ----------
+    values : dict
+        ``e`` and ``cbox``.
+    elliptical : bool
+        Whether the boxiness is fixed at zero.
+
+    Returns
+    -------
+    callable
+        ``r = (|x'|^c + |y'/(1-e)|^c)^(1/c)`` with ``c = 2 + cbox``.
+    """
+    stretch = 1 / (1 - values["e"])
+    # A floor far below a pixel: the gradient at the very centre stays finite.
+    tiny = 1e-20
+
+    def radius(major: Any, minor: Any) -> Any:
+        minor = minor * stretch
+        if elliptical:
+            return jnp.sqrt(major**2 + minor**2 + tiny)
+        power = 2 + values["cbox"]
+        return ((major**2 + tiny) ** (power / 2) + (minor**2 + tiny) ** (power / 2)) ** (1 / power)
+
+    return radius
 
 
 def elliptical_radius(values: dict[str, Any], elliptical: bool) -> Callable[[Any, Any], Any]:
@@ -112,22 +178,10 @@ def elliptical_radius(values: dict[str, Any], elliptical: bool) -> Callable[[Any
     Returns
     -------
     callable
-        ``r = (|x'|^c + |y'/(1-e)|^c)^(1/c)`` with ``c = 2 + cbox``.
+        See `superellipse`.
     """
-    sin, cos = jnp.sin(values["theta"]), jnp.cos(values["theta"])
-    stretch = 1 / (1 - values["e"])
-    # A floor far below a pixel: the gradient at the very centre stays finite.
-    tiny = 1e-20
-
-    def radius(dx: Any, dy: Any) -> Any:
-        major = dx * sin + dy * cos
-        minor = (dx * cos - dy * sin) * stretch
-        if elliptical:
-            return jnp.sqrt(major**2 + minor**2 + tiny)
-        power = 2 + values["cbox"]
-        return ((major**2 + tiny) ** (power / 2) + (minor**2 + tiny) ** (power / 2)) ** (1 / power)
-
-    return radius
+    axes, radius = along_axes(values["theta"]), superellipse(values, elliptical)
+    return lambda dx, dy: radius(*axes(dx, dy))
 
 
 def slopes(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -> tuple[Any, Any]:
@@ -168,7 +222,7 @@ def covered(margin: Any, a: Any, b: Any) -> Any:
     """
     a, b = jnp.abs(a), jnp.abs(b)
     # An edge along a side would divide by zero; a thousandth of a turn away nothing is noticed.
-    floor = 1e-3 * jnp.maximum(a, b) + 1e-30
+    floor = 1e-3 * jnp.maximum(a, b) + 1e-15
     a, b = jnp.maximum(a, floor), jnp.maximum(b, floor)
     far, near = (a + b) / 2, jnp.abs(a - b) / 2
     margin = jnp.clip(margin, -far, far)

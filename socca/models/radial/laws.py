@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
-from socca.models.radial.base import Radial
-from socca.parametrised import param
+from socca import fastmath
+from socca.models.radial.base import Radial, elliptical_radius
+from socca.parametrised import Spec, param
 
 #: Range of ns of the series below: beyond the limits of `Sersic`, so that arccos stays differentiable at them.
 _NS_RANGE = (0.2, 11.0)
@@ -42,11 +43,11 @@ def sersic_b(ns: Any) -> Any:
     scalar
         b, by a Chebyshev series that agrees with the inverse incomplete gamma function to 1e-10.
     """
-    low, high = np.log(_NS_RANGE)
-    series = _sersic_series()
+    low, high = (float(edge) for edge in np.log(_NS_RANGE))
+    series = _sersic_series().astype(ns.dtype)
     t = 2 * (jnp.log(ns) - low) / (high - low) - 1
     # As cosines and one sum: a recurrence would be inlined, many times over, into the loop over pixels.
-    return 2 * ns + (series * jnp.cos(np.arange(len(series)) * jnp.arccos(t))).sum()
+    return 2 * ns + (series * jnp.cos(np.arange(len(series)).astype(ns.dtype) * jnp.arccos(t))).sum()
 
 
 class Sersic(Radial):
@@ -58,7 +59,8 @@ class Sersic(Radial):
 
     @staticmethod
     def profile(r: Any, *, re: Any, Ie: Any, ns: Any) -> Any:  # noqa: D102, N803
-        return Ie * jnp.exp(-sersic_b(ns) * (jnp.exp(jnp.log(r / re) / ns) - 1))
+        b = sersic_b(ns)
+        return Ie * fastmath.exp(b - b * fastmath.power(r * (1 / re), 1 / ns))
 
 
 class Gaussian(Radial):
@@ -69,7 +71,7 @@ class Gaussian(Radial):
 
     @staticmethod
     def profile(r: Any, *, rs: Any, Is: Any) -> Any:  # noqa: D102, N803
-        return Is * jnp.exp(-0.5 * (r / rs) ** 2)
+        return Is * fastmath.exp(-0.5 * (r / rs) ** 2)
 
 
 class Exponential(Radial):
@@ -80,4 +82,84 @@ class Exponential(Radial):
 
     @staticmethod
     def profile(r: Any, *, rs: Any, Is: Any) -> Any:  # noqa: D102, N803
-        return Is * jnp.exp(-r / rs)
+        return Is * fastmath.exp(-r / rs)
+
+
+class ModExponential(Radial):
+    """Exponential profile modified by a power law, ``Is exp(-r/rs) (1 + r/rm)^alpha``."""
+
+    rs = param("deg", "scale length along the major axis", lower=0.0)
+    Is = param("image", "central brightness")
+    rm = param("deg", "radius from which the power law matters", lower=0.0)
+    alpha = param("", "exponent of the power law")
+
+    @staticmethod
+    def profile(r: Any, *, rs: Any, Is: Any, rm: Any, alpha: Any) -> Any:  # noqa: D102, N803
+        return Is * fastmath.exp(alpha * fastmath.log(1 + r * (1 / rm)) - r * (1 / rs))
+
+
+class Beta(Radial):
+    """Beta profile (Cavaliere & Fusco-Femiano 1976 for alpha = 2), ``Ic [1 + (r/rc)^alpha]^(-beta)``."""
+
+    rc = param("deg", "core radius along the major axis", lower=0.0)
+    Ic = param("image", "central brightness")
+    alpha = param("", "how sharply it turns over at rc", 2.0, lower=0.0)
+    beta = param("", "slope far outside, in units of alpha", 0.55)
+
+    @staticmethod
+    def profile(r: Any, *, rc: Any, Ic: Any, alpha: Any, beta: Any) -> Any:  # noqa: D102, N803
+        return Ic * fastmath.exp(-beta * softplus(alpha * fastmath.log(r * (1 / rc))))
+
+
+class Power(Radial):
+    """Power law, ``Ic (r/rc)^(-alpha)``.
+
+    For ``alpha >= 2`` the light around the centre is infinite. So that the pixel that holds the centre stays finite,
+    the brightness rises no faster than ``r^-1.5`` within the innermost part of a pixel (a sixteenth, as pixels are
+    integrated); such an image says nothing about the centre, which is better masked. Up to ``alpha = 1.5`` the law
+    holds everywhere.
+    """
+
+    rc = param("deg", "radius at which the brightness is Ic, along the major axis", lower=0.0)
+    Ic = param("image", "brightness at rc")
+    alpha = param("", "slope", 2.0, lower=0.0, upper=30.0)
+
+    #: The steepest slope at the centre.
+    steepest: ClassVar[float] = 1.5
+
+    @staticmethod
+    def profile(r: Any, *, rc: Any, Ic: Any, alpha: Any) -> Any:  # noqa: D102, N803
+        return Ic * fastmath.power(r * (1 / rc), -alpha)
+
+    @classmethod
+    def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
+        """Return the brightness at an offset from the centre; see `Extended.brightness`."""
+        r = elliptical_radius(values, "cbox" in spec.neutral)(dx, dy)
+        innermost = 0.5 * jnp.sqrt(jnp.abs(cell[0, 0] * cell[1, 1] - cell[0, 1] * cell[1, 0]))
+        excess = jnp.maximum(values["alpha"] - cls.steepest, 0.0)
+        # Multiplied, it would be an overflow times an underflow.
+        held = jnp.maximum(r, innermost)
+        within = fastmath.power(jnp.minimum(r / innermost, 1.0), excess - values["alpha"])
+        return cls.law(held, values, spec) * within
+
+
+class TopHat(Radial):
+    """Constant brightness ``Ic`` inside ``rc``, nothing outside.
+
+    A pixel on the edge has its share of the light, as if the edge were straight within it, so that the image changes
+    smoothly with every parameter.
+    """
+
+    rc = param("deg", "radius along the major axis", lower=0.0)
+    Ic = param("image", "brightness inside")
+
+    edge = "rc"
+
+    @staticmethod
+    def profile(r: Any, *, rc: Any, Ic: Any) -> Any:  # noqa: D102, N803
+        return jnp.broadcast_to(Ic, jnp.shape(r))
+
+
+def softplus(t: Any) -> Any:
+    """Return ``ln(1 + e^t)``, for any `t`."""
+    return jnp.maximum(t, 0.0) + fastmath.log(1 + fastmath.exp(-jnp.abs(t)))

@@ -36,7 +36,7 @@ class Exponential(Truncation):
     @staticmethod
     def factor(r: Any, rt: Any, wt: Any) -> Any:
         """Return the factor at radius `r`; all lengths in degrees."""
-        return jnp.expm1(jnp.minimum((r - rt) / wt, 0.0)) / jnp.expm1(-rt / wt)
+        return jnp.expm1(jnp.minimum((r - rt) * (1 / wt), 0.0)) * (1 / jnp.expm1(-rt / wt))
 
 
 class HyperTangent(Truncation):
@@ -45,7 +45,7 @@ class HyperTangent(Truncation):
     @staticmethod
     def factor(r: Any, rt: Any, wt: Any) -> Any:
         """Return the factor at radius `r`; all lengths in degrees."""
-        return (1 - jnp.tanh((r - rt) / wt)) / (1 - jnp.tanh(-rt / wt))
+        return (1 - jnp.tanh((r - rt) * (1 / wt))) * (1 / (1 - jnp.tanh(-rt / wt)))
 
 
 def as_truncation(wanted: bool | str | type[Truncation] | None) -> type[Truncation] | None:

@@ -1,0 +1,76 @@
+"""How the brightness of a disk falls off with the height above its plane."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+
+from socca import fastmath
+from socca.parametrised import Parametrised, param
+
+#: Name -> vertical law.
+REGISTRY: dict[str, type[Vertical]] = {}
+
+
+class Vertical(Parametrised):
+    """A vertical law, which is 1 in the plane; also holds the inclination.
+
+    A subclass gives `profile` and `thickness`.
+    """
+
+    inc = param("rad", "inclination: 0 is face-on", 0.0, lower=0.0, upper=math.pi / 2)
+    zs = param("deg", "scale height", lower=0.0)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        REGISTRY[cls.__name__] = cls
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self._assign(values)
+
+    @staticmethod
+    def profile(z: Any, values: dict[str, Any]) -> Any:
+        """Return the law at height `z` (degrees)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def thickness(values: dict[str, Any]) -> Any:
+        """Return the integral of the law over all heights, degrees."""
+        raise NotImplementedError
+
+
+class HyperSecantHeight(Vertical):
+    """Hyperbolic secant, ``sech(|z|/zs)^alpha``; alpha = 2 is an isothermal sheet (van der Kruit & Searle 1981)."""
+
+    alpha = param("", "exponent", 2.0, lower=1e-3)
+
+    @staticmethod
+    def profile(z: Any, values: dict[str, Any]) -> Any:
+        """Return the law at height `z` (degrees)."""
+        x = jnp.abs(z) * (1 / values["zs"])
+        # ln sech x = ln 2 - x - ln(1 + exp(-2x)), which neither overflows nor loses digits.
+        return jnp.exp(values["alpha"] * (math.log(2) - x - fastmath.log(1 + jnp.exp(-2 * x))))
+
+    @staticmethod
+    def thickness(values: dict[str, Any]) -> Any:
+        """Return ``zs B(1/2, alpha/2)``."""
+        half = values["alpha"] / 2
+        return values["zs"] * math.sqrt(math.pi) * jnp.exp(gammaln(half) - gammaln(half + 0.5))
+
+
+class ExponentialHeight(Vertical):
+    """Exponential, ``exp(-|z|/zs)``."""
+
+    @staticmethod
+    def profile(z: Any, values: dict[str, Any]) -> Any:
+        """Return the law at height `z` (degrees)."""
+        return jnp.exp(-jnp.abs(z) * (1 / values["zs"]))
+
+    @staticmethod
+    def thickness(values: dict[str, Any]) -> Any:
+        """Return ``2 zs``."""
+        return 2 * values["zs"]

@@ -1,0 +1,97 @@
+"""Gaussian noise that is correlated between pixels: what its kinds have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from socca.errors import DataError
+from socca.fits import PlainInput, open_fits, select_hdu
+from socca.noise.base import LOWEST_SCALE, NoiseModel
+from socca.parametrised import param
+
+if TYPE_CHECKING:
+    from socca.data import Image
+    from socca.forward import Rendered
+
+
+class Covariance(NoiseModel, abstract=True):
+    """Correlated Gaussian noise: a covariance, its inverse, or realisations to estimate it from.
+
+    Parameters
+    ----------
+    cov, icov, cube : array, HDU or path
+        Exactly one of them.
+    **values : number, Prior, Tie or callable
+        Of the noise's own parameters.
+
+    Raises
+    ------
+    DataError
+        If none or several are given, or something unknown.
+    """
+
+    takes: ClassVar[dict[str, str]] = {"covariance": "cov", "inverse_covariance": "icov", "cube": "cube"}
+    gaussian = True
+
+    scale = param("", "factor on the given standard deviations", 1.0, lower=LOWEST_SCALE, neutral=1.0)
+
+    def __init__(
+        self, *, cov: PlainInput = None, icov: PlainInput = None, cube: PlainInput = None, **values: Any
+    ) -> None:
+        super().__init__()
+        self._refuse_unknown(values, ("cov", "icov", "cube"))
+        given = {key: value for key, value in (("cov", cov), ("icov", icov), ("cube", cube)) if value is not None}
+        if len(given) != 1:
+            raise DataError(
+                f"{type(self).__name__}: give exactly one of cov, icov, cube; got {', '.join(given) or None}"
+            )
+        ((form, source),) = given.items()
+        self.__dict__.update(form=form, source=source)
+        self._assign(values)
+
+    @staticmethod
+    def sigma_at(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any]) -> np.ndarray:
+        """Return ``scale sigma``; correlations are left out of it."""
+        return values["scale"] * arrays["sigma"]
+
+
+def read_cube(source: PlainInput, hdu: int | str | None = None) -> np.ndarray:
+    """Read realisations of the noise.
+
+    Parameters
+    ----------
+    source : array, HDU, HDUList, str or Path
+        Three axes: realisation, row, column.
+    hdu : int or str, optional
+        Which HDU of a file or list; by default the first with an image.
+
+    Returns
+    -------
+    ndarray, shape (n, ny, nx)
+        Native float64.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or has another number of axes.
+    """
+    if isinstance(source, (str, Path)):
+        with open_fits(source, "cube") as hdus:
+            return read_cube(select_hdu(hdus, hdu, "cube", str(source)))
+    if isinstance(source, list) and source and hasattr(source[0], "header"):
+        source = select_hdu(source, hdu, "cube", "the HDU list")
+    try:
+        cube = np.array(source.data if hasattr(source, "header") else source, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"cube: expected numbers, got {type(source).__name__}") from None
+    if cube.ndim != 3 or not cube.size:
+        raise DataError(f"cube: expected realisations of the image, shape (n, ny, nx), got {cube.shape}")
+    return cube
+
+
+def cut_cube(cube: np.ndarray, image: Image) -> np.ndarray:
+    """Return realisations on the image's pixels; `DataError` if they have another shape."""
+    return np.array([image.matching(plane, "cube") for plane in cube])

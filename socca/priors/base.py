@@ -1,0 +1,131 @@
+"""What every prior has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from socca.errors import ConfigError
+
+#: Name in a config -> family.
+REGISTRY: dict[str, type[Prior]] = {}
+
+
+class Family(Protocol):
+    """The static, hashable part of a prior: pure functions of a value and of as many numbers as it has arguments.
+
+    The functions take the numbers as scalars, or as arrays that broadcast with the value, and work in the array
+    namespace `xp` (`numpy` or `jax.numpy`).
+    """
+
+    @property
+    def name(self) -> str:
+        """The family's name; equal names, equal functions."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What its numbers are called."""
+
+    def _log_prob(self, x: Any, *values: Any, xp: Any) -> Any: ...
+
+    def _cdf(self, x: Any, *values: Any, xp: Any) -> Any: ...
+
+    def _icdf(self, u: Any, *values: Any, xp: Any) -> Any: ...
+
+
+class Prior:
+    """A one-dimensional prior distribution.
+
+    Subclasses name their `arguments` and give `log_prob`, `cdf` and `icdf` as static functions of a value, the
+    distribution's numbers and an array namespace (`numpy` or `jax.numpy`). One with a `name` of its own can be used in
+    configs. Arguments with `defaults` come last; those in `unbounded` may be infinite.
+    """
+
+    name: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]] = ()
+    defaults: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    unbounded: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls) -> None:
+        if "name" in cls.__dict__:
+            REGISTRY[cls.name] = cls
+
+    def __init__(self, *args: float, **kwargs: float) -> None:
+        if len(args) > len(self.arguments):
+            raise ConfigError(f"{self.name} takes {', '.join(self.arguments)}; {len(args)} values were given")
+        values = dict(zip(self.arguments, args, strict=False))
+        for key, value in kwargs.items():
+            if key not in self.arguments or key in values:
+                raise ConfigError(f"{self.name} takes {', '.join(self.arguments)}, each once; not {key!r}")
+            values[key] = value
+        values = {**self.defaults, **values}
+        missing = [key for key in self.arguments if key not in values]
+        if missing:
+            raise ConfigError(f"{self.name} needs {', '.join(missing)}")
+        self.values: tuple[float, ...] = tuple(float(values[key]) for key in self.arguments)
+        for key, value in zip(self.arguments, self.values, strict=True):
+            if math.isnan(value) or (math.isinf(value) and key not in self.unbounded):
+                raise ConfigError(f"{self!r}: {key} must be finite")
+        self.validate(*self.values)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{k}={v:g}" for k, v in zip(self.family.arguments, self.values, strict=True))
+        return f"{self.name}({inner})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prior) and self.family == other.family and self.values == other.values
+
+    def __hash__(self) -> int:
+        return hash((self.family, self.values))
+
+    def validate(self, *values: float) -> None:
+        """Raise `ConfigError` if the numbers make no distribution."""
+
+    @property
+    def family(self) -> Family:
+        """The static part: what a compiled program is made for."""
+        return type(self)
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Lowest and highest value with non-zero density."""
+        return (-math.inf, math.inf)
+
+    def is_flat_over(self, period: float | None) -> bool:
+        """Tell whether the prior is flat over one whole period of an angle, and so has no edge; None is no period."""
+        return False
+
+    @staticmethod
+    def _log_prob(x: Any, *values: Any, xp: Any) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def _cdf(x: Any, *values: Any, xp: Any) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def _icdf(u: Any, *values: Any, xp: Any) -> Any:
+        raise NotImplementedError
+
+    def log_prob(self, x: Any) -> Any:
+        """Return the log density at `x`; -inf outside the support."""
+        with np.errstate(all="ignore"):
+            return self.family._log_prob(np.asarray(x, float), *self.values, xp=np)
+
+    def cdf(self, x: Any) -> Any:
+        """Return the probability below `x`."""
+        with np.errstate(all="ignore"):
+            return self.family._cdf(np.asarray(x, float), *self.values, xp=np)
+
+    def icdf(self, u: Any) -> Any:
+        """Return the value below which the probability is `u` (0 to 1)."""
+        with np.errstate(all="ignore"):
+            return self.family._icdf(np.asarray(u, float), *self.values, xp=np)
+
+    def sample(self, rng: np.random.Generator, size: int | tuple[int, ...] | None = None) -> Any:
+        """Draw values with the generator `rng`."""
+        return self.icdf(rng.random(size))
