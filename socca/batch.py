@@ -118,6 +118,7 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
         config.sampler.method,
         seed=survey.seed(target, model),
         ncores=config.pool.cores,
+        marginalize=config.sampler.marginalize,
         **config.sampler.options,
     )
     fit = goodness_of_fit(problem, image, posterior)

@@ -300,4 +300,5 @@ def build_problem(name: str, target: Target, config: Config, image: Image) -> tu
         What it was compiled from.
     """
     model = build_model(name, target, config, image)
-    return Problem(image, model), model
+    how = config.compilation
+    return Problem(image, model, buckets=how.shape_buckets, precision=how.precision), model

@@ -21,11 +21,11 @@ from pydantic import (
 )
 
 from socca import noise as _noise
-from socca import priors
 from socca.config_components import ModelConfig, Name, ScalarField, ValueField
 from socca.config_components import Strict as _Strict
 from socca.config_errors import explain
 from socca.errors import ConfigError, nearest
+from socca.values import is_prior
 
 
 def _optional(section: type[BaseModel], description: str) -> Any:
@@ -164,12 +164,26 @@ class SamplerConfig(_Strict):
 
     method: str = Field("nautilus", description="nautilus or optimizer.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler, such as n_live.")
+    marginalize: bool = Field(
+        False,
+        description="Integrate intensities with a normal or uniform prior out of the likelihood, and draw them after.",
+    )
 
     @field_validator("options")
     @classmethod
     def _numbers(cls, options: dict[str, Any]) -> dict[str, Any]:
         # YAML takes 1e-2, without a point, for text.
         return {key: _number_if_text(value) for key, value in options.items()}
+
+
+class CompilationConfig(_Strict):
+    """How the likelihood is compiled."""
+
+    shape_buckets: bool = Field(
+        True,
+        description="Pad images with masked pixels to one of a few sizes, so that stamps of many sizes share programs.",
+    )
+    precision: Literal["float64", "float32"] = Field("float64", description="Of what is computed per pixel.")
 
 
 class PoolConfig(_Strict):
@@ -235,6 +249,7 @@ class Config(_Strict):
     noise: NoiseConfig = _optional(NoiseConfig, "The noise model.")
     models: dict[Name, ModelConfig] = Field(min_length=1, description="Name of your choice -> model.")
     sampler: SamplerConfig = _optional(SamplerConfig, "The sampler.")
+    compilation: CompilationConfig = _optional(CompilationConfig, "How the likelihood is compiled.")
     pool: PoolConfig = _optional(PoolConfig, "Workers within one fit.")
     outputs: OutputsConfig = _optional(OutputsConfig, "What is written for each target.")
     plots: PlotsConfig = _optional(PlotsConfig, "Looks of the figures.")
@@ -303,6 +318,7 @@ class Config(_Strict):
             "noise": own.noise.model_dump(mode="json"),
             "model": own.models[model].model_dump(mode="json"),
             "sampler": own.sampler.model_dump(mode="json"),
+            "compilation": own.compilation.model_dump(mode="json"),
         }
 
 
@@ -311,19 +327,9 @@ _OVERRIDABLE = ("image", "noise", "models", "sampler")
 
 def _merge(base: Any, extra: Any) -> Any:
     """Merge mappings key by key; a prior replaces a prior, and anything else replaces what was there."""
-    if not isinstance(base, Mapping) or not isinstance(extra, Mapping) or _is_prior(extra):
+    if not isinstance(base, Mapping) or not isinstance(extra, Mapping) or is_prior(extra):
         return extra
     return {**base, **{key: _merge(base.get(key), value) for key, value in extra.items()}}
-
-
-def _is_prior(value: Mapping[str, Any]) -> bool:
-    """Tell whether this is a prior, and not a component that has a parameter of a prior's name, such as beta."""
-    if len(value) != 1 or not set(value) <= set(priors.REGISTRY):
-        return False
-    (numbers,) = value.values()
-    return isinstance(numbers, list | tuple) or (
-        isinstance(numbers, Mapping) and not set(numbers) & set(priors.REGISTRY)
-    )
 
 
 def validate_config(data: Any, where: str) -> Config:

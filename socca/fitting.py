@@ -59,6 +59,7 @@ class fitter:  # noqa: N801  (public name)
         seed: int = 1,
         ncores: int | None = None,
         pool: int | MapPool | None = None,
+        marginalize: bool = False,
         **options: Any,
     ) -> Posterior:
         """Explore the posterior of the image and the model as they are now.
@@ -71,6 +72,9 @@ class fitter:  # noqa: N801  (public name)
             Of all random numbers.
         ncores, pool : int or pool, optional
             Workers: a number (both names mean the same), or a ready pool.
+        marginalize : bool
+            Integrate intensities with a normal or uniform prior out of the likelihood: fewer parameters are sampled,
+            and those come back in the posterior all the same.
         **options : object
             Options of the sampler, such as ``n_live``.
 
@@ -87,7 +91,9 @@ class fitter:  # noqa: N801  (public name)
             If model or image cannot be used.
         """
         problem = Problem(self.img, self.mod)
-        posterior, draws = sample(problem, method, seed=seed, ncores=ncores, pool=pool, **options)
+        posterior, draws = sample(
+            problem, method, seed=seed, ncores=ncores, pool=pool, marginalize=marginalize, **options
+        )
         self._problem, self._posterior, self.sampler = problem, posterior, draws.sampler
         return posterior
 
@@ -153,7 +159,13 @@ class fitter:  # noqa: N801  (public name)
         return self.posterior.best if usebest else self.posterior.median()
 
     def getmodel(
-        self, what: str = "all", component: str | list[str] | None = None, usebest: bool = True
+        self,
+        what: str = "all",
+        component: str | list[str] | None = None,
+        usebest: bool = True,
+        img: Image | None = None,
+        doresp: bool = False,
+        doexp: bool = False,
     ) -> Rendered | np.ndarray:
         """Draw the fitted model.
 
@@ -165,6 +177,10 @@ class fitter:  # noqa: N801  (public name)
             Only these.
         usebest : bool
             At the best sample, otherwise at the median of each parameter.
+        img : Image, optional
+            Draw on the frame of another image, with its PSF; by default on that of the fit.
+        doresp, doexp : bool
+            Multiply by the response, and by the exposure, of the image.
 
         Returns
         -------
@@ -179,7 +195,8 @@ class fitter:  # noqa: N801  (public name)
         parts = ("raw", "smoothed", "background")
         if what not in ("all", *parts):
             raise ValueError(f"what must be one of all, {', '.join(parts)}; got {what!r}")
-        drawn = self.problem.render(self._theta(usebest), only=self.mod.select(component))
+        problem = self.problem if img is None else Problem(img, self.mod)
+        drawn = problem.render(self._theta(usebest), self.mod.select(component), response=doresp, exposure=doexp)
         return drawn if what == "all" else getattr(drawn, what)
 
     def savemodel(self, name: str | Path, usebest: bool = True) -> None:

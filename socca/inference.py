@@ -16,6 +16,7 @@ import numpy as np
 import socca
 from socca.compilation import meter
 from socca.errors import ConfigError
+from socca.marginal import Marginal
 from socca.pool import Pool, open_pool
 from socca.posterior import Posterior
 from socca.samplers import Draws, get_sampler
@@ -68,6 +69,7 @@ def sample(
     seed: int,
     ncores: int | None = None,
     pool: int | MapPool | None = None,
+    marginalize: bool = False,
     **options: Any,
 ) -> tuple[Posterior, Draws]:
     """Explore the posterior of a problem.
@@ -82,6 +84,8 @@ def sample(
         Of all random numbers: the same seed, inputs and versions give the same result.
     ncores, pool : int or pool, optional
         Workers; see `socca.pool.open_pool`.
+    marginalize : bool
+        Integrate the intensities out; see `socca.marginal.Marginal`. Their draws are in the posterior like any other.
     **options : object
         Options of the sampler.
 
@@ -101,11 +105,15 @@ def sample(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
     start, compiled = time.perf_counter(), meter().reading()
-    with open_pool(problem.log_likelihood, ncores, pool) as workers:
-        sampler.validate(problem.ndim, workers.size)
+    marginal = Marginal(problem) if marginalize else None
+    explored: Any = marginal or problem
+    with open_pool(explored.log_likelihood, ncores, pool) as workers:
+        sampler.validate(explored.ndim, workers.size)
         counted = Counted(workers)
-        draws = sampler.run(problem, counted, int(seed))  # type: ignore[arg-type]
+        draws = sampler.run(explored, counted, int(seed))  # type: ignore[arg-type]
         size = workers.size
+    if marginal is not None:
+        draws = marginal.complete(draws, np.random.default_rng([int(seed), 1]))
     wall = time.perf_counter() - start
     now = meter().reading()
     if not draws.converged:

@@ -22,6 +22,7 @@ from socca.forward import Rendered, SceneSpec, padded, render, scene_arrays
 from socca.grid import grid_shape
 from socca.noise import NoiseModel
 from socca.parameters import ModelSpec, all_values, compile_model, log_prior, out_of_range, transform
+from socca.parametrised import Spec
 from socca.quadrature import ranking
 
 if TYPE_CHECKING:
@@ -47,6 +48,57 @@ class ProblemSpec:
     model: ModelSpec
     scene: SceneSpec
 
+    @property
+    def noise(self) -> Spec:
+        """The static part of the noise."""
+        return self.model.parts[-1]
+
+
+def looped(function: Any) -> Any:
+    """Compile a function of the arrays and one row for the first `count` rows of a batch.
+
+    Row by row: on a CPU, the images of several rows would no longer fit its cache together.
+    """
+
+    def batched(arrays: dict[str, Any], theta: Any, count: Any) -> Any:
+        shapes = jax.eval_shape(function, arrays, theta[0])
+        out = jax.tree.map(lambda s: jnp.zeros((len(theta), *s.shape), s.dtype), shapes)
+
+        def step(i: Any, out: Any) -> Any:
+            return jax.tree.map(lambda rows, row: rows.at[i].set(row), out, function(arrays, theta[i]))
+
+        return jax.lax.fori_loop(0, count, step, out)
+
+    return jax.jit(batched)
+
+
+def draw(spec: ProblemSpec, arrays: dict[str, Any], theta: Any) -> tuple[Rendered, dict[str, Any], Any]:
+    """Draw the model as the noise sees it.
+
+    Parameters
+    ----------
+    spec : ProblemSpec
+        What is static.
+    arrays : dict
+        Of the problem.
+    theta : array, shape (ndim,)
+        Free parameters.
+
+    Returns
+    -------
+    drawn : Rendered
+        In double precision.
+    values : dict
+        The noise's own parameters.
+    impossible : bool array, shape ()
+        Whether the model has no meaning.
+    """
+    values = all_values(spec.model, arrays["model"], theta)
+    drawn = render(spec.scene, arrays["scene"], values)
+    drawn = Rendered(*[part if part.dtype == bool else part.astype(theta.dtype) for part in drawn])
+    own = {name: values[f"noise_{name}"] for name, _ in spec.noise.fields}
+    return drawn, own, drawn.negative | out_of_range(spec.model, values)
+
 
 class Programs:
     """The compiled functions of a spec. They take the arrays of a target first.
@@ -58,33 +110,12 @@ class Programs:
     """
 
     def __init__(self, spec: ProblemSpec) -> None:
-        model, scene, noise = spec.model, spec.scene, spec.model.parts[-1]
+        model, scene = spec.model, spec.scene
 
         def one(arrays: dict[str, Any], theta: Any) -> Any:
-            values = all_values(model, arrays["model"], theta)
-            drawn = render(scene, arrays["scene"], values)
-            drawn = Rendered(*[part if part.dtype == bool else part.astype(theta.dtype) for part in drawn])
-            own = {name: values[f"noise_{name}"] for name, _ in noise.fields}
-            found = noise.kind.log_likelihood(drawn, arrays["noise"], own, noise)
-            impossible = drawn.negative | out_of_range(model, values) | jnp.isnan(found)
-            return jnp.where(impossible, -jnp.inf, found)
-
-        def looped(function: Any) -> Any:
-            """Apply a function of one row to the first `count` rows of a batch.
-
-            Row by row: on a CPU, the images of several rows would no longer fit its cache together.
-            """
-
-            def batched(arrays: dict[str, Any], theta: Any, count: Any) -> Any:
-                shapes = jax.eval_shape(function, arrays, theta[0])
-                out = jax.tree.map(lambda s: jnp.zeros((len(theta), *s.shape), s.dtype), shapes)
-
-                def step(i: Any, out: Any) -> Any:
-                    return jax.tree.map(lambda rows, row: rows.at[i].set(row), out, function(arrays, theta[i]))
-
-                return jax.lax.fori_loop(0, count, step, out)
-
-            return jax.jit(batched)
+            drawn, own, impossible = draw(spec, arrays, theta)
+            found = spec.noise.kind.log_likelihood(drawn, arrays["noise"], own, spec.noise)
+            return jnp.where(impossible | jnp.isnan(found), -jnp.inf, found)
 
         self.log_likelihood = looped(one)
         self.log_likelihood_and_grad = looped(jax.value_and_grad(one, argnums=1))
@@ -198,27 +229,18 @@ class Problem:
         return len(self.names)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_on_device"}
+        return {key: value for key, value in self.__dict__.items() if key != "on_device"}
 
     @functools.cached_property
-    def _on_device(self) -> dict[str, Any]:
+    def on_device(self) -> dict[str, Any]:
+        """The arrays that programs take, where JAX computes."""
         with jax.enable_x64(True):
             scene = {**self.arrays["scene"], "ranking": ranking()}
             return jax.device_put({**self.arrays, "scene": scene})
 
     def _batched(self, program: Any, rows: Any, what: str) -> Any:
-        rows = np.atleast_2d(np.asarray(rows, dtype=np.float64))
-        if rows.ndim != 2 or rows.shape[1] != self.ndim:
-            raise ModelError(f"{what}: expected shape (n, {self.ndim}), got {rows.shape}")
-        parts = []
         with jax.enable_x64(True):
-            for start in range(0, max(len(rows), 1), BATCH):
-                chunk = rows[start : start + BATCH]
-                padded = np.zeros((BATCH, self.ndim))
-                padded[: len(chunk)] = chunk
-                out = program(self._on_device, padded, len(chunk))
-                parts.append(jax.tree.map(functools.partial(_first_rows, count=len(chunk)), out))
-        return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+            return in_batches(functools.partial(program, self.on_device), rows, self.ndim, what)
 
     def log_likelihood(self, theta: Any) -> np.ndarray:
         """Return the log-likelihood of each row.
@@ -300,7 +322,7 @@ class Problem:
         components = np.arange(len(self.spec.scene.components))
         keep = np.ones(len(components)) if only is None else np.isin(components, only).astype(float)
         with jax.enable_x64(True):
-            out = programs(self.spec).render(self._on_device, theta, keep, response, exposure)
+            out = programs(self.spec).render(self.on_device, theta, keep, response, exposure)
         return Rendered(*[self._cropped(np.asarray(part)) for part in out])
 
     def _cropped(self, plane: np.ndarray) -> np.ndarray:
@@ -322,7 +344,7 @@ class Problem:
         sigma : ndarray, shape (ny, nx)
             Their scatter about it; inf where a pixel is not used.
         """
-        noise = self.spec.model.parts[-1]
+        noise = self.spec.noise
         values = self.values(theta)
         own = {name: float(values[f"noise_{name}"][0]) for name, _ in noise.fields}
         arrays = {key: self._cropped(np.asarray(value)) for key, value in self.arrays["noise"].items()}
@@ -348,6 +370,42 @@ class Problem:
             array = np.ascontiguousarray(leaf)
             found.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
         return found.hexdigest()
+
+
+def in_batches(program: Any, rows: Any, ndim: int, what: str) -> Any:
+    """Call a program, compiled for `BATCH` rows, on any number of rows.
+
+    Parameters
+    ----------
+    program : callable
+        Of an array of shape (BATCH, ndim) and the number of rows that count.
+    rows : array_like, shape (n, ndim)
+        The rows.
+    ndim : int
+        Expected.
+    what : str
+        Named in the error.
+
+    Returns
+    -------
+    ndarray or tree of ndarray
+        The first axis is that of the rows.
+
+    Raises
+    ------
+    ModelError
+        If the rows have another shape.
+    """
+    rows = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+    if rows.ndim != 2 or rows.shape[1] != ndim:
+        raise ModelError(f"{what}: expected shape (n, {ndim}), got {rows.shape}")
+    parts = []
+    for start in range(0, max(len(rows), 1), BATCH):
+        chunk = rows[start : start + BATCH]
+        filled = np.zeros((BATCH, ndim))
+        filled[: len(chunk)] = chunk
+        parts.append(jax.tree.map(functools.partial(_first_rows, count=len(chunk)), program(filled, len(chunk))))
+    return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
 
 
 def _in_precision(arrays: dict[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:

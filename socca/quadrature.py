@@ -72,13 +72,14 @@ class Ladder:
 
 
 @functools.cache
-def ladder(rays: bool) -> Ladder:
-    """Return the points of all ranked pixels, or of those after the first, which have rays."""
+def ladder(smooth: bool) -> Ladder:
+    """Return the points of the ranked pixels: of a smooth brightness, those after the first, which have rays."""
     groups: list[tuple[np.ndarray, ...]] = []
     rungs = []
-    first = RAY_PIXELS if rays else 0
+    first = RAY_PIXELS if smooth else 0
     for last, points in LADDER:
-        t, w = unit_legendre(points)
+        # A sharp edge is the affair of cells that tile the pixel, each with the share of it that lies inside.
+        t, w = unit_legendre(points) if smooth else ((np.arange(points) + 0.5) / points, np.full(points, 1 / points))
         row, col = (axis.reshape(-1, 9) - 0.5 for axis in np.meshgrid(t, t, indexing="ij"))
         weight, count = np.outer(w, w).reshape(-1, 9), last - first
         pixel = np.repeat(np.arange(first, last), len(row))

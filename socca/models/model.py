@@ -149,7 +149,14 @@ class Model:
         ]
         return "\n".join(rows)
 
-    def getmodel(self, img: Image, pp: Any, component: str | list[str] | None = None) -> Rendered:
+    def getmodel(
+        self,
+        img: Image,
+        pp: Any,
+        doresp: bool = False,
+        doexp: bool = False,
+        component: str | list[str] | None = None,
+    ) -> Rendered:
         """Draw the model on an image's frame.
 
         Parameters
@@ -158,6 +165,8 @@ class Model:
             The frame and the PSF.
         pp : array_like, shape (ndim,)
             The free parameters, in order.
+        doresp, doexp : bool
+            Multiply by the response, and by the exposure, of the image.
         component : str or list of str, optional
             Draw only these (``comp_00``, or the label).
 
@@ -172,10 +181,12 @@ class Model:
         ModelError
             If the vector has another length, or a component is unknown.
         """
+        from socca.noise import Normal
         from socca.problem import Problem
 
+        # The noise has no part in it; its level need not even be known.
         theta = np.asarray(pp, dtype=float)
-        return Problem(img, self).render(theta, only=self.select(component))
+        return Problem(img, self, noise=Normal(sigma=1.0)).render(theta, self.select(component), doresp, doexp)
 
     def getmap(self, img: Image, convolve: bool | None = None, addbackground: bool = False) -> np.ndarray:
         """Draw a model without free parameters.

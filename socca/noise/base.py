@@ -118,6 +118,25 @@ class NoiseModel(Parametrised):
         return drawn.total
 
     @staticmethod
+    def whiten(plane: Any, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+        """Return the linear map of an image under which Gaussian noise becomes white, of unit variance.
+
+        Parameters
+        ----------
+        plane : array, shape (ny, nx)
+            An image, such as a residual: the likelihood is minus half the sum of its squares, plus what does not
+            depend on the model.
+        arrays, values, spec
+            As for `log_likelihood`.
+
+        Returns
+        -------
+        array
+            Of any shape.
+        """
+        raise NotImplementedError
+
+    @staticmethod
     def sigma_at(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any]) -> np.ndarray:
         """Return the standard deviation of each pixel, given the model and the noise's own parameters.
 

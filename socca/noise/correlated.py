@@ -127,16 +127,17 @@ class NormalCorrelated(Covariance):
             "count": np.asarray(float(used.size)),
         }
 
-    @staticmethod
-    def log_likelihood(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    @classmethod
+    def log_likelihood(cls, drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
         """Return ``-1/2 (r^T C^-1 r + ln det(2 pi C))`` of the used pixels, r being data minus model."""
-        # A product with the whitening matrix takes half the time of a triangular solution (1024 pixels, XLA, CPU).
-        white = arrays["whitening"] @ (arrays["data"] - drawn.total).ravel()
-        chi2, norm = (white * white).sum(), arrays["norm"]
-        if "scale" not in spec.neutral:
-            chi2 = chi2 / values["scale"] ** 2
-            norm = norm - arrays["count"] * jnp.log(values["scale"])
-        return norm - 0.5 * chi2
+        white = cls.whiten(arrays["data"] - drawn.total, arrays, values, spec)
+        return arrays["norm"] - arrays["count"] * jnp.log(values["scale"]) - 0.5 * (white * white).sum()
+
+    @staticmethod
+    def whiten(plane: Any, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+        """Return the product with the inverse of the covariance's Cholesky factor, shape (ny nx,)."""
+        # It takes half the time of a triangular solution (1024 pixels, XLA, CPU).
+        return arrays["whitening"] @ plane.ravel() / values["scale"]
 
 
 def _estimated(realisations: np.ndarray) -> np.ndarray:

@@ -166,15 +166,17 @@ class NormalFourier(Covariance):
             "count": np.asarray(float(window.size)),
         }
 
-    @staticmethod
-    def log_likelihood(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    @classmethod
+    def log_likelihood(cls, drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
         """Return ``-1/2 sum_k(|R_k|^2 / (N P_k) + ln(2 pi P_k))``, both terms over the full plane of modes."""
-        modes = jnp.fft.rfft2(arrays["apod"] * (arrays["data"] - drawn.total))
-        chi2, norm = (arrays["weight"] * (modes.real**2 + modes.imag**2)).sum(), arrays["norm"]
-        if "scale" not in spec.neutral:
-            chi2 = chi2 / values["scale"] ** 2
-            norm = norm - arrays["count"] * jnp.log(values["scale"])
-        return norm - 0.5 * chi2
+        white = cls.whiten(arrays["data"] - drawn.total, arrays, values, spec)
+        return arrays["norm"] - arrays["count"] * jnp.log(values["scale"]) - 0.5 * (white * white).sum()
+
+    @staticmethod
+    def whiten(plane: Any, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+        """Return real and imaginary part of each mode, in units of its standard deviation."""
+        modes = jnp.fft.rfft2(arrays["apod"] * plane) * jnp.sqrt(arrays["weight"]) / values["scale"]
+        return jnp.stack([modes.real, modes.imag])
 
 
 def _occurrence(ny: int, nx: int) -> np.ndarray:

@@ -49,19 +49,32 @@ class Normal(Levels):
     @staticmethod
     def log_likelihood(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
         """Return ``-1/2 sum((d - m)^2 / V + ln(2 pi V))`` over the used pixels, V being the variance."""
-        weight, norm = arrays["weight"], arrays["norm"] - 0.5 * math.log(2 * math.pi) * arrays["count"]
+        norm = arrays["norm"] - 0.5 * math.log(2 * math.pi) * arrays["count"]
         # What is added to the normalisation is zero where the weight is, as it is in a pixel that is not used.
         if "scale" not in spec.neutral:
-            weight = weight / values["scale"] ** 2
             norm = norm - arrays["count"] * jnp.log(values["scale"])
         if "floor" not in spec.neutral:
-            widened = values["floor"] ** 2 * weight
-            weight = weight / (1 + widened)
+            widened = values["floor"] ** 2 * arrays["weight"] / values["scale"] ** 2
             norm = norm - 0.5 * total(jnp.log1p(widened))
         residual = arrays["data"] - drawn.total
-        return norm - 0.5 * total(weight * residual * residual)
+        return norm - 0.5 * total(_weight(arrays, values, spec) * residual * residual)
+
+    @staticmethod
+    def whiten(plane: Any, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+        """Return the image in units of the standard deviation."""
+        return plane * jnp.sqrt(_weight(arrays, values, spec))
 
     @staticmethod
     def sigma_at(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any]) -> np.ndarray:
         """Return ``sqrt((scale sigma)^2 + floor^2)``."""
         return np.hypot(values["scale"] * level_of(arrays["weight"]), values["floor"])
+
+
+def _weight(arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    """Return the inverse variance of each pixel; zero where it is not used."""
+    weight = arrays["weight"]
+    if "scale" not in spec.neutral:
+        weight = weight / values["scale"] ** 2
+    if "floor" not in spec.neutral:
+        weight = weight / (1 + values["floor"] ** 2 * weight)
+    return weight
