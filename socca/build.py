@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from socca.config import Config, CutoutConfig
+from socca.config import Config
 from socca.config_components import PositionConfig, new_component
+from socca.config_sections import CutoutConfig
 from socca.data import Image
 from socca.errors import ConfigError, DataError, ModelError, nearest
 from socca.expressions import Node

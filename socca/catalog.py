@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import UnitBase
 
-    from socca.config import FlagsConfig
+    from socca.config_sections import FlagsConfig
 
 __all__ = ["build_catalog", "survey_status", "write_catalog"]
 

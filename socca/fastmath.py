@@ -54,7 +54,9 @@ def _exp_polynomial() -> tuple[float, ...]:
 
 
 def _arithmetic_exp(x: Any) -> Any:
-    x = jnp.clip(x, _LOWEST, _HIGHEST)
+    # Not `clip`, which takes trouble over NaN.
+    x = jnp.where(x > _LOWEST, x, _LOWEST)
+    x = jnp.where(x < _HIGHEST, x, _HIGHEST)
     whole = jnp.round(x * (1 / np.log(2.0)))
     rest = (x - whole * _LN2[0]) - whole * _LN2[1]
     first, *others = _exp_polynomial()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from socca.config import FlagsConfig
+    from socca.config_sections import FlagsConfig
 
 
 def flags_of(meta: Mapping[str, Any], limits: FlagsConfig | None = None) -> list[str]:
@@ -26,7 +26,7 @@ def flags_of(meta: Mapping[str, Any], limits: FlagsConfig | None = None) -> list
         off) and ``not_converged``.
     """
     if limits is None:
-        from socca.config import FlagsConfig
+        from socca.config_sections import FlagsConfig
 
         limits = FlagsConfig.model_validate({})
     fit = meta.get("fit", {})

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from socca.grid import BORDER, GridShape, grid_arrays, project
+from socca.grid import BORDER, GridShape, coordinates, coordinates_at, grid_arrays, grid_size, project
 from socca.integrate import Place, integrated
 from socca.parametrised import Spec
 
@@ -130,23 +130,19 @@ def locate(arrays: dict[str, Any], x: Any, y: Any) -> tuple[Any, Any, Any]:
     jacobian : array, shape (2, 2)
         Derivative of (x, y) with respect to (row, column) there.
     """
-    gx, gy = arrays["x"], arrays["y"]
-    n, m = gx.shape
+    n, m = grid_size(arrays)
     at = jnp.array([n // 2, m // 2])
     # The WCS is smooth: from the nearest pixel of the last guess, one linear step reaches the next.
     for _ in range(3):
-        offset = jax.lax.stop_gradient(jnp.array([x - gx[at[0], at[1]], y - gy[at[0], at[1]]]))
+        here = coordinates_at(arrays, at[0], at[1])
+        offset = jax.lax.stop_gradient(jnp.array([x - here[0], y - here[1]]))
         guess = at + (arrays["inverse"] * offset).sum(1)
         guess = jnp.where(jnp.isfinite(guess), guess, 0.0)
         at = jnp.clip(jnp.round(guess), 1, jnp.array([n - 2, m - 2])).astype(int)
     i, j = at[0], at[1]
-    jacobian = jnp.array(
-        [
-            [(gx[i + 1, j] - gx[i - 1, j]) / 2, (gx[i, j + 1] - gx[i, j - 1]) / 2],
-            [(gy[i + 1, j] - gy[i - 1, j]) / 2, (gy[i, j + 1] - gy[i, j - 1]) / 2],
-        ]
-    )
-    dx, dy = x - gx[i, j], y - gy[i, j]
+    near = coordinates_at(arrays, i + np.array([0, 1, -1, 0, 0]), j + np.array([0, 0, 0, 1, -1]))
+    jacobian = jnp.array([[(v[1] - v[2]) / 2, (v[3] - v[4]) / 2] for v in near])
+    dx, dy = x - near[0][0], y - near[1][0]
     det = jacobian[0, 0] * jacobian[1, 1] - jacobian[0, 1] * jacobian[1, 0]
     row = i + (jacobian[1, 1] * dx - jacobian[0, 1] * dy) / det
     col = j + (jacobian[0, 0] * dy - jacobian[1, 0] * dx) / det
@@ -225,7 +221,7 @@ def render(
     Rendered
         The image in its parts.
     """
-    grid, dtype = scene.grid, arrays["x"].dtype
+    grid, dtype = scene.grid, arrays["x"][0].dtype
     (ny, nx), (py, px), fine, k = grid.image, grid.pad, grid.subgrid, grid.oversample
     frame = (slice(py * k, (py + ny) * k), slice(px * k, (px + nx) * k))
     gain = arrays["response"] if response and "response" in arrays else None
@@ -283,10 +279,11 @@ def _pixel_centers(grid: GridShape, arrays: dict[str, Any]) -> tuple[Any, Any]:
     """Return the field-plane coordinates of the image's pixels."""
     f = grid.factor
     inner = tuple(slice(BORDER + p * f, BORDER + (p + n) * f) for p, n in zip(grid.pad, grid.image, strict=True))
-    return _binned(arrays["x"][inner], f), _binned(arrays["y"][inner], f)
+    x, y = coordinates(arrays)
+    return _binned(x[inner], f), _binned(y[inner], f)
 
 
-def scene_arrays(image: Any, grid: GridShape) -> dict[str, np.ndarray]:
+def scene_arrays(image: Any, grid: GridShape) -> dict[str, Any]:
     """Compute the arrays of one image that `render` needs.
 
     Parameters
@@ -298,7 +295,7 @@ def scene_arrays(image: Any, grid: GridShape) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    dict of ndarray
+    dict
         Those of `socca.grid.grid_arrays`, and, where the image has them: ``psf``, the `psf_transform`; ``response`` on
         the whole grid, beyond the image that of its edge; ``exposure``.
     """

@@ -287,7 +287,7 @@ def grid_shape(
     return GridShape((ny, nx), (pad[0], pad[1]), (full[0], full[1]), True, oversample, subgrid)
 
 
-def grid_arrays(frame: Frame, shape: GridShape, needed: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
+def grid_arrays(frame: Frame, shape: GridShape, needed: tuple[int, int] | None = None) -> dict[str, Any]:
     """Compute the arrays that place a model on the pixels of one image.
 
     Parameters
@@ -301,8 +301,9 @@ def grid_arrays(frame: Frame, shape: GridShape, needed: tuple[int, int] | None =
 
     Returns
     -------
-    dict of ndarray
-        ``x, y``: field-plane coordinates of the grid and its border, shape ``grid + 2 BORDER``; ``reference``: RA and
+    dict
+        ``x, y``: field-plane coordinates of the grid and its border, shape ``grid + 2 BORDER``, each as a tuple of one
+        array or of the two vectors whose outer sum it is (see `coordinates`); ``reference``: RA and
         Dec of the origin; ``inverse``: derivative of (row, column) of the grid with respect to (x, y) at its centre.
 
     Raises
@@ -332,8 +333,50 @@ def grid_arrays(frame: Frame, shape: GridShape, needed: tuple[int, int] | None =
         linear = np.tensordot(jacobian, steps, 1)
         x, y = np.where(lost, x[row, col] + linear[0], x), np.where(lost, y[row, col] + linear[1], y)
     return {
-        "x": x,
-        "y": y,
+        "x": _compact(x),
+        "y": _compact(y),
         "reference": np.asarray(frame.reference),
         "inverse": np.linalg.inv(jacobian),
     }
+
+
+#: How far a coordinate may be from the sum of one number per row and one per column, in pixels.
+_LINEAR = 1e-4
+
+
+def _compact(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return a coordinate as the two vectors whose outer sum it is, or as the array where it is no such sum.
+
+    A gnomonic projection without distortion makes such sums, near its centre. They spare the memory that the arrays
+    take, and the time to read them.
+    """
+    row, col = x.shape[0] // 2, x.shape[1] // 2
+    by_row, by_col = x[:, col], x[row] - x[row, col]
+    pixel = np.hypot(x[row + 1, col] - x[row, col], x[row, col + 1] - x[row, col])
+    if np.abs(by_row[:, None] + by_col - x).max() < _LINEAR * pixel:
+        return by_row, by_col
+    return (x,)
+
+
+def grid_size(arrays: dict[str, Any]) -> tuple[int, int]:
+    """Return rows and columns of the grid with its border."""
+    parts = arrays["x"]
+    return parts[0].shape if len(parts) == 1 else (len(parts[0]), len(parts[1]))
+
+
+def coordinates(arrays: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the field-plane coordinates (x, y) of all pixels of a grid, from `grid_arrays`."""
+    x, y = (v[0] if len(v) == 1 else v[0][:, None] + v[1] for v in (arrays["x"], arrays["y"]))
+    return x, y
+
+
+def coordinates_at(arrays: dict[str, Any], rows: Any, cols: Any) -> tuple[Any, Any]:
+    """Return the field-plane coordinates (x, y) of some pixels of a grid, counted from the border's first."""
+    clip = {"mode": "clip"}  # what lies beyond is dropped later
+
+    def pick(parts: Any) -> Any:
+        if len(parts) == 1:
+            return parts[0].at[rows, cols].get(**clip)
+        return parts[0].at[rows].get(**clip) + parts[1].at[cols].get(**clip)
+
+    return pick(arrays["x"]), pick(arrays["y"])

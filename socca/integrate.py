@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from socca import quadrature
-from socca.grid import BORDER
+from socca.grid import BORDER, coordinates, coordinates_at, grid_size
 from socca.parametrised import Spec
 
 
@@ -42,25 +42,6 @@ class Place(NamedTuple):
     row: Any
     col: Any
     cell: Any
-
-
-class Nodes(NamedTuple):
-    """Points at which the brightness is evaluated.
-
-    Attributes
-    ----------
-    dx, dy : array
-        Offsets from the source's centre, degrees.
-    weight : array
-        Weight of each.
-    size : array
-        Side of the part of a pixel that it stands for, in pixels.
-    """
-
-    dx: Any
-    dy: Any
-    weight: Any
-    size: Any
 
 
 def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[str, Any]) -> Any:
@@ -89,14 +70,14 @@ def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[st
         lambda: (place, _isophote(angle, ratio, place.cell)),
         jax.tree.map(lambda part: jnp.full_like(part, jnp.nan), (place, (ratio, ratio, ratio))),
     )
+    dtype = arrays["x"][0].dtype
     brightness = functools.partial(spec.kind.brightness, values=values, spec=spec)
-    # A branch is a border that XLA does not fuse across. Without it, the profile would be computed anew, and not
-    # vectorised, for each of the terms of the stencil (ten times slower on a CPU); XLA drops mere barriers.
-    centers = _bordered(
-        place.x + place.y,
-        lambda: brightness(arrays["x"] - place.x, arrays["y"] - place.y, cell=place.cell),
-        jnp.full_like(arrays["x"], jnp.nan),
-    )
+
+    def at_centers() -> Any:
+        x, y = coordinates(arrays)
+        return brightness(x - place.x, y - place.y, cell=place.cell)
+
+    centers = _bordered(place.x + place.y, at_centers, jnp.full(grid_size(arrays), jnp.nan, dtype))
     smooth = spec.kind.smooth(spec)
     inner = slice(BORDER, -BORDER)
     image = centers[inner, inner]
@@ -106,18 +87,18 @@ def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[st
         image = jnp.where(means * image > 0, means, image)
 
     rows, cols = _ranked_pixels(arrays["ranking"], *jax.lax.stop_gradient((place.row, place.col, form)))
-    parts = [_ladder_nodes(quadrature.ladder(smooth), rows, cols, place, arrays)]
+    ladder = quadrature.ladder(smooth)
+    dx, dy = _ladder_nodes(ladder, rows, cols, place, arrays)
+    cell, ray_weight = place.cell, None
     if smooth:
         few = slice(quadrature.RAY_PIXELS)
-        parts.append(_ray_nodes(rows[few] - place.row, cols[few] - place.col, form, place.cell))
-    # All at once: the profile, and above all its derivatives, are then compiled twice and not once a part.
-    nodes = Nodes(*[jnp.concatenate([part.ravel() for part in same]) for same in zip(*parts, strict=True)])
-    near = _bordered(
-        place.x + place.y,
-        lambda: brightness(nodes.dx, nodes.dy, cell=place.cell[:, :, None] * nodes.size) * nodes.weight,
-        jnp.full_like(nodes.dx, jnp.nan),
-    )
-    found = _over_pixels(near, quadrature.ladder(smooth), smooth)
+        *rays, ray_weight = _ray_nodes(rows[few] - place.row, cols[few] - place.col, form, place.cell)
+        # All at once: the profile, and above all its derivatives, are then compiled twice and not three times.
+        dx, dy = (jnp.concatenate([part.ravel(), ray.ravel()]) for part, ray in zip((dx, dy), rays, strict=True))
+    else:
+        dx, dy, cell = dx.ravel(), dy.ravel(), cell[:, :, None] * ladder.size.ravel().astype(dx.dtype)
+    near = _bordered(place.x + place.y, lambda: brightness(dx, dy, cell=cell), jnp.full_like(dx, jnp.nan))
+    found = _over_pixels(near, ladder, ray_weight)
     # Pixels outside the frame are given rows beyond it, and dropped.
     n, m = image.shape
     inside = (rows >= 0) & (rows < n) & (cols >= 0) & (cols < m)
@@ -125,6 +106,20 @@ def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[st
 
 
 def _bordered(finite: Any, compute: Any, otherwise: Any) -> Any:
+    """Compute something behind a border that XLA does not fuse across.
+
+    Without one, a profile would be computed anew, and not vectorised, for each term of what it is used in, such as a
+    stencil: ten times slower on a CPU. XLA drops mere barriers, and keeps branches.
+
+    Parameters
+    ----------
+    finite : scalar
+        A number on which the branch depends; not finite, it gives `otherwise`.
+    compute : callable
+        What is wanted.
+    otherwise : array or tree of array
+        NaN, in the same shape.
+    """
     return jax.lax.cond(jnp.isfinite(finite), compute, lambda: otherwise)
 
 
@@ -165,40 +160,40 @@ def _ranked_pixels(ranking: Any, row: Any, col: Any, form: Any) -> tuple[Any, An
     return jnp.round(row).astype(int) + offsets[:, 0], jnp.round(col).astype(int) + offsets[:, 1]
 
 
-def _over_pixels(terms: Any, ladder: quadrature.Ladder, rays: bool) -> Any:
-    """Add up the weighted values at all nodes to the mean over each ranked pixel."""
-    groups = terms[: ladder.row.size].reshape(ladder.row.shape).sum(0)
+def _over_pixels(values: Any, ladder: quadrature.Ladder, ray_weight: Any) -> Any:
+    """Add up the values at all nodes to the mean over each ranked pixel."""
+    count = ladder.row.size
+    groups = (values[:count].reshape(ladder.row.shape) * ladder.weight.astype(values.dtype)).sum(0)
     means, first = [], 0
     for pixels, each in ladder.rungs:
         means.append(groups[first : first + pixels * each].reshape(pixels, each).sum(1))
         first += pixels * each
-    if rays:
-        along = terms[ladder.row.size :].reshape(quadrature.RAY_POINTS, -1).sum(0)
+    if ray_weight is not None:
+        along = (values[count:].reshape(ray_weight.shape) * ray_weight).sum(0)
         means.insert(0, along.reshape(quadrature.RAY_PIXELS, -1).sum(1))
     return jnp.concatenate(means)
 
 
-def _ladder_nodes(ladder: quadrature.Ladder, rows: Any, cols: Any, place: Place, arrays: dict[str, Any]) -> Nodes:
-    """Return the points for Gauss-Legendre quadrature, in the ladder's shape."""
-    rows, cols = rows + BORDER, cols + BORDER
+def _ladder_nodes(
+    ladder: quadrature.Ladder, rows: Any, cols: Any, place: Place, arrays: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Return the offsets (dx, dy) of the points for Gauss-Legendre quadrature, in the ladder's shape."""
     # The pixels' own coordinates, so that any distortion of the field is in them.
-    dx, dy = arrays["x"][rows, cols] - place.x, arrays["y"][rows, cols] - place.y
-    dx, dy = dx[ladder.pixel], dy[ladder.pixel]
-    row, col, weight, size = (p.astype(dx.dtype) for p in (ladder.row, ladder.col, ladder.weight, ladder.size))
+    x, y = coordinates_at(arrays, rows + BORDER, cols + BORDER)
+    dx, dy = ((at - start).at[ladder.pixel].get(mode="promise_in_bounds") for at, start in ((x, place.x), (y, place.y)))
+    row, col = ladder.row.astype(dx.dtype), ladder.col.astype(dx.dtype)
     return _bordered(
         place.x + place.y,
-        lambda: Nodes(
+        lambda: (
             dx + (place.cell[0, 0] * row + place.cell[0, 1] * col),
             dy + (place.cell[1, 0] * row + place.cell[1, 1] * col),
-            jnp.asarray(weight),
-            jnp.asarray(size),
         ),
-        Nodes(*[jnp.full_like(row, jnp.nan)] * 4),
+        (jnp.full_like(row, jnp.nan), jnp.full_like(row, jnp.nan)),
     )
 
 
-def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> Nodes:
-    """Return the points on rays through the sides of the nearest pixels, shape (ray points, pixels * side points).
+def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> tuple[Any, Any, Any]:
+    """Return the points on rays through the sides of the nearest pixels: offsets (dx, dy), and weights.
 
     Parameters
     ----------
@@ -208,6 +203,11 @@ def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> Nodes:
         From `_isophote`.
     cell : array, shape (2, 2)
         See `Place`.
+
+    Returns
+    -------
+    dx, dy, weight : array, shape (ray points, pixels * side points)
+        Degrees east and north of the source's centre.
     """
     a, b, c = form
     dtype = row.dtype
@@ -230,14 +230,13 @@ def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> Nodes:
     cols = jnp.where(upright, distance, along).ravel()
     weights = weight.ravel()
 
-    def spread() -> Nodes:
+    def spread() -> tuple[Any, Any, Any]:
         at = rows * ray[:, None], cols * ray[:, None]
-        return Nodes(
+        return (
             cell[0, 0] * at[0] + cell[0, 1] * at[1],
             cell[1, 0] * at[0] + cell[1, 1] * at[1],
             weights * (ray * ray_weight)[:, None],
-            jnp.full_like(at[0], 1 / quadrature.EDGE_POINTS),
         )
 
     nowhere = jnp.full((len(ray), len(rows)), jnp.nan, dtype)
-    return _bordered(rows[0], spread, Nodes(nowhere, nowhere, nowhere, nowhere))
+    return _bordered(rows[0], spread, (nowhere, nowhere, nowhere))

@@ -26,7 +26,8 @@ import numpy as np
 from socca import priors
 from socca.errors import ModelError
 from socca.parameters import log_prior, transform
-from socca.problem import Problem, ProblemSpec, draw, in_batches, looped
+from socca.problem import Problem
+from socca.programs import ProblemSpec, draw, in_batches, looped
 from socca.samplers.base import Draws
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from astropy.table import Table
 from scipy.stats import norm
 
 from socca.catalog import build_catalog, survey_status, write_catalog
-from socca.config import FlagsConfig
+from socca.config_sections import FlagsConfig
 from socca.posterior import Posterior, save_failure
 
 UNITS = {"xc": "deg", "re": "deg", "theta": "rad", "Ie": "image", "ns": ""}

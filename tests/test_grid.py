@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from socca.data import Image
 from socca.errors import DataError
 from socca.forward import locate
-from socca.grid import BORDER, PixelFrame, SkyFrame, grid_arrays, grid_shape, project
+from socca.grid import BORDER, PixelFrame, SkyFrame, coordinates, grid_arrays, grid_shape, grid_size, project
 
 EVEN, ODD = (24, 30), (25, 31)
 
@@ -173,8 +173,9 @@ def test_grid_arrays_cover_the_padded_frame(shape, psf):
         reach = 0 if psf is None else psf[axis] // 2
         assert grid.pad[axis] == reach
         assert grid.full[axis] >= shape[axis] + 2 * reach
-        assert arrays["x"].shape[axis] == grid.full[axis] + 2 * BORDER
-    first = frame.to_pixel(arrays["x"][0, 0], arrays["y"][0, 0])
+        assert grid_size(arrays)[axis] == grid.full[axis] + 2 * BORDER
+    x, y = coordinates(arrays)
+    first = frame.to_pixel(x[0, 0], y[0, 0])
     assert first == pytest.approx((-BORDER - grid.pad[0], -BORDER - grid.pad[1]))
     # The inverse takes degrees to pixels (row, col): north is +row, east is -col.
     np.testing.assert_allclose(arrays["inverse"], [[0, 1], [-1, 0]], atol=1e-12)

@@ -11,7 +11,8 @@ from socca.expressions import parse
 from socca.models import Background, Gaussian, Model, Point, Sersic, Tie, boundto
 from socca.noise import Normal
 from socca.priors import loguniform, normal, uniform
-from socca.problem import BATCH, Problem
+from socca.problem import Problem
+from socca.programs import BATCH
 
 SHAPE = (16, 17)
 RNG = np.random.default_rng(12)

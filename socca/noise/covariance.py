@@ -10,7 +10,7 @@ import numpy as np
 from socca.errors import DataError
 from socca.fits import PlainInput, open_fits, select_hdu
 from socca.noise.base import LOWEST_SCALE, NoiseModel
-from socca.parametrised import param
+from socca.parametrised import Spec, param
 
 if TYPE_CHECKING:
     from socca.data import Image
@@ -95,3 +95,8 @@ def read_cube(source: PlainInput, hdu: int | str | None = None) -> np.ndarray:
 def cut_cube(cube: np.ndarray, image: Image) -> np.ndarray:
     """Return realisations on the image's pixels; `DataError` if they have another shape."""
     return np.array([image.matching(plane, "cube") for plane in cube])
+
+
+def scale_of(values: dict[str, Any], spec: Spec) -> Any:
+    """Return the factor on all standard deviations; where it is fixed at one, that is compiled away."""
+    return 1.0 if "scale" in spec.neutral else values["scale"]

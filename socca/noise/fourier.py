@@ -10,7 +10,7 @@ import numpy as np
 
 from socca.errors import DataError
 from socca.fits import PlainInput, read_plane
-from socca.noise.covariance import Covariance, cut_cube, read_cube
+from socca.noise.covariance import Covariance, cut_cube, read_cube, scale_of
 from socca.parametrised import Spec
 
 if TYPE_CHECKING:
@@ -170,12 +170,12 @@ class NormalFourier(Covariance):
     def log_likelihood(cls, drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
         """Return ``-1/2 sum_k(|R_k|^2 / (N P_k) + ln(2 pi P_k))``, both terms over the full plane of modes."""
         white = cls.whiten(arrays["data"] - drawn.total, arrays, values, spec)
-        return arrays["norm"] - arrays["count"] * jnp.log(values["scale"]) - 0.5 * (white * white).sum()
+        return arrays["norm"] - arrays["count"] * jnp.log(scale_of(values, spec)) - 0.5 * (white * white).sum()
 
     @staticmethod
     def whiten(plane: Any, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
         """Return real and imaginary part of each mode, in units of its standard deviation."""
-        modes = jnp.fft.rfft2(arrays["apod"] * plane) * jnp.sqrt(arrays["weight"]) / values["scale"]
+        modes = jnp.fft.rfft2(arrays["apod"] * plane) * jnp.sqrt(arrays["weight"]) / scale_of(values, spec)
         return jnp.stack([modes.real, modes.imag])
 
 
