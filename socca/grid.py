@@ -372,11 +372,12 @@ def coordinates(arrays: dict[str, Any]) -> tuple[Any, Any]:
 
 def coordinates_at(arrays: dict[str, Any], rows: Any, cols: Any) -> tuple[Any, Any]:
     """Return the field-plane coordinates (x, y) of some pixels of a grid, counted from the border's first."""
-    clip = {"mode": "clip"}  # what lies beyond is dropped later
+    import jax.numpy as jnp
 
     def pick(parts: Any) -> Any:
+        # What lies beyond the grid is dropped later.
         if len(parts) == 1:
-            return parts[0].at[rows, cols].get(**clip)
-        return parts[0].at[rows].get(**clip) + parts[1].at[cols].get(**clip)
+            return jnp.asarray(parts[0]).at[rows, cols].get(mode="clip")
+        return jnp.asarray(parts[0]).at[rows].get(mode="clip") + jnp.asarray(parts[1]).at[cols].get(mode="clip")
 
     return pick(arrays["x"]), pick(arrays["y"])
