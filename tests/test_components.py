@@ -19,6 +19,7 @@ from socca.models.radial import truncation
 from socca.models.radial.base import covered
 from socca.parameters import all_values, compile_model
 from socca.priors import uniform
+from socca.problem import Problem
 
 ARCSEC = 1 / 3600
 PLACE = {"xc": 0.0, "yc": 0.0}
@@ -575,3 +576,12 @@ def test_laws_have_what_others_build_on():
             scale, amplitude = new(kind).scale_and_amplitude()
             assert new(kind).fields[scale].unit == "deg", name
             assert new(kind).fields[amplitude].unit == "image", name
+
+
+def test_edges_are_never_negative(make_image, pixel):
+    # Rounding beyond an edge, below zero, would rule the model out.
+    problem = Problem(
+        make_image(shape=(41, 41)),
+        Model(SimpleBridge(xc=0, yc=0, rs=5 * pixel, Is=1, theta=uniform(0, np.pi), positive=True)),
+    )
+    assert np.all(np.isfinite(problem.log_likelihood([[0.0], [0.3], [1.1], [2.5]])))

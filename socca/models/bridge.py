@@ -132,7 +132,8 @@ class Bridge(Extended, abstract=True):
             if kind.edge is not None:
                 steps = slopes(coordinate, dx, dy, cell)
                 # Between the edge on one side and that on the other.
-                share = share * (covered(own[kind.edge] - at, *steps) + covered(own[kind.edge] + at, *steps) - 1)
+                both = covered(own[kind.edge] - at, *steps) + covered(own[kind.edge] + at, *steps)
+                share = jnp.maximum(both - 1, 0.0) * share
         return values["Is"] * cls.combined(laws[0], laws[1]) * share
 
     @staticmethod

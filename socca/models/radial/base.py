@@ -231,4 +231,4 @@ def covered(margin: Any, a: Any, b: Any) -> Any:
         return jnp.maximum(x, 0.0) ** 2
 
     ramps = half(margin + far) - half(margin + near) - half(margin - near) + half(margin - far)
-    return ramps / (2 * a * b)
+    return jnp.clip(ramps / (2 * a * b), 0.0, 1.0)  # beyond the cell, rounding is all that is left
