@@ -14,6 +14,7 @@ from socca.models.disk.vertical import REGISTRY as VERTICAL_LAWS
 from socca.models.radial.truncation import REGISTRY as TRUNCATIONS
 from socca.models.radial.truncation import Truncation
 from socca.parametrised import Parameter, Parametrised
+from socca.units import ParameterUnit
 from socca.values import parse_value, scalar
 
 
@@ -78,7 +79,7 @@ class ExtraConfig(Strict):
     """A parameter that a component does not have by itself."""
 
     value: ValueField = Field(None, description="Its value.")
-    unit: str = Field("", description="deg, rad, image or empty.")
+    unit: ParameterUnit = Field("", description="deg, rad, image or empty.")
     description: str = Field("", description="One line.")
 
 

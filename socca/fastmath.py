@@ -19,23 +19,34 @@ _WHOLE_BITS, _WHOLE = 0x4330000000000000, 2.0**52
 _MANTISSA, _ONE_BITS = 0x000FFFFFFFFFFFFF, 0x3FF0000000000000
 
 
+def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
+    """Return ``c0 + c1 x + ...``, the even and the odd terms side by side: half as many steps wait for one another."""
+    square = x * x
+
+    def part(terms: tuple[float, ...]) -> Any:
+        value: Any = terms[-1]
+        for term in terms[-2::-1]:
+            value = value * square + term
+        return value
+
+    return part(coefficients[0::2]) + x * part(coefficients[1::2])
+
+
+#: Of 2 artanh(s)/s in powers of s^2.
+_ARTANH = tuple(2 / k for k in range(1, 17, 2))
+
+
 def _arithmetic_log(x: Any) -> Any:
     bits = jax.lax.bitcast_convert_type(x, jnp.int64)
     shifted = jax.lax.shift_right_logical(bits, jnp.int64(52)) | jnp.int64(_WHOLE_BITS)
     exponent = jax.lax.bitcast_convert_type(shifted, jnp.float64) - (_WHOLE + _EXPONENT_OF_ONE)
     mantissa = jax.lax.bitcast_convert_type((bits & jnp.int64(_MANTISSA)) | jnp.int64(_ONE_BITS), jnp.float64)
-    # ln m = ln c + 2 artanh((m - c)/(m + c)), with m in [1, 2) and c = sqrt(2): |s| < 0.172, and s^19 < 1e-15.
+    # ln m = ln c + 2 artanh((m - c)/(m + c)), with m in [1, 2) and c = sqrt(2): |s| < 0.172, and s^17 < 1e-13.
     center = np.sqrt(2.0)
     s = (mantissa - center) / (mantissa + center)
-    square = s * s
-    series = 2 / 17
-    for k in range(15, 0, -2):
-        series = series * square + 2 / k
-    return exponent * np.log(2.0) + (np.log(center) + s * series)
+    return exponent * np.log(2.0) + (np.log(center) + s * _polynomial(_ARTANH, s * s))
 
 
-#: ln 2 in two parts, the first with few enough bits that its product with a whole number is exact.
-_LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
 #: Arguments beyond which a double overflows, or is no longer normal.
 _LOWEST, _HIGHEST = -708.0, 709.0
 
@@ -46,23 +57,19 @@ def _worthwhile(x: Any) -> bool:
 
 
 @functools.cache
-def _exp_polynomial() -> tuple[float, ...]:
-    """Return coefficients of exp on [-ln(2)/2, ln(2)/2], from the highest, right to 2e-15."""
-    half = np.log(2.0) / 2
-    series = np.polynomial.Chebyshev.interpolate(np.exp, 10, domain=[-half, half])
-    return tuple(float(c) for c in series.convert(kind=np.polynomial.Polynomial).coef[::-1])
+def _power_of_two() -> tuple[float, ...]:
+    """Return coefficients of 2^x on [-1/2, 1/2], right to 2e-14."""
+    series = np.polynomial.Chebyshev.interpolate(np.exp2, 9, domain=[-0.5, 0.5])
+    return tuple(float(c) for c in series.convert(kind=np.polynomial.Polynomial).coef)
 
 
 def _arithmetic_exp(x: Any) -> Any:
     # Not `clip`, which takes trouble over NaN.
     x = jnp.where(x > _LOWEST, x, _LOWEST)
     x = jnp.where(x < _HIGHEST, x, _HIGHEST)
-    whole = jnp.round(x * (1 / np.log(2.0)))
-    rest = (x - whole * _LN2[0]) - whole * _LN2[1]
-    first, *others = _exp_polynomial()
-    value = jnp.full_like(rest, first)
-    for coefficient in others:
-        value = value * rest + coefficient
+    x = x * (1 / np.log(2.0))
+    whole = jnp.round(x)
+    value = _polynomial(_power_of_two(), x - whole)
     # Times 2^whole: the whole number, in the last bits of a large double, is added to the exponent.
     shift = jax.lax.bitcast_convert_type(whole + 1.5 * _WHOLE, jnp.int64) << 52
     return jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(value, jnp.int64) + shift, jnp.float64)
@@ -80,7 +87,7 @@ def exp(x: Any) -> Any:
     Returns
     -------
     array
-        Right to 3e-15, relative.
+        Right to ``(1 + |x|/10) 3e-14``, relative: less than what quadrature leaves, and a fifteenth faster than more.
     """
     return _arithmetic_exp(x) if _worthwhile(x) else jnp.exp(x)
 
@@ -104,7 +111,7 @@ def log(x: Any) -> Any:
     Returns
     -------
     array
-        Right to 2e-15 (absolute, and relative where larger than one).
+        Right to 2e-14 (absolute, and relative where larger than one).
     """
     return _arithmetic_log(x) if _worthwhile(x) else jnp.log(x)
 

@@ -31,7 +31,7 @@ class Rendered(NamedTuple):
     background : array, shape (ny, nx)
         Not convolved, times the exposure.
     negative : array, shape ()
-        Whether a component that must be positive is not.
+        Whether a component that must be positive is not, somewhere on the image.
     """
 
     raw: Any
@@ -252,7 +252,7 @@ def render(
                 part = drawn * single["Ic"]
                 points.append((place, part if gain is None else part * _interpolated(gain, row, col)))
         if spec.positive:
-            negative = negative | (jnp.min(part) < 0)
+            negative = negative | (_lowest(part, grid, arrays["size"], spec.kind.role) < 0)
 
     light = _binned(light if gain is None else light * gain, fine)
     raw = _binned(light[frame], k)
@@ -273,6 +273,16 @@ def render(
         raw = _binned(jnp.fft.irfft2(transform, s=grid.full)[frame], k)
     smoothed = _binned(jnp.fft.irfft2(transform * arrays["psf"], s=grid.full)[frame], k)
     return Rendered(raw, smoothed * flux, background * flux, negative)
+
+
+def _lowest(part: Any, grid: GridShape, size: Any, role: str) -> Any:
+    """Return the lowest value that a component has on the image itself, of what was drawn of it."""
+    if role == "point":
+        return part
+    fine, pad = (grid.factor, grid.pad) if role == "extended" else (1, (0, 0))
+    rows, cols = ((np.arange(n) // fine) - p for n, p in zip(part.shape, pad, strict=True))
+    on_image = ((rows >= 0) & (rows < size[0]))[:, None] & ((cols >= 0) & (cols < size[1]))
+    return jnp.min(jnp.where(on_image, part, jnp.inf))
 
 
 def _pixel_centers(grid: GridShape, arrays: dict[str, Any]) -> tuple[Any, Any]:
@@ -296,10 +306,12 @@ def scene_arrays(image: Any, grid: GridShape) -> dict[str, Any]:
     Returns
     -------
     dict
-        Those of `socca.grid.grid_arrays`, and, where the image has them: ``psf``, the `psf_transform`; ``response`` on
+        Those of `socca.grid.grid_arrays`; ``size``: rows and columns of the image itself, without what enlarges it to a
+        common size; and, where the image has them: ``psf``, the `psf_transform`; ``response`` on
         the whole grid, beyond the image that of its edge; ``exposure``.
     """
     arrays = grid_arrays(image.frame, grid, image.shape)
+    arrays["size"] = np.asarray(image.shape)
     if image.psf is not None:
         arrays["psf"] = psf_transform(image.psf, grid)
     if image.response is not None:

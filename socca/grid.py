@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 #: Pixels evaluated around the padded frame, for the stencil of `socca.integrate`.
-BORDER = 2
+BORDER = 3
 
 
 class Frame:
@@ -303,8 +303,9 @@ def grid_arrays(frame: Frame, shape: GridShape, needed: tuple[int, int] | None =
     -------
     dict
         ``x, y``: field-plane coordinates of the grid and its border, shape ``grid + 2 BORDER``, each as a tuple of one
-        array or of the two vectors whose outer sum it is (see `coordinates`); ``reference``: RA and
-        Dec of the origin; ``inverse``: derivative of (row, column) of the grid with respect to (x, y) at its centre.
+        array or, where it is linear, of the two vectors whose outer sum it is (see `coordinates`); ``reference``: RA
+        and Dec of the origin; ``inverse``: derivative of (row, column) of the grid with respect to (x, y) at its
+        centre.
 
     Raises
     ------
@@ -340,20 +341,20 @@ def grid_arrays(frame: Frame, shape: GridShape, needed: tuple[int, int] | None =
     }
 
 
-#: How far a coordinate may be from the sum of one number per row and one per column, in pixels.
+#: How far a coordinate may be from a linear function of row and column, in pixels.
 _LINEAR = 1e-4
 
 
 def _compact(x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return a coordinate as the two vectors whose outer sum it is, or as the array where it is no such sum.
+    """Return a linear coordinate as the two vectors whose outer sum it is, any other as the array.
 
-    A gnomonic projection without distortion makes such sums, near its centre. They spare the memory that the arrays
-    take, and the time to read them.
+    On its own field plane a gnomonic projection without distortion is linear. The vectors spare the memory that the
+    arrays take, and the time to read them.
     """
-    row, col = x.shape[0] // 2, x.shape[1] // 2
-    by_row, by_col = x[:, col], x[row] - x[row, col]
-    pixel = np.hypot(x[row + 1, col] - x[row, col], x[row, col + 1] - x[row, col])
-    if np.abs(by_row[:, None] + by_col - x).max() < _LINEAR * pixel:
+    (n, m), row, col = x.shape, x.shape[0] // 2, x.shape[1] // 2
+    along = ((x[-1, col] - x[0, col]) / (n - 1), (x[row, -1] - x[row, 0]) / (m - 1))
+    by_row, by_col = x[row, col] + (np.arange(n) - row) * along[0], (np.arange(m) - col) * along[1]
+    if np.abs(by_row[:, None] + by_col - x).max() < _LINEAR * np.hypot(*along):
         return by_row, by_col
     return (x,)
 
@@ -375,9 +376,13 @@ def coordinates_at(arrays: dict[str, Any], rows: Any, cols: Any) -> tuple[Any, A
     import jax.numpy as jnp
 
     def pick(parts: Any) -> Any:
-        # What lies beyond the grid is dropped later.
         if len(parts) == 1:
+            # What lies beyond the grid is dropped later.
             return jnp.asarray(parts[0]).at[rows, cols].get(mode="clip")
-        return jnp.asarray(parts[0]).at[rows].get(mode="clip") + jnp.asarray(parts[1]).at[cols].get(mode="clip")
+        # Arithmetic is faster than looking up.
+        value = 0.0
+        for vector, at in zip(parts, (rows, cols), strict=True):
+            value = value + vector[0] + at * ((vector[-1] - vector[0]) / (len(vector) - 1))
+        return value
 
     return pick(arrays["x"]), pick(arrays["y"])

@@ -2,7 +2,7 @@
 
 Three ways, each where it is exact enough (see `socca.quadrature` for how pixels are ranked):
 
-1. everywhere, a stencil on the values at the pixels' centres, right to sixth order in the size of a pixel;
+1. everywhere, a stencil on the values at the pixels' centres, right to eighth order in the size of a pixel;
 2. in the pixels around the source, Gauss-Legendre quadrature, with more points the nearer they are;
 3. in the nearest pixels, the divergence theorem. With ``H(x) = integral of B(t x) t dt`` over t from 0 to 1, where x
    is measured from the source's centre, ``div(x H) = B``; so the integral over a pixel is the sum over its four sides
@@ -84,21 +84,28 @@ def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[st
     if smooth:
         # Where the brightness falls by orders of magnitude within a pixel, the stencil must not turn its sign.
         means = _stencil(centers)
-        image = jnp.where(means * image > 0, means, image)
+        image = jnp.where(jnp.sign(means) * image > 0, means, image)  # small units do not underflow
 
-    rows, cols = _ranked_pixels(arrays["ranking"], *jax.lax.stop_gradient((place.row, place.col, form)))
-    ladder = quadrature.ladder(smooth)
-    dx, dy = _ladder_nodes(ladder, rows, cols, place, arrays)
-    cell, ray_weight = place.cell, None
+    rungs = quadrature.rungs(smooth)
+    nowhere = jnp.full(quadrature.RANKED, -1, jnp.int32)
+    # Bordered, or else the table would be looked up anew in each use.
+    rows, cols = _bordered(
+        place.x + place.y,
+        lambda: _ranked_pixels(arrays["ranking"], *jax.lax.stop_gradient((place.row, place.col, form))),
+        (nowhere, nowhere),
+    )
+    dx, dy = _rung_nodes(rungs, rows, cols, place, arrays)
+    cell, side_weight = place.cell, None
     if smooth:
         few = slice(quadrature.RAY_PIXELS)
-        *rays, ray_weight = _ray_nodes(rows[few] - place.row, cols[few] - place.col, form, place.cell)
+        *rays, side_weight = _ray_nodes(rows[few] - place.row, cols[few] - place.col, form, place.cell)
         # All at once: the profile, and above all its derivatives, are then compiled twice and not three times.
-        dx, dy = (jnp.concatenate([part.ravel(), ray.ravel()]) for part, ray in zip((dx, dy), rays, strict=True))
+        dx, dy = (jnp.concatenate([part, ray.ravel()]) for part, ray in zip((dx, dy), rays, strict=True))
     else:
-        dx, dy, cell = dx.ravel(), dy.ravel(), cell[:, :, None] * ladder.size.ravel().astype(dx.dtype)
+        size = np.concatenate([np.full(rung.nodes, rung.size) for rung in rungs])
+        cell = cell[:, :, None] * size.astype(dx.dtype)
     near = _bordered(place.x + place.y, lambda: brightness(dx, dy, cell=cell), jnp.full_like(dx, jnp.nan))
-    found = _over_pixels(near, ladder, ray_weight)
+    found = _over_pixels(near, rungs, side_weight)
     # Pixels outside the frame are given rows beyond it, and dropped.
     n, m = image.shape
     inside = (rows >= 0) & (rows < n) & (cols >= 0) & (cols < m)
@@ -124,16 +131,13 @@ def _bordered(finite: Any, compute: Any, otherwise: Any) -> Any:
 
 
 def _stencil(centers: Any) -> Any:
-    """Return the mean over each pixel but the outer two, from the values at their centres."""
-    n, m = centers.shape[0] - 2 * BORDER, centers.shape[1] - 2 * BORDER
-    terms = [weight.astype(centers.dtype) for weight in quadrature.STENCIL]
-    # Bordered again: fused, the two passes would be one with 25 terms.
-    along = _bordered(
-        centers[0, 0],
-        lambda: sum(weight * centers[k : k + n] for k, weight in enumerate(terms)),
-        jnp.full_like(centers[:n], jnp.nan),
-    )
-    return sum(weight * along[:, k : k + m] for k, weight in enumerate(terms))
+    """Return the mean over each pixel but those of the border, from the values at their centres."""
+    # As convolutions, which XLA also turns round fast: the adjoint of a sum of slices is a sum of padded arrays.
+    weight = jnp.asarray(quadrature.STENCIL, centers.dtype)
+    planes = centers[None, None]
+    for kernel in (weight[None, None, :, None], weight[None, None, None, :]):
+        planes = jax.lax.conv_general_dilated(planes, kernel, (1, 1), "VALID")
+    return planes[0, 0]
 
 
 def _isophote(angle: Any, ratio: Any, cell: Any) -> tuple[Any, Any, Any]:
@@ -156,44 +160,50 @@ def _ranked_pixels(ranking: Any, row: Any, col: Any, form: Any) -> tuple[Any, An
     for position in (row, col):
         share = (position - jnp.round(position) + 0.5) * quadrature.POSITIONS
         at.append(jnp.clip(share.astype(int), 0, quadrature.POSITIONS - 1))
-    offsets = ranking[tuple(at)].astype(int)
-    return jnp.round(row).astype(int) + offsets[:, 0], jnp.round(col).astype(int) + offsets[:, 1]
+    # Not 64 bits, which become floating-point numbers one by one.
+    offsets = ranking[tuple(at)].astype(jnp.int32)
+    return jnp.round(row).astype(jnp.int32) + offsets[0], jnp.round(col).astype(jnp.int32) + offsets[1]
 
 
-def _over_pixels(values: Any, ladder: quadrature.Ladder, ray_weight: Any) -> Any:
+def _over_pixels(values: Any, rungs: tuple[quadrature.Rung, ...], side_weight: Any) -> Any:
     """Add up the values at all nodes to the mean over each ranked pixel."""
-    count = ladder.row.size
-    groups = (values[:count].reshape(ladder.row.shape) * ladder.weight.astype(values.dtype)).sum(0)
-    means, first = [], 0
-    for pixels, each in ladder.rungs:
-        means.append(groups[first : first + pixels * each].reshape(pixels, each).sum(1))
-        first += pixels * each
-    if ray_weight is not None:
-        along = (values[count:].reshape(ray_weight.shape) * ray_weight).sum(0)
-        means.insert(0, along.reshape(quadrature.RAY_PIXELS, -1).sum(1))
+    means, at = [], 0
+    for rung in rungs:
+        means.append(rung.weight.astype(values.dtype) @ values[at : at + rung.nodes].reshape(len(rung.weight), -1))
+        at += rung.nodes
+    if side_weight is not None:
+        t, weight = quadrature.graded(quadrature.RAY_POINTS, quadrature.RAY_GRADING)
+        rays = values[at:].reshape(len(t), -1)
+        along = side_weight * ((t * weight).astype(values.dtype) @ rays)
+        along, lowest, highest = (part.reshape(quadrature.RAY_PIXELS, -1) for part in (along, rays.min(0), rays.max(0)))
+        # Of a source far thinner than a pixel the terms cancel; a mean lies between the lowest and the highest value.
+        means.insert(0, jnp.clip(along.sum(1), lowest.min(1), highest.max(1)))
     return jnp.concatenate(means)
 
 
-def _ladder_nodes(
-    ladder: quadrature.Ladder, rows: Any, cols: Any, place: Place, arrays: dict[str, Any]
+def _rung_nodes(
+    rungs: tuple[quadrature.Rung, ...], rows: Any, cols: Any, place: Place, arrays: dict[str, Any]
 ) -> tuple[Any, Any]:
-    """Return the offsets (dx, dy) of the points for Gauss-Legendre quadrature, in the ladder's shape."""
+    """Return the offsets (dx, dy) of the points of all rungs, in each point after point and pixel after pixel."""
     # The pixels' own coordinates, so that any distortion of the field is in them.
     x, y = coordinates_at(arrays, rows + BORDER, cols + BORDER)
-    dx, dy = ((at - start).at[ladder.pixel].get(mode="promise_in_bounds") for at, start in ((x, place.x), (y, place.y)))
-    row, col = ladder.row.astype(dx.dtype), ladder.col.astype(dx.dtype)
-    return _bordered(
-        place.x + place.y,
-        lambda: (
-            dx + (place.cell[0, 0] * row + place.cell[0, 1] * col),
-            dy + (place.cell[1, 0] * row + place.cell[1, 1] * col),
-        ),
-        (jnp.full_like(row, jnp.nan), jnp.full_like(row, jnp.nan)),
-    )
+    dx, dy = x - place.x, y - place.y
+
+    def spread() -> tuple[Any, Any]:
+        found: tuple[list[Any], list[Any]] = ([], [])
+        for rung in rungs:
+            row, col = rung.row.astype(dx.dtype), rung.col.astype(dx.dtype)
+            for k, start in enumerate((dx, dy)):
+                offset = place.cell[k, 0] * row + place.cell[k, 1] * col
+                found[k].append((offset[:, None] + start[rung.first : rung.last]).ravel())
+        return jnp.concatenate(found[0]), jnp.concatenate(found[1])
+
+    nowhere = jnp.full(sum(rung.nodes for rung in rungs), jnp.nan, dx.dtype)
+    return _bordered(place.x + place.y, spread, (nowhere, nowhere))
 
 
 def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> tuple[Any, Any, Any]:
-    """Return the points on rays through the sides of the nearest pixels: offsets (dx, dy), and weights.
+    """Return the points on rays through the sides of the nearest pixels: offsets (dx, dy), and weights of the rays.
 
     Parameters
     ----------
@@ -206,13 +216,15 @@ def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> tuple[Any, Any, Any]
 
     Returns
     -------
-    dx, dy, weight : array, shape (ray points, pixels * side points)
+    dx, dy : array, shape (ray points, pixels * side points)
         Degrees east and north of the source's centre.
+    weight : array, shape (pixels * side points,)
+        Of the integral along each ray, in the mean over its pixel.
     """
     a, b, c = form
     dtype = row.dtype
     t, w = (part.astype(dtype) for part in quadrature.graded(quadrature.EDGE_POINTS, quadrature.EDGE_GRADING))
-    ray, ray_weight = (part.astype(dtype) for part in quadrature.graded(quadrature.RAY_POINTS, quadrature.RAY_GRADING))
+    ray = quadrature.graded(quadrature.RAY_POINTS, quadrature.RAY_GRADING)[0].astype(dtype)
     # The four sides: below, above, left, right. A side lies at a distance from the centre, and runs along from `low`.
     outward = np.array([-1, 1, -1, 1], dtype)
     upright = np.array([False, False, True, True])
@@ -228,15 +240,10 @@ def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> tuple[Any, Any, Any]
     upright = upright[:, None, None]
     rows = jnp.where(upright, along, distance).ravel()
     cols = jnp.where(upright, distance, along).ravel()
-    weights = weight.ravel()
 
-    def spread() -> tuple[Any, Any, Any]:
-        at = rows * ray[:, None], cols * ray[:, None]
-        return (
-            cell[0, 0] * at[0] + cell[0, 1] * at[1],
-            cell[1, 0] * at[0] + cell[1, 1] * at[1],
-            weights * (ray * ray_weight)[:, None],
-        )
+    def spread() -> tuple[Any, Any]:
+        dx, dy = (cell[k, 0] * rows + cell[k, 1] * cols for k in (0, 1))
+        return dx * ray[:, None], dy * ray[:, None]
 
     nowhere = jnp.full((len(ray), len(rows)), jnp.nan, dtype)
-    return _bordered(rows[0], spread, (nowhere, nowhere, nowhere))
+    return *_bordered(rows[0], spread, (nowhere, nowhere)), weight.ravel()

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from socca.digest import digest
 from socca.errors import ModelError, nearest
 from socca.expressions import Node, evaluate
 from socca.parametrised import Parameter, Parametrised, Spec, Tie, as_tie
@@ -34,6 +35,9 @@ class ModelSpec:
         which they can be computed.
     priors : tuple
         Family of each free parameter's prior.
+    functions : str
+        Digest of what the ties and the parts do. A function that is the same object as before, but refers to something
+        that has changed since (a variable that it closes over, a global), must not find its old program.
     """
 
     parts: tuple[Spec, ...]
@@ -42,6 +46,7 @@ class ModelSpec:
     fixed: tuple[int, ...]
     tied: tuple[tuple[int, tuple[tuple[str, str], ...], Any], ...]
     priors: tuple[Family, ...]
+    functions: str
 
     def fields(self) -> list[Parameter]:
         """Return what is known of each parameter, in the order of `names`."""
@@ -66,25 +71,36 @@ def compile_model(parts: Sequence[Parametrised]) -> tuple[ModelSpec, dict[str, A
     Raises
     ------
     ModelError
-        If a parameter has no value, or a tie refers to an unknown parameter or, in the end, to itself.
+        If two parts have one name, a parameter has no value, a length is zero, or a tie refers to an unknown
+        parameter or, in the end, to itself.
     """
+    ids = [part.id for part in parts]
+    for twice in sorted({str(name) for name in ids if ids.count(name) > 1}):
+        raise ModelError(f"two components are called {twice}: one of them was added to another model since")
     values = {f"{part.id}_{name}": value for part in parts for name, value in part.values.items()}
     missing = [name for name, value in values.items() if value is None]
     if missing:
         raise ModelError(f"no value for {', '.join(missing)}")
+    for part in parts:
+        for name, field in part.fields.items():
+            if field.is_length and values[f"{part.id}_{name}"] == 0:
+                raise ModelError(f"{part.id}_{name} = 0: {field.description or 'a length'} must be positive")
     names = tuple(values)
     ties = {name: as_tie(name, value) for name, value in values.items() if _is_tie(value)}
     meant = _meant_by(ties, names)
     order = _evaluation_order({name: [full for _, full in arguments] for name, arguments in meant.items()})
     free = tuple(i for i, name in enumerate(names) if isinstance(values[name], Prior))
     fixed = tuple(i for i, name in enumerate(names) if isinstance(values[name], float))
+    described = tuple(part.spec() for part in parts)
+    tied = tuple((names.index(name), meant[name], ties[name].function) for name in order)
     spec = ModelSpec(
-        parts=tuple(part.spec() for part in parts),
+        parts=described,
         names=names,
         free=free,
         fixed=fixed,
-        tied=tuple((names.index(name), meant[name], ties[name].function) for name in order),
+        tied=tied,
         priors=tuple(values[names[i]].family for i in free),
+        functions=digest(described, tied),
     )
     arrays = {
         "fixed": np.array([values[names[i]] for i in fixed], dtype=float),
@@ -114,7 +130,8 @@ def _meant_by(ties: Mapping[str, Tie], names: Sequence[str]) -> dict[str, tuple[
 def _evaluation_order(needs: Mapping[str, Sequence[str]]) -> list[str]:
     from graphlib import CycleError, TopologicalSorter
 
-    graph = {name: {other for other in others if other in needs} for name, others in needs.items()}
+    # Lists: of sets, the order would be another one in each process.
+    graph = {name: [other for other in others if other in needs] for name, others in needs.items()}
     try:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as error:

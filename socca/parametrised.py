@@ -10,7 +10,11 @@ from typing import Any, ClassVar
 
 from socca.errors import ModelError, nearest
 from socca.expressions import Node
-from socca.priors import as_prior
+from socca.priors import Prior, as_prior
+from socca.units import PARAMETER_UNITS
+
+#: A prior with less probability than this in a parameter's range is taken for a mistake.
+LEAST_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Parameter:
         Fixed at this value, the parameter drops out of the formula, and is compiled away.
     period_on_sky : float or None
         As `period`, but in sky frames alone.
+
+    Raises
+    ------
+    ModelError
+        If the unit is none of these.
     """
 
     unit: str
@@ -45,10 +54,38 @@ class Parameter:
     neutral: float | None = None
     period_on_sky: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.unit not in PARAMETER_UNITS:
+            # Only these are known to ties, priors, catalogue and marginalisation.
+            raise ModelError(
+                f"unit {self.unit!r}: a parameter is held in deg, rad, image (the unit of the image) or '' (a number); "
+                "other units belong to its value"
+            )
+
+    @property
+    def is_length(self) -> bool:
+        """Whether it is a length, which may come near zero but not be it: other lengths are measured in it."""
+        return self.unit == "deg" and self.lower == 0
+
     def check(self, value: float, where: str) -> None:
         """Raise `ModelError` if a value lies outside the range; `where` names the parameter."""
         if not self.lower <= value <= self.upper:
             raise ModelError(f"{where} = {value:g} lies outside [{self.lower:g}, {self.upper:g}]")
+
+    def check_prior(self, prior: Prior, where: str) -> None:
+        """Raise `ModelError` if a prior has a bound outside the range, or next to no probability within it."""
+        for edge in prior.support:
+            if math.isfinite(edge):
+                self.check(edge, f"{where} ~ {prior!r}: bound")
+        if math.isinf(self.lower) and math.isinf(self.upper):
+            return
+        below = prior.cdf(self.lower) if math.isfinite(self.lower) else 0.0
+        up_to = prior.cdf(self.upper) if math.isfinite(self.upper) else 1.0
+        if not up_to - below >= LEAST_PROBABILITY:
+            raise ModelError(
+                f"{where} ~ {prior!r}: next to none of it (a probability below {LEAST_PROBABILITY:g}) lies within "
+                f"[{self.lower:g}, {self.upper:g}]"
+            )
 
 
 def param(
@@ -132,6 +169,8 @@ class Spec:
         Whether negative brightness is ruled out.
     structure : hashable
         Whatever else the class distinguishes: a truncation, the laws of a disk.
+    added : frozenset of str
+        Parameters that its formula does not know: those of `Parametrised.addparameter`.
     """
 
     kind: type[Any]
@@ -139,6 +178,7 @@ class Spec:
     neutral: frozenset[str] = frozenset()
     positive: bool = False
     structure: Hashable = None
+    added: frozenset[str] = frozenset()
 
 
 class Parametrised:
@@ -159,6 +199,7 @@ class Parametrised:
         What the full names of its parameters begin with, once it is part of a model.
     """
 
+    id: str | None
     fields: dict[str, Parameter] = {}  # noqa: RUF012  (never changed, but replaced by each subclass)
     #: Attributes that may be set and are no parameters.
     attributes: ClassVar[tuple[str, ...]] = ("id",)
@@ -177,6 +218,7 @@ class Parametrised:
             _values={name: field.default for name, field in fields.items()},
             _parts={},
             _added=[],
+            _part_of=None,
             id=None,
         )
         self._assign(values)
@@ -194,6 +236,10 @@ class Parametrised:
 
     def _add_part(self, name: str, part: Parametrised, exposed: Iterable[str]) -> None:
         """Make a thing a part of this one, with those of its parameters that are `exposed` as ``name.parameter``."""
+        for other, present in self._parts.items():
+            if part is present:
+                raise ModelError(f"{type(self).__name__}: {name} and {other} are the same object: make a second one")
+        part.__dict__["_part_of"] = f"the {name} law of a {type(self).__name__}"
         self._parts[name] = part
         self.fields.update({f"{name}.{key}": part.fields[key] for key in exposed})
 
@@ -223,9 +269,7 @@ class Parametrised:
         where = f"{type(self).__name__}: {name}"
         prior = as_prior(value)
         if prior is not None:
-            for edge in prior.support:
-                if math.isfinite(edge):
-                    self.fields[name].check(edge, f"{where} ~ {prior!r}: bound")
+            self.fields[name].check_prior(prior, where)
             return prior
         if isinstance(value, Tie) or callable(value):
             return value
@@ -237,6 +281,11 @@ class Parametrised:
             raise ModelError(f"{where} = {number}: not finite")
         self.fields[name].check(number, where)
         return number
+
+    @property
+    def parts(self) -> dict[str, Parametrised]:
+        """Name -> the laws that it is made of, if any."""
+        return dict(self._parts)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -251,7 +300,7 @@ class Parametrised:
             if field.neutral is not None and _is_number(getattr(self, name), field.neutral)
         )
         positive = bool(self.__dict__.get("positive"))
-        return Spec(type(self), tuple(self.fields.items()), neutral, positive, self.structure())
+        return Spec(type(self), tuple(self.fields.items()), neutral, positive, self.structure(), frozenset(self._added))
 
     def structure(self) -> Hashable:
         """Return whatever else is static about it."""
@@ -274,11 +323,15 @@ class Parametrised:
         Raises
         ------
         ModelError
-            If the name is taken or is none.
+            If the name is taken or is none, the unit is unknown, or it is a part of something by now.
         """
+        self._refuse_part("add parameters")
         if not name.isidentifier() or name in self.fields or name in self.attributes or hasattr(type(self), name):
             raise ModelError(f"{type(self).__name__}: {name!r} cannot be the name of a new parameter")
-        field = Parameter(units, description)
+        try:
+            field = Parameter(units, description)
+        except ModelError as error:
+            raise ModelError(f"{type(self).__name__}: {name}: {error}") from None
         self.fields[name] = field
         try:
             self._values[name] = self._checked(name, value)
@@ -286,6 +339,13 @@ class Parametrised:
             del self.fields[name]
             raise
         self._added.append(name)
+
+    def _refuse_part(self, what: str) -> None:
+        if self._part_of is not None:
+            raise ModelError(
+                f"this {type(self).__name__} is {self._part_of}, which knows its parameters already: {what} before, or "
+                "of the whole"
+            )
 
     def removeparameter(self, name: str) -> None:
         """Remove a parameter that `addparameter` added.
@@ -298,8 +358,9 @@ class Parametrised:
         Raises
         ------
         ModelError
-            If it was not added.
+            If it was not added, or it is a part of something by now.
         """
+        self._refuse_part("remove parameters")
         if name not in self._added:
             raise ModelError(f"{type(self).__name__}: {name!r} was not added, and cannot be removed")
         self._added.remove(name)

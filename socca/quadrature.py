@@ -17,15 +17,15 @@ import numpy as np
 RAY_PIXELS = 4
 #: Points on each side of the foot point on each side of such a pixel, and along each ray, with the powers that grade
 #: them towards the foot point and the centre.
-EDGE_POINTS, EDGE_GRADING = 10, 3
-RAY_POINTS, RAY_GRADING = 10, 3
-#: (rank up to which, Gauss-Legendre points on each axis of a pixel) for the pixels that follow. Multiples of three.
-LADDER = ((8, 12), (25, 9), (100, 6), (700, 3))
+EDGE_POINTS, EDGE_GRADING = 10, 2.5
+RAY_POINTS, RAY_GRADING = 10, 2.5
+#: (rank up to which, points on each axis of a pixel, see `square`) for the pixels that follow.
+LADDER = ((8, 12), (25, 7), (60, 5), (150, 4), (720, 3))
 #: How many pixels that makes.
 RANKED = LADDER[-1][0]
 
-#: Mean over a pixel from the values at the centres of five pixels in a row, exact for polynomials of fifth degree.
-STENCIL = np.array([-17.0, 308.0, 5178.0, 308.0, -17.0]) / 5760
+#: Mean over a pixel from the values at the centres of seven pixels in a row, exact for polynomials of seventh degree.
+STENCIL = np.array([367.0, -5058.0, 57249.0, 862564.0, 57249.0, -5058.0, 367.0]) / 967680
 #: Axis ratios, number of orientations and of sub-pixel positions on each axis for which ranks are tabulated.
 RATIOS = np.array([1.0, 0.75, 0.55, 0.4, 0.3, 0.22, 0.16])
 ORIENTATIONS, POSITIONS = 16, 4
@@ -39,57 +39,89 @@ def unit_legendre(points: int) -> tuple[np.ndarray, np.ndarray]:
     return (nodes + 1) / 2, weights / 2
 
 
-def graded(points: int, power: int) -> tuple[np.ndarray, np.ndarray]:
+def graded(points: int, power: float) -> tuple[np.ndarray, np.ndarray]:
     """Return nodes and weights on [0, 1] that crowd towards 0: Gauss-Legendre after ``x = t**power``."""
     t, w = unit_legendre(points)
     return t**power, w * power * t ** (power - 1)
 
 
-@dataclass(frozen=True)
-class Ladder:
-    """The points of all pixels that are integrated by Gauss-Legendre quadrature, in groups of nine.
+def square(points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return nodes and weights of a rule for the mean over the unit square about zero.
 
     Parameters
     ----------
-    pixel : ndarray of int, shape (groups,)
-        Rank of the pixel that a group belongs to; ascending.
-    row, col : ndarray, shape (9, groups)
-        Offsets of the points from the pixel's centre, in pixels.
-    weight : ndarray, shape (9, groups)
+    points : int
+        Of the Gauss-Legendre rule of the same degree on each axis. For 3 and 4 of them there are rules of fewer points
+        (Radon 1948 and Tyler 1953, in Stroud 1971, Approximate Calculation of Multiple Integrals).
+
+    Returns
+    -------
+    row, col, weight : ndarray, shape (number of nodes,)
+        The weights sum to one.
+    """
+    nodes: list[tuple[float, float, float]]
+    if points == 3:
+        far, a, b = np.sqrt(14 / 15), np.sqrt(1 / 3), np.sqrt(3 / 5)
+        nodes = [(0, 0, 2 / 7), *((s * far, 0, 5 / 63) for s in (-1, 1))]
+        nodes += [(s * a, t * b, 5 / 36) for s in (-1, 1) for t in (-1, 1)]
+    elif points == 4:
+        root, far = np.sqrt(583), np.sqrt(6 / 7)
+        nodes = [(*at, 49 / 810) for s in (-far, far) for at in ((s, 0), (0, s))]
+        for sign in (-1, 1):
+            a, weight = np.sqrt((114 + sign * 3 * root) / 287), (178981 - sign * 2769 * root) / 1888920
+            nodes += [(s * a, t * a, weight) for s in (-1, 1) for t in (-1, 1)]
+    else:
+        x, w = np.polynomial.legendre.leggauss(points)
+        nodes = [(s, t, v * u / 4) for s, v in zip(x, w, strict=True) for t, u in zip(x, w, strict=True)]
+    row, col, weight = np.array(nodes).T
+    return row / 2, col / 2, weight
+
+
+def cells(points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the centres, as `square`, of equal cells that tile the unit square."""
+    row, col = ((axis.ravel() + 0.5) / points - 0.5 for axis in np.indices((points, points)))
+    return row, col, np.full(points**2, 1 / points**2)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The points by which some of the ranked pixels are integrated, the same in each of them.
+
+    Parameters
+    ----------
+    first, last : int
+        Ranks of these pixels: from, and up to but without.
+    row, col : ndarray, shape (points,)
+        Offsets of the points from a pixel's centre, in pixels.
+    weight : ndarray, shape (points,)
         Weights in the mean over the pixel.
-    size : ndarray, shape (9, groups)
+    size : float
         Side of the part of the pixel that a point stands for, in pixels.
-    rungs : tuple of (int, int)
-        How many pixels in turn have how many groups.
     """
 
-    pixel: np.ndarray
+    first: int
+    last: int
     row: np.ndarray
     col: np.ndarray
     weight: np.ndarray
-    size: np.ndarray
-    rungs: tuple[tuple[int, int], ...]
+    size: float
+
+    @property
+    def nodes(self) -> int:
+        """How many points there are in all of these pixels."""
+        return len(self.weight) * (self.last - self.first)
 
 
 @functools.cache
-def ladder(smooth: bool) -> Ladder:
+def rungs(smooth: bool) -> tuple[Rung, ...]:
     """Return the points of the ranked pixels: of a smooth brightness, those after the first, which have rays."""
-    groups: list[tuple[np.ndarray, ...]] = []
-    rungs = []
+    found = []
     first = RAY_PIXELS if smooth else 0
     for last, points in LADDER:
         # A sharp edge is the affair of cells that tile the pixel, each with the share of it that lies inside.
-        t, w = unit_legendre(points) if smooth else ((np.arange(points) + 0.5) / points, np.full(points, 1 / points))
-        row, col = (axis.reshape(-1, 9) - 0.5 for axis in np.meshgrid(t, t, indexing="ij"))
-        weight, count = np.outer(w, w).reshape(-1, 9), last - first
-        pixel = np.repeat(np.arange(first, last), len(row))
-        size = np.full((count * len(row), 9), 1 / points)
-        groups.append((pixel, *(np.tile(part, (count, 1)) for part in (row, col, weight)), size))
-        rungs.append((count, len(row)))
+        found.append(Rung(first, last, *(square(points) if smooth else cells(points)), 1 / points))
         first = last
-    pixel, *others = (np.concatenate(parts) for parts in zip(*groups, strict=True))
-    row, col, weight, size = (np.ascontiguousarray(part.T) for part in others)
-    return Ladder(pixel, row, col, weight, size, tuple(rungs))
+    return tuple(found)
 
 
 @functools.cache
@@ -98,12 +130,12 @@ def ranking() -> np.ndarray:
 
     Returns
     -------
-    ndarray of int8, shape (len(RATIOS), ORIENTATIONS, POSITIONS, POSITIONS, RANKED, 2)
+    ndarray of int8, shape (len(RATIOS), ORIENTATIONS, POSITIONS, POSITIONS, 2, RANKED)
         Row and column, relative to the pixel that holds the centre, in the order of the elliptical radius; by axis
         ratio, angle of the major axis from the rows' direction (a share of pi), and position of the centre within its
         pixel, by row and column.
     """
-    table = np.zeros((len(RATIOS), ORIENTATIONS, POSITIONS, POSITIONS, RANKED, 2), np.int8)
+    table = np.zeros((len(RATIOS), ORIENTATIONS, POSITIONS, POSITIONS, 2, RANKED), np.int8)
     position = (np.arange(POSITIONS) + 0.5) / POSITIONS - 0.5
     reach = 1.25 * RANKED / np.pi  # a little more than the squared radius of a circle of so many pixels
     for a, ratio in enumerate(RATIOS):
@@ -126,7 +158,7 @@ def ranking() -> np.ndarray:
             order[..., :_FIRST] = np.take_along_axis(
                 first, np.argsort(reached.min((-2, -1)), axis=-1, kind="stable"), -1
             )
-            table[a, b] = np.stack([y[order], x[order]], axis=-1)
+            table[a, b] = np.stack([y[order], x[order]], axis=-2)
     return table
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 from socca.errors import ConfigError, nearest
+
+#: Units that the value of a parameter is held in: ``image`` is that of the image, none a pure number.
+ParameterUnit = Literal["deg", "rad", "image", ""]
+PARAMETER_UNITS: tuple[str, ...] = get_args(ParameterUnit)
 
 #: Angles, in radians.
 ANGLES = {

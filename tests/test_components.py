@@ -302,6 +302,7 @@ def test_custom_parameters_are_described():
         (["a", "a"], "a * r", "'a' cannot be the name"),
         ("ab", "a * r", "must be a list or a mapping"),
         ([{"name": "a", "unti": "deg"}], "a * r", "did you mean 'unit'"),
+        ({"a": "arcsec"}, "a * r", "CustomProfile: a: unit 'arcsec': a parameter is held in deg, rad, image"),
     ],
 )
 def test_custom_mistakes(parameters, profile, said):
@@ -422,6 +423,26 @@ def test_parts_of_a_disk_are_its_parameters():
         disk.radial.ree = 1
     with pytest.raises(ModelError, match="'radial' cannot be the name"):
         disk.addparameter("radial", 1)
+
+
+def test_parts_belong_to_one_component():
+    law = models.Sersic(**PLACE)
+    law.addparameter("before", 1.0)
+    disk = Disk(law)
+    assert "radial.before" in disk.parlist()
+    for change in (lambda: law.addparameter("after", 1.0), lambda: law.removeparameter("before")):
+        with pytest.raises(ModelError, match="Sersic is the radial law of a Disk"):
+            change()
+    disk.addparameter("after", 1.0)
+    model = Model(disk)
+    for other in (Disk(law), law):
+        with pytest.raises(ModelError, match="comp_00_radial is part of this model already: add another Sersic"):
+            model.addcomponent(other)
+    with pytest.raises(ModelError, match="comp_00 is part of this model already"):
+        Model(law).addcomponent(Disk(law))
+    with pytest.raises(ModelError, match="parallel and radial are the same object"):
+        SimpleBridge(*[models.Beta()] * 2)
+    assert model.ncomp == 1
 
 
 @pytest.mark.parametrize("make", [lambda: Disk(radial=models.Point()), lambda: Disk(vertical=models.Sersic())])
@@ -556,6 +577,9 @@ def test_added_parameters(kind):
         component.addparameter("half", 1)
     with pytest.raises(ModelError, match="was not added"):
         component.removeparameter(amplitude)
+    with pytest.raises(ModelError, match="third: unit 'degree'"):
+        component.addparameter("third", 1, "degree")
+    assert "third" not in component.parlist()
     component.removeparameter("half")
     with pytest.raises(ModelError, match="comp_00_half"):
         compile_model(model.components)

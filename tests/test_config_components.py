@@ -118,6 +118,7 @@ def test_a_bridge_without_laws_has_the_default_ones(tmp_path):
 
 
 DEEP = "models.m.components"
+UNITS = "Input should be 'deg', 'rad', 'image' or ''"
 BAD = [
     ("disk", "radial.ree", 1, f"{DEEP}.disk.radial.ree: unknown key; did you mean 're'"),
     ("disk", "radial.type", "Sersik", f"{DEEP}.disk.radial.type: unknown law 'Sersik'; did you mean 'Sersic'"),
@@ -137,6 +138,8 @@ BAD = [
     ("blob", "parameters.top.unti", "deg", f"{DEEP}.blob.parameters.top.unti: unknown key; did you mean 'unit'"),
     ("blob", "parameters.theta", {"value": 1}, f"{DEEP}.blob: CustomProfile: 'theta' cannot be the name"),
     ("blob", "extra.a-b", {"value": 1}, f"{DEEP}.blob.extra.a-b"),
+    ("blob", "parameters.top.unit", "Jy", f"{DEEP}.blob.parameters.top.unit: {UNITS}"),
+    ("blob", "extra.ratio.unit", "arcsec", f"{DEEP}.blob.extra.ratio.unit: {UNITS}"),
     # Found when the model is built.
     ("bulge", "rs", "disk.re", "models.m.bulge.rs: 'disk.re': disk has no parameter 're'; "),
     ("bulge", "rs", "disk.radial.ree", "disk has no parameter 'radial.ree'; did you mean 'radial.re'"),

@@ -8,6 +8,7 @@ from scipy import signal
 from scipy.integrate import cubature
 from scipy.special import erf, gammaincinv
 
+from socca.data import Image
 from socca.models import REGISTRY, Background, Exponential, Gaussian, Model, Point, Sersic
 from socca.models.radial import sersic_b
 from socca.noise import Normal
@@ -413,9 +414,26 @@ def test_parts_and_sums(make_image, make_psf, pixel):
     np.testing.assert_allclose(whole.background, 0.3)
     np.testing.assert_array_equal(whole.raw, parts[0].raw)
     np.testing.assert_array_equal(model.getmap(image), whole.smoothed)
-    np.testing.assert_array_equal(model.getmap(image, convolve=False), whole.raw)
+    # Not convolved, the point is there all the same: one pixel's worth of light at its place.
+    sharp = model.getmap(image, convolve=False)
+    np.testing.assert_allclose(sharp - whole.raw, sources[1].getmap(make_image(shape=(40, 41))), rtol=0, atol=1e-12)
+    flux, mean, _ = moments(sources[1].getmap(image, convolve=False))
+    assert flux == pytest.approx(4, rel=1e-12)
+    assert mean == pytest.approx((19.5 + 3.3, 20 + 5), abs=1e-9)
     np.testing.assert_array_equal(model.getmap(image, addbackground=True), whole.smoothed + whole.background)
     assert not whole.negative
+
+
+def test_an_image_does_not_depend_on_the_size_of_its_pixels():
+    # From 100 arcsec to 10 microarcsec, as seen by interferometers.
+    maps = []
+    for size in (100.0, 0.2, 1e-5):
+        image, pixel = Image(np.zeros((15, 16)), pixel_scale=size, noise=Normal(sigma=1.0)), size / 3600
+        where = {"xc": 0.0, "yc": 0.5 * pixel, "theta": 0.4, "e": 0.3}  # on a pixel's side
+        maps.append(draw(image, Sersic(**where, re=0.7 * pixel, Ie=1.0, ns=4.0)))
+    # By rounding, such a centre belongs to either pixel, and pixels far out to one rule of quadrature or the next.
+    for other in (maps[0], maps[2]):
+        np.testing.assert_allclose(other, maps[1], rtol=1e-5)
 
 
 def test_sky_and_pixel_frames_agree(make_image, make_header, make_psf, pixel):
@@ -452,7 +470,7 @@ def generic(kind, pixel):
     """Return a component of any kind, every parameter free, in ranges that its fields suggest."""
     options = {
         "CustomProfile": {"parameters": {"s": "deg", "top": "image", "k": ""}, "profile": "top * exp(-(r / s) ** k)"},
-        "Disk": {"losbins": 40},
+        "Disk": {"losbins": 16},
     }
     component = kind(**options.get(kind.__name__, {}))
     for k, (name, field) in enumerate(component.fields.items()):
@@ -480,7 +498,17 @@ def test_registry_holds_what_can_be_drawn():
     assert "Radial" not in REGISTRY
 
 
+@pytest.fixture
+def quickly_compiled():
+    """Compile without XLA's optimisations: these programs run a few times only."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 # Each costs seconds of compiling without a PSF too; there, nothing differs but for points.
+@pytest.mark.usefixtures("quickly_compiled")
 @pytest.mark.parametrize(("kind", "psf"), [*((kind, True) for kind in sorted(REGISTRY)), ("Point", False)])
 def test_gradients(make_image, make_psf, pixel, kind, psf):
     data = np.random.default_rng(1).normal(0.5, 1, (16, 17))
@@ -488,12 +516,14 @@ def test_gradients(make_image, make_psf, pixel, kind, psf):
     problem = Problem(image, Model(generic(REGISTRY[kind], pixel)))
     unit = np.random.default_rng(2).uniform(0.2, 0.8, (2, problem.ndim))
     theta = problem.prior_transform(unit)
-    value, gradient = problem.log_likelihood_and_grad(theta)
-    np.testing.assert_allclose(value, problem.log_likelihood(theta), rtol=1e-12)
     widths = np.array([p.values[1] - p.values[0] for p in problem.priors])
     steps = 1e-5 * widths
     moved = theta[:, None, None] + np.array([1, -1])[:, None, None] * np.diag(steps)
-    there = problem.log_likelihood(moved.reshape(-1, problem.ndim)).reshape(2, 2, problem.ndim)
+    # All at once, and by the one program; that the likelihood without a gradient is the same is tested with problems.
+    rows = np.concatenate([theta, moved.reshape(-1, problem.ndim)])
+    values, gradients = problem.log_likelihood_and_grad(rows)
+    value, gradient = values[:2], gradients[:2]
+    there = values[2:].reshape(2, 2, problem.ndim)
     numeric = (there[:, 0] - there[:, 1]) / (2 * steps)
     assert np.all(np.isfinite(gradient))
     # Central differences of 1e-5 of a prior: truncation 1e-10, rounding 1e-16 of the value over 1e-5, both of the scale

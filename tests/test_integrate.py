@@ -105,14 +105,12 @@ def render(problem, pixel, truth, **more):
 
 
 def worst(got, truth):
-    """Return the largest error of pixels brighter than 1e-3 of the peak: relative, beyond 3e-6 of the peak.
+    """Return the largest relative error of pixels brighter than 1e-3 of the peak.
 
-    A scan of some 5000 sources had its worst at ns <= 0.5 and e = 0.8, a minor axis of 0.6 pixels sigma: 3e-3 in pixels
-    of 1e-3 of the peak, next to those that the rank gives more points.
+    A scan of 1500 sources, three quarters of them of re from 1 to 3 pixels, had its worst at 5e-4.
     """
-    peak = truth.max()
-    bright = truth > 1e-3 * peak
-    return float(((np.abs(got - truth)[bright] - 3e-6 * peak) / truth[bright]).max())
+    bright = truth > 1e-3 * truth.max()
+    return float(np.abs(got[bright] / truth[bright] - 1).max())
 
 
 #: What integration aims at.
@@ -234,7 +232,7 @@ def test_rank():
             for c in range(quadrature.POSITIONS):
                 for d in range(quadrature.POSITIONS):
                     entry = table[a, b, c, d].astype(int)
-                    codes = (entry[:, 0] + 60) * 121 + entry[:, 1] + 60
+                    codes = (entry[0] + 60) * 121 + entry[1] + 60
                     # Each pixel once, and the one that holds the centre among the first two.
                     assert len(set(codes.tolist())) == quadrature.RANKED
                     assert 60 * 121 + 60 in codes[:2]
@@ -250,15 +248,20 @@ def test_rank():
                     assert radius[inside].max() <= radius[~inside].min() * (1 + 1e-12)
 
 
-def test_ladder_weights():
+def test_rung_weights():
     for smooth in (True, False):
-        ladder = quadrature.ladder(smooth)
-        first = quadrature.RAY_PIXELS if smooth else 0
-        sums = np.bincount(ladder.pixel, weights=ladder.weight.sum(0), minlength=quadrature.RANKED)
-        np.testing.assert_allclose(sums[first:], 1, rtol=1e-12)
-        assert not sums[:first].any()
-        assert sum(count for count, _ in ladder.rungs) == quadrature.RANKED - first
-        assert np.abs([ladder.row, ladder.col]).max() < 0.5
+        rungs = quadrature.rungs(smooth)
+        assert [rung.first for rung in rungs] == [quadrature.RAY_PIXELS if smooth else 0] + [
+            rung.last for rung in rungs[:-1]
+        ]
+        assert rungs[-1].last == quadrature.RANKED
+        for rung in rungs:
+            assert rung.weight.sum() == pytest.approx(1, rel=1e-12)
+            # The second moment of a pixel; of equal cells, that of their centres.
+            moment = (1 if smooth else 1 - rung.size**2) / 12
+            for offset in (rung.row, rung.col):
+                assert np.abs(offset).max() < 0.5
+                assert rung.weight @ offset**2 == pytest.approx(moment, rel=1e-12)
 
 
 # Distorted frames.
@@ -325,7 +328,7 @@ def test_sharp_edges(tophat, pixel):
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(Gaussian, marks=pytest.mark.xfail(strict=True, reason="rays leave up to -1e-3 of the flux")),
+        Gaussian,
         Exponential,
     ],
 )
@@ -361,7 +364,7 @@ def test_small_round_gaussian(make_image, pixel):
 # Elementary functions.
 
 
-@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 3e-15), (np.float32, 3e-6)])
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 3e-14), (np.float32, 3e-6)])
 def test_exp(dtype, rtol):
     rng = np.random.default_rng(1)
     high = 700 if dtype == np.float64 else 85
@@ -373,14 +376,14 @@ def test_exp(dtype, rtol):
         ends = np.asarray(jax.jit(fastmath.exp)(np.array([-1e300, -750.0, -708.0, 709.0], float)))
     truth = np.exp(x.astype(np.longdouble))
     assert got.dtype == slope.dtype == dtype
-    np.testing.assert_allclose(got, truth, rtol=rtol)
+    assert np.all(np.abs(got / truth - 1) < rtol * (1 + np.abs(x) / 10))
     np.testing.assert_array_equal(slope, got)
     # Far tails stay numbers, and positive.
     assert np.all((ends[:3] > 0) & (ends[:3] < 1e-307))
     assert ends[3] == pytest.approx(np.exp(709.0), rel=1e-13)
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 2e-15), (np.float32, 3e-7)])
+@pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 2e-14), (np.float32, 3e-7)])
 def test_log(dtype, atol):
     rng = np.random.default_rng(2)
     ends = [1e-300, 1e300, 2.3e-308] if dtype == np.float64 else [1e-37, 1e38]
@@ -412,6 +415,17 @@ def test_power():
     np.testing.assert_allclose(single, [0.25, 3**-1.5], rtol=1e-6)
 
 
+@pytest.mark.parametrize("points", [3, 4, 5, 12])
+def test_square_rules(points):
+    row, col, weight = quadrature.square(points)
+    assert weight.min() > 0
+    for a, b in itertools.product(range(2 * points), repeat=2):
+        if a + b < 2 * points:
+            # The mean of x^a y^b over the unit square about zero.
+            exact = np.prod([(1 - k % 2) / ((k + 1) * 2**k) for k in (a, b)])
+            assert weight @ (row**a * col**b) == pytest.approx(exact, abs=1e-15)
+
+
 @pytest.mark.parametrize("shape", [(1, 5), (7, 3), (8, 3), (16, 2), (41, 37)])
 def test_total(shape):
     x = np.random.default_rng(4).normal(size=shape)
@@ -422,3 +436,16 @@ def test_total(shape):
     single = fastmath.total(jax.numpy.asarray(x, "float32"))
     assert single.dtype == np.float32
     assert float(single) == pytest.approx(x.sum(), abs=1e-4)
+
+
+def test_small_units_in_single_precision(make_image, pixel):
+    # Fluxes in erg/s/cm^2; the product of two such numbers is none in single precision.
+    image = make_image(shape=(31, 31))
+    maps = [
+        Problem(image, Model(Exponential(xc=0, yc=0, rs=1.5 * pixel, Is=uniform(0, 2 * level))), precision="float32")
+        .render([level])
+        .raw
+        / level
+        for level in (1.0, 1e-20)
+    ]
+    np.testing.assert_allclose(maps[1], maps[0], rtol=1e-4)

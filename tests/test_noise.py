@@ -9,13 +9,14 @@ import jax
 import numpy as np
 import pytest
 from scipy import integrate, stats
+from scipy.signal import convolve2d
 
 from socca.build import build_image, build_problem
 from socca.config import validate_config
 from socca.errors import ConfigError, DataError, ModelError
 from socca.forward import Rendered
 from socca.inference import sample
-from socca.models import Background, Model
+from socca.models import Background, Exponential, Model, Point
 from socca.noise import (
     REGISTRY,
     Normal,
@@ -25,6 +26,7 @@ from socca.noise import (
     Poisson,
     StudentT,
 )
+from socca.noise.poisson import ringing
 from socca.priors import loguniform, uniform
 from socca.problem import Problem
 from socca.products import goodness_of_fit
@@ -470,7 +472,10 @@ def test_sigma_of_few_degrees_of_freedom(prepared):
     np.testing.assert_allclose(sigma, np.sqrt(3) * SIGMA)
 
 
-@pytest.mark.parametrize(("model", "count", "wanted"), [(0.0, 0, 0.0), (0.0, 3, -np.inf), (-0.1, 0, -np.inf)])
+@pytest.mark.parametrize(
+    ("model", "count", "wanted"),
+    [(0.0, 0, 0.0), (0.0, 3, 3 * np.log(np.finfo(float).eps) - np.log(6)), (-0.1, 0, -np.inf), (-1e-12, 0, -np.inf)],
+)
 def test_poisson_without_light(make_image, model, count, wanted):
     data = np.ones(SHAPE)
     data[0, 0] = count
@@ -496,6 +501,68 @@ def test_poisson_takes_rounding_for_darkness(make_image):
     assert evaluate(Poisson(), make_image(data), total) == pytest.approx(stats.poisson.logpmf(1000, 1000), rel=1e-10)
     total[3, 3] = np.nan
     assert np.isnan(evaluate(Poisson(), make_image(data), total))
+
+
+def test_no_light_at_all(make_image):
+    assert evaluate(Poisson(), make_image(np.zeros(SHAPE)), np.zeros(SHAPE)) == 0
+    assert evaluate(Poisson(), make_image(np.ones(SHAPE)), np.zeros(SHAPE)) == -np.inf
+    assert evaluate(Poisson(), make_image(np.ones(SHAPE)), -TEMPLATE) == -np.inf
+
+
+@pytest.mark.parametrize(("precision", "error"), [("float64", 1e-6), ("float32", 0.05)])
+def test_counts_of_a_compact_source_through_a_psf(make_image, make_psf, pixel, precision, error):
+    psf, shape = make_psf((25, 25), sigma=1.3), (48, 49)
+    model = Model(Exponential(xc=0.3 * pixel, yc=0.2 * pixel, rs=0.4 * pixel, Is=uniform(1, 1e5)))
+    light = Problem(make_image(shape=shape), model).render([3e4]).raw
+    mean = convolve2d(light, psf, "same")  # term by term, so that nothing is below zero
+    data = np.random.default_rng(8).poisson(mean).astype(float)
+    # A photon of another source, where rounding may go either way; the logarithm of `Poisson.log_likelihood` there.
+    data[2, 3] = 1
+    image = make_image(data, noise=Poisson(), psf=psf)
+    problem = Problem(image, model, precision=precision)
+    expected = problem.render([3e4]).total
+    assert expected.min() < 0 or precision == "float64"
+    found = problem.log_likelihood([3e4])[0]
+    lost = np.log(np.maximum(abs(expected[2, 3]), np.finfo(precision).eps * expected.max()))
+    others = np.delete(stats.poisson.logpmf(data, mean).ravel(), 2 * shape[1] + 3)
+    assert found == pytest.approx(others.sum() + lost, abs=error)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_counts_of_a_point_source(make_image, make_psf, pixel, precision):
+    row, col = np.indices((41, 41)) - 20.0
+    psf = make_psf((25, 25), sigma=1.3)
+    model = Model(Point(xc=uniform(-pixel, pixel), yc=0.4 * pixel, Ic=uniform(1, 1e4)))
+    at = 0.5 * pixel, 2000.0
+    mean = at[1] * np.exp(-0.5 * ((row - 0.4) ** 2 + (col + 0.5) ** 2) / 1.3**2) / (2 * np.pi * 1.3**2)
+    data = np.random.default_rng(9).poisson(mean).astype(float)
+    problem = Problem(make_image(data, noise=Poisson(), psf=psf), model, precision=precision)
+    assert problem.render(at).total.min() < -1e-3  # counts: it rings
+    # The rings, of 1e-2 counts at most, matter where fewer than 0.1 counts are expected: to a handful of photons, each
+    # of which has the logarithm of its expectation wrong by about one.
+    faint = data[mean < 0.1].sum()
+    assert 0 < faint < 10
+    assert problem.log_likelihood([at])[0] == pytest.approx(stats.poisson.logpmf(data, mean).sum(), abs=faint)
+    # All of the light is on the image, so that the likeliest flux is the number of photons.
+    _, gradient = problem.log_likelihood_and_grad([[at[0], data.sum()]])
+    assert gradient[0, 1] == pytest.approx(0, abs=1e-4)
+    assert np.isfinite(gradient[0, 0])
+    # What is truly negative is still ruled out.
+    below = Model(Point(xc=0.5 * pixel, yc=0.4 * pixel, Ic=2000.0))
+    below.addcomponent(Background(a0=uniform(-1, 1)))
+    sky = Problem(make_image(data, noise=Poisson(), psf=psf), below, precision=precision)
+    assert list(np.isfinite(sky.log_likelihood([[-0.01], [0.0], [0.01]]))) == [False, True, True]
+
+
+@pytest.mark.parametrize(("sigma", "least", "most"), [(0.85, 5e-3, 2e-2), (1.3, 2e-5, 1e-4), (2.0, 1e-10, 1e-8)])
+def test_ringing_of_a_psf(make_image, make_psf, pixel, sigma, least, most):
+    psf = make_psf((31, 31), sigma=sigma)
+    assert ringing(None) == 0
+    assert least < ringing(psf) < most
+    problem = Problem(make_image(shape=(41, 41), psf=psf), Model(Point(xc=uniform(-1, 1), yc=uniform(-1, 1), Ic=1.0)))
+    for at in np.random.default_rng(3).uniform(-1, 1, (5, 2)) * pixel:
+        drawn = problem.render(at).total
+        assert drawn.min() > -1.1 * ringing(psf) * drawn.max()
 
 
 def test_counts_in_single_precision_are_counts(make_image):

@@ -58,7 +58,7 @@ class Component(Parametrised):
         if name == "id":
             # So that `boundto` and ties can name the parameters of a part through the part itself.
             for part, thing in self._parts.items():
-                thing.id = f"{value}_{part}"
+                thing.id = None if value is None else f"{value}_{part}"
 
     def getmap(self, img: Image, convolve: bool = False) -> Any:
         """Return the component's image, all its parameters being numbers.
@@ -82,7 +82,11 @@ class Component(Parametrised):
         """
         from socca.models.model import Model
 
-        return Model(self).getmap(img, convolve=convolve, addbackground=self.role == "background")
+        before = self.id
+        try:
+            return Model(self).getmap(img, convolve=convolve, addbackground=self.role == "background")
+        finally:
+            self.id = before  # that in the model which it is part of
 
 
 class Extended(Component, abstract=True):
@@ -116,8 +120,8 @@ class Extended(Component, abstract=True):
         spec : Spec
             What is static.
         cell : array, shape (2, 2) or (2, 2, n)
-            The extent of what one value stands for: change of (x, y) along its two sides, as columns. Only laws with a
-            sharp edge look at it.
+            The extent of what one value stands for: change of (x, y) along its two sides, as columns. Laws with a sharp
+            edge look at it, and the least radius is a millionth of it.
 
         Returns
         -------

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-
 from socca.errors import ModelError
+from socca.lazy import jnp
 from socca.models.base import Extended
 from socca.models.radial.base import Radial, along_axes, covered, slopes
 from socca.models.radial.laws import Beta, Power, TopHat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,12 +58,15 @@ class Model:
         Raises
         ------
         ModelError
-            If it is no component or is part of this model already.
+            If it is no component, or it or a part of it is part of this model already.
         """
         if not isinstance(prof, Component):
             raise ModelError(f"expected a component, got {type(prof).__name__}")
-        if any(prof is other for other in self.components):
-            raise ModelError(f"{prof.id} is part of this model already")
+        present = {id(thing): thing.id for other in self.components for thing in (other, *other.parts.values())}
+        for thing in (prof, *prof.parts.values()):
+            if id(thing) in present:
+                kind = type(thing).__name__
+                raise ModelError(f"{present[id(thing)]} is part of this model already: add another {kind}")
         prof.id = f"comp_{len(self.components):02d}"
         if positive is not None:
             prof.positive = positive
@@ -87,11 +91,11 @@ class Model:
     @property
     def labels(self) -> dict[str, str]:
         """Full name -> the user's name (``bulge.re``), or the full name where there is no label."""
-        return {
-            f"{c.id}_{name}": f"{self._labels[c.id]}.{name}" if self._labels[c.id] != c.id else f"{c.id}_{name}"
-            for c in self.components
-            for name in c.fields
-        }
+        found: dict[str, str] = {}
+        for component, label in zip(self.components, self.component_labels, strict=True):
+            between = "_" if label == component.id else "."
+            found |= {f"{component.id}_{name}": f"{label}{between}{name}" for name in component.fields}
+        return found
 
     @property
     def component_labels(self) -> list[str]:
@@ -203,14 +207,17 @@ class Model:
         Returns
         -------
         ndarray, shape (ny, nx)
-            The image.
+            The image. Not convolved, point sources are one pixel's worth of light, as without a PSF.
         """
         if self.paridx:
             free = ", ".join(self.params[i] for i in self.paridx)
             raise ModelError(f"getmap draws fixed models; free: {free}. Use getmodel(img, pp)")
+        if convolve is False and img.psf is not None:
+            # `Rendered.raw` would lack the point sources, which are drawn through the PSF alone.
+            img = copy.copy(img)
+            img.psf, img.psf_oversample = None, 1
         out = self.getmodel(img, [])
-        image = out.raw if convolve is False else out.smoothed
-        return image + out.background if addbackground else image
+        return out.smoothed + out.background if addbackground else out.smoothed
 
     def select(self, component: str | list[str] | None) -> tuple[int, ...] | None:
         """Return the numbers of components named by id or label; None stands for all."""

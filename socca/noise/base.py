@@ -37,6 +37,8 @@ class NoiseModel(Parametrised):
     padded: ClassVar[bool] = False
     #: Whether the likelihood is Gaussian in the model image, so that linear amplitudes can be integrated out.
     gaussian: ClassVar[bool] = False
+    #: Whether the likelihood is a product over pixels, the factors of which `pointwise` gives.
+    independent: ClassVar[bool] = False
     #: Whether `Rendered.raw` is used, which must then hold the point sources too.
     needs_sky: ClassVar[bool] = False
 
@@ -66,7 +68,8 @@ class NoiseModel(Parametrised):
         Returns
         -------
         dict of ndarray
-            Arguments of the compiled function.
+            Arguments of the compiled function. A model that asks how exact the image of the model is has ``eps`` among
+            them, the machine epsilon of doubles; problems in single precision put theirs in its place.
         """
         raise NotImplementedError
 
@@ -96,6 +99,22 @@ class NoiseModel(Parametrised):
         -------
         array, shape ()
             The log-likelihood, with its full normalisation.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def pointwise(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+        """Return the log-likelihood of each pixel, where pixels are `independent`.
+
+        Parameters
+        ----------
+        drawn, arrays, values, spec
+            As for `log_likelihood`.
+
+        Returns
+        -------
+        array, shape (ny, nx)
+            Their sum over the used pixels is the log-likelihood; of other pixels it may be anything.
         """
         raise NotImplementedError
 
@@ -155,3 +174,22 @@ class NoiseModel(Parametrised):
             In the unit of the image; inf where a pixel is not used.
         """
         raise NotImplementedError
+
+
+class Unseen(NoiseModel, abstract=True):
+    """The parameters of a noise model without its data, for drawing a model on an image that it does not fit.
+
+    Parameters
+    ----------
+    noise : NoiseModel
+        Has the parameters.
+    """
+
+    def __init__(self, noise: NoiseModel) -> None:
+        super().__init__()
+        self._extend(noise.fields)
+        self._assign(noise.values)
+
+    def prepare(self, image: Image) -> dict[str, np.ndarray]:
+        """Return nothing."""
+        return {}

@@ -6,11 +6,11 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from socca.errors import DataError
 from socca.fits import read_plane
+from socca.lazy import jnp
 from socca.noise.covariance import Covariance, cut_cube, read_cube, scale_of
 from socca.parametrised import Spec
 

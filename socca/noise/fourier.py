@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
 from socca.errors import DataError
 from socca.fits import PlainInput, read_plane
+from socca.lazy import jnp
 from socca.noise.covariance import Covariance, cut_cube, read_cube, scale_of
 from socca.parametrised import Spec
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from socca.fastmath import total
+from socca.lazy import fastmath, jnp
 from socca.noise.base import LOWEST_SCALE
 from socca.noise.levels import FORMS, Levels, level_of
 from socca.parametrised import Spec, param
@@ -42,6 +41,7 @@ class Normal(Levels):
     name = "normal"
     padded = True
     gaussian = True
+    independent = True
 
     scale = param("", "factor on the given standard deviations", 1.0, lower=LOWEST_SCALE, neutral=1.0)
     floor = param("image", "standard deviation added in quadrature", 0.0, lower=0.0, neutral=0.0)
@@ -55,9 +55,16 @@ class Normal(Levels):
             norm = norm - arrays["count"] * jnp.log(values["scale"])
         if "floor" not in spec.neutral:
             widened = values["floor"] ** 2 * arrays["weight"] / values["scale"] ** 2
-            norm = norm - 0.5 * total(jnp.log1p(widened))
+            norm = norm - 0.5 * fastmath.total(jnp.log1p(widened))
         residual = arrays["data"] - drawn.total
-        return norm - 0.5 * total(_weight(arrays, values, spec) * residual * residual)
+        return norm - 0.5 * fastmath.total(_weight(arrays, values, spec) * residual * residual)
+
+    @staticmethod
+    def pointwise(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+        """Return ``-1/2 ((d - m)^2 / V + ln(2 pi V))`` of each pixel."""
+        weight = _weight(arrays, values, spec)
+        residual = arrays["data"] - drawn.total
+        return -0.5 * (weight * residual * residual + math.log(2 * math.pi) - jnp.log(weight))
 
     @staticmethod
     def whiten(plane: Any, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from socca.errors import DataError
+from socca.lazy import jax, jnp, special
 from socca.noise.base import NoiseModel
 from socca.parametrised import Spec, param
 
@@ -18,8 +17,11 @@ if TYPE_CHECKING:
 
 #: How far from whole numbers counts may be, relative (or absolute, below one): rounding in single precision.
 _WHOLE = 1e-6
-#: Expected counts below zero by less than this, relative to the highest, are rounding of the convolution with the PSF.
-_ROUNDING = 1e-12
+#: Expected counts below zero by less than this, in machine epsilons of the highest, are rounding of the convolution
+#: with the PSF; that of images of a few hundred pixels a side stays below one.
+_ROUNDING = 32
+#: How far below zero they may ring, in units of how far one point source does: the rings of several add up.
+_RINGING = 2
 #: The least variance, in counts, that `Poisson.sigma_at` gives.
 _LEAST_VARIANCE = 1e-12
 
@@ -30,8 +32,15 @@ class Poisson(NoiseModel):
     The model must be in counts too (an exposure map brings it there), and ``background`` is added to it. The
     probability is that of Cash (1979, ApJ 228, 939) with its term ``ln d!``, so that evidences compare.
 
-    A model that expects no light in a pixel where there was a photon is impossible. Compact sources therefore need a
-    background, here or as a component of the model.
+    A photon where the model expects no light costs the logarithm of what the arithmetic can tell from none, the machine
+    epsilon times the brightest pixel, about -36 plus the logarithm of that pixel's counts (-16 in single precision).
+    Compact sources therefore need a background, here or as a component of the model.
+
+    Negative expectations make a model impossible, but for two reasons that are not the model's. What rounding in the
+    convolution leaves below zero is taken for darkness. And a point source between pixels rings below zero as far as
+    its PSF is not band-limited, by 4e-5 of its peak for a Gaussian of 3 pixels full width at half maximum and 1e-2 for
+    one of 2. Light (not a background) may be below zero by as much as the image's PSF rings; the sum over pixels counts
+    it as it is, so that fluxes are right, and the logarithm takes its size, as for the rings above zero.
 
     Parameters
     ----------
@@ -41,6 +50,7 @@ class Poisson(NoiseModel):
 
     name = "poisson"
     padded = True
+    independent = True
 
     background = param("image", "counts expected in every pixel besides the model's", 0.0, lower=0.0, neutral=0.0)
 
@@ -75,7 +85,9 @@ class Poisson(NoiseModel):
         Returns
         -------
         dict of ndarray
-            ``data`` and ``used`` (1 or 0), shape (ny, nx), and the scalar ``norm``, the sum of ``-ln d!``.
+            ``data`` and ``used`` (1 or 0), shape (ny, nx), and the scalars ``norm``, the sum of ``-ln d!``,
+            ``ringing``, how far expected counts may be negative, as a share of the highest, and ``eps``, see
+            `NoiseModel.prepare`.
 
         Raises
         ------
@@ -89,23 +101,24 @@ class Poisson(NoiseModel):
             "data": counts,
             "used": (image.mask > 0).astype(float),
             "norm": np.asarray(-gammaln(counts + 1).sum()),
+            "ringing": np.asarray(_RINGING * ringing(image.psf)),
+            "eps": np.asarray(np.finfo(float).eps),
         }
 
     @staticmethod
     def log_likelihood(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
         """Return ``sum(d ln m - m - ln d!)`` over the used pixels, m being the expected counts.
 
-        Where m is zero it is -inf, or zero if there are no counts; where m is negative it is -inf.
+        In the logarithm, m is at least `eps` times the highest m. Where m is negative it is -inf, beyond rounding and
+        ringing (see the class).
         """
-        expected = drawn.total if "background" in spec.neutral else Poisson.expected(drawn, values)
-        data, lit = arrays["data"], expected > 0
-        rounding = _ROUNDING * jax.lax.stop_gradient(jnp.abs(expected).max())
-        dark = jnp.where((data == 0) & (expected >= -rounding), 0.0, -jnp.inf)
-        safe = jnp.where(lit, expected, 1.0)  # so that no gradient meets the logarithm of zero
-        each = jnp.where(lit, data * jnp.log(safe) - safe, dark)
-        # A model that is no number is no darkness: it must be seen.
-        each = jnp.where(jnp.isnan(expected), jnp.nan, each)
+        each = _each(drawn, arrays, values, spec)
         return arrays["norm"] + jnp.where(arrays["used"] > 0, each, 0.0).sum()
+
+    @staticmethod
+    def pointwise(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+        """Return ``d ln m - m - ln d!`` of each pixel, as in `log_likelihood`."""
+        return _each(drawn, arrays, values, spec) - special.gammaln(arrays["data"] + 1)
 
     @staticmethod
     def expected(drawn: Rendered, values: dict[str, Any]) -> Any:
@@ -117,6 +130,45 @@ class Poisson(NoiseModel):
         """Return the square root of the expected counts; chi-square is then Pearson's."""
         expected = np.asarray(Poisson.expected(drawn, values))
         return np.where(arrays["used"] > 0, np.sqrt(np.maximum(expected, _LEAST_VARIANCE)), np.inf)
+
+
+def _each(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    """Return ``d ln m - m`` of each pixel."""
+    expected = drawn.total if "background" in spec.neutral else Poisson.expected(drawn, values)
+    data, eps = arrays["data"], arrays["eps"]
+    peak = jax.lax.stop_gradient(jnp.maximum(expected.max(), 0.0))
+    # A background is not convolved, and does not ring: a negative one is the model's own doing.
+    rings = jnp.where(drawn.background >= 0, arrays["ringing"], 0.0)
+    size = jnp.maximum(jnp.abs(expected), eps * peak)
+    possible = (expected >= -(_ROUNDING * eps + rings) * peak) & ((size > 0) | (data == 0))
+    safe = jnp.where(size > 0, size, 1.0)  # so that no gradient meets the logarithm of zero
+    each = jnp.where(possible, data * jnp.log(safe) - expected, -jnp.inf)
+    # A model that is no number is no darkness: it must be seen.
+    return jnp.where(jnp.isnan(expected), jnp.nan, each)
+
+
+def ringing(psf: np.ndarray | None) -> float:
+    """Return how far below zero a point source between pixels rings, as a share of its peak.
+
+    Parameters
+    ----------
+    psf : ndarray or None
+        The PSF.
+
+    Returns
+    -------
+    float
+        From the PSF's Fourier interpolation at half pixels, where it rings most; 0 without a PSF.
+    """
+    from scipy.signal import resample
+
+    if psf is None:
+        return 0.0
+    between = np.pad(psf, [(n, n) for n in psf.shape])
+    for axis, length in enumerate(between.shape):
+        between = resample(between, 2 * length, axis=axis)
+    peak = min(between[i::2, j::2].max() for i in (0, 1) for j in (0, 1))
+    return max(0.0, float(-between.min() / peak))
 
 
 def _counts(image: Image) -> np.ndarray:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaln
 
+from socca.lazy import jnp, special
 from socca.noise.base import LOWEST_SCALE
 from socca.noise.levels import Levels, level_of
 from socca.parametrised import Spec, param
@@ -41,6 +40,7 @@ class StudentT(Levels):
 
     name = "studentt"
     padded = True
+    independent = True
 
     # Beyond the upper bound the logarithms of the gamma functions cancel badly, and the distribution is Gaussian.
     nu = param("", "degrees of freedom", 4.0, lower=0.1, upper=1e6)
@@ -53,13 +53,21 @@ class StudentT(Levels):
         ``ln G((nu + 1)/2) - ln G(nu/2) - 1/2 ln(pi nu) - ln(scale sigma) - (nu + 1)/2 ln(1 + z^2/nu)``
         """
         nu, weight = values["nu"], arrays["weight"]
-        each = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * (math.log(math.pi) + jnp.log(nu))
+        each = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - 0.5 * (math.log(math.pi) + jnp.log(nu))
         if "scale" not in spec.neutral:
             weight = weight / values["scale"] ** 2
             each = each - jnp.log(values["scale"])
         residual = arrays["data"] - drawn.total
         tails = jnp.log1p(weight * residual * residual / nu).sum()  # zero where the weight is
         return arrays["norm"] + arrays["count"] * each - 0.5 * (nu + 1) * tails
+
+    @staticmethod
+    def pointwise(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+        """Return the log density of t of each pixel, as in `log_likelihood`."""
+        nu, weight = values["nu"], arrays["weight"] / values["scale"] ** 2
+        each = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - 0.5 * (math.log(math.pi) + jnp.log(nu))
+        residual = arrays["data"] - drawn.total
+        return each + 0.5 * jnp.log(weight) - 0.5 * (nu + 1) * jnp.log1p(weight * residual * residual / nu)
 
     @staticmethod
     def sigma_at(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any]) -> np.ndarray:

@@ -10,6 +10,7 @@ from socca.priors.base import REGISTRY, Family, Prior
 from socca.priors.gaussians import halfnormal, normal, splitnormal, truncnormal
 from socca.priors.others import beta, gamma, studentt
 from socca.priors.powers import logpowerlaw, loguniform, powerlaw, uniform
+from socca.priors.ties import boundto
 from socca.priors.wrapped import Distribution, as_prior, from_numpyro
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Prior",
     "as_prior",
     "beta",
+    "boundto",
     "from_numpyro",
     "gamma",
     "halfnormal",

@@ -148,7 +148,7 @@ class halfnormal(Prior):  # noqa: N801
         return scale * math.sqrt(2) * special(xp).erfinv(u)
 
 
-def _log_mass(low: Any, high: Any, loc: Any, scale: Any, xp: Any) -> Any:
+def log_mass(low: Any, high: Any, loc: Any, scale: Any, xp: Any) -> Any:
     """Return the logarithm of a Gaussian's probability between two values, either of which may be infinite."""
     width = (high - low) / scale
     # Mirrored, if need be, so that the denser end is `near`: a difference of two cdfs close to one has no digits left.
@@ -206,13 +206,13 @@ class truncnormal(Prior):  # noqa: N801
     def _log_prob(x: Any, *values: Any, xp: Any) -> Any:
         loc, scale, low, high = values
         density = -0.5 * ((x - loc) / scale) ** 2 - xp.log(scale) - _LOG_ROOT_TWO_PI
-        return xp.where((x >= low) & (x <= high), density - _log_mass(low, high, loc, scale, xp), -xp.inf)
+        return xp.where((x >= low) & (x <= high), density - log_mass(low, high, loc, scale, xp), -xp.inf)
 
     @staticmethod
     def _cdf(x: Any, *values: Any, xp: Any) -> Any:
         loc, scale, low, high = values
         safe = xp.where((x > low) & (x < high), x, xp.clip(loc, low, high))
-        part = xp.exp(_log_mass(low, safe, loc, scale, xp) - _log_mass(low, high, loc, scale, xp))
+        part = xp.exp(log_mass(low, safe, loc, scale, xp) - log_mass(low, high, loc, scale, xp))
         return xp.where(x <= low, 0.0, xp.where(x >= high, 1.0, xp.minimum(part, 1.0)))
 
     @staticmethod

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from socca.errors import ModelError
+from socca.lazy import jax, jnp
 from socca.models.base import Extended
 from socca.models.disk import vertical
 from socca.models.disk.vertical import ExponentialHeight, HyperSecantHeight, Vertical
@@ -132,7 +131,7 @@ class Disk(Extended):
         height = {name: values[f"vertical.{name}"] for name, _ in form.vertical.fields}
         dtype = jnp.result_type(dx, float)
         axes = along_axes(radial["theta"])
-        radius = superellipse(radial, "cbox" in form.radial.neutral)
+        radius = superellipse(radial, "cbox" in form.radial.neutral, cell)
         sin, cos = (jnp.maximum(f(height["inc"]), _FLAT) for f in (jnp.sin, jnp.cos))
         major, minor = axes(dx, dy)
         # The disk is the same in front of and behind its plane and axis: one quadrant of the sky is enough.

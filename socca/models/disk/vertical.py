@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax.numpy as jnp
-from jax.scipy.special import gammaln
-
-from socca import fastmath
+from socca.lazy import fastmath, jnp, special
 from socca.parametrised import Parametrised, param
 
 #: Name -> vertical law.
@@ -59,7 +56,7 @@ class HyperSecantHeight(Vertical):
     def thickness(values: dict[str, Any]) -> Any:
         """Return ``zs B(1/2, alpha/2)``."""
         half = values["alpha"] / 2
-        return values["zs"] * math.sqrt(math.pi) * jnp.exp(gammaln(half) - gammaln(half + 0.5))
+        return values["zs"] * math.sqrt(math.pi) * jnp.exp(special.gammaln(half) - special.gammaln(half + 0.5))
 
 
 class ExponentialHeight(Vertical):

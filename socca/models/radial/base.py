@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, NamedTuple
 
-import jax
-import jax.numpy as jnp
-
 from socca.errors import ModelError
+from socca.lazy import jax, jnp
 from socca.models.base import Extended
 from socca.models.radial.truncation import Truncation, as_truncation
 from socca.parametrised import Spec, param
@@ -122,7 +120,7 @@ class Radial(Extended, abstract=True):
     @classmethod
     def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
         """Return the brightness at an offset from the centre; see `Extended.brightness`."""
-        radius = elliptical_radius(values, "cbox" in spec.neutral)
+        radius = elliptical_radius(values, "cbox" in spec.neutral, cell)
         r = radius(dx, dy)
         found = cls.law(r, values, spec)
         if cls.edge is not None:
@@ -136,7 +134,7 @@ def along_axes(theta: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
     return lambda dx, dy: (dx * sin + dy * cos, dx * cos - dy * sin)
 
 
-def superellipse(values: dict[str, Any], elliptical: bool) -> Callable[[Any, Any], Any]:
+def superellipse(values: dict[str, Any], elliptical: bool, cell: Any) -> Callable[[Any, Any], Any]:
     """Return the function from offsets along the axes to the radius along the major one.
 
     Parameters
@@ -145,6 +143,8 @@ def superellipse(values: dict[str, Any], elliptical: bool) -> Callable[[Any, Any
         ``e`` and ``cbox``.
     elliptical : bool
         Whether the boxiness is fixed at zero.
+    cell : array, shape (2, 2) or (2, 2, n)
+        See `Extended.brightness`.
 
     Returns
     -------
@@ -152,8 +152,8 @@ def superellipse(values: dict[str, Any], elliptical: bool) -> Callable[[Any, Any
         ``r = (|x'|^c + |y'/(1-e)|^c)^(1/c)`` with ``c = 2 + cbox``.
     """
     stretch = 1 / (1 - values["e"])
-    # A floor far below a pixel: the gradient at the very centre stays finite.
-    tiny = 1e-20
+    # A floor of a millionth of a pixel: the gradient at the very centre stays finite.
+    tiny = 1e-12 * jnp.abs(cell[0, 0] * cell[1, 1] - cell[0, 1] * cell[1, 0])
 
     def radius(major: Any, minor: Any) -> Any:
         minor = minor * stretch
@@ -165,7 +165,7 @@ def superellipse(values: dict[str, Any], elliptical: bool) -> Callable[[Any, Any
     return radius
 
 
-def elliptical_radius(values: dict[str, Any], elliptical: bool) -> Callable[[Any, Any], Any]:
+def elliptical_radius(values: dict[str, Any], elliptical: bool, cell: Any) -> Callable[[Any, Any], Any]:
     """Return the function from offsets (degrees east and north) to the radius along the major axis.
 
     Parameters
@@ -174,13 +174,15 @@ def elliptical_radius(values: dict[str, Any], elliptical: bool) -> Callable[[Any
         ``theta``, ``e`` and ``cbox``.
     elliptical : bool
         Whether the boxiness is fixed at zero.
+    cell : array, shape (2, 2) or (2, 2, n)
+        See `Extended.brightness`.
 
     Returns
     -------
     callable
         See `superellipse`.
     """
-    axes, radius = along_axes(values["theta"]), superellipse(values, elliptical)
+    axes, radius = along_axes(values["theta"]), superellipse(values, elliptical, cell)
     return lambda dx, dy: radius(*axes(dx, dy))
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from socca.errors import ConfigError, ModelError, nearest
 from socca.expressions import Node, evaluate, parse
+from socca.lazy import jax, jnp
 from socca.models.radial.base import Form, Radial
 from socca.models.radial.truncation import Truncation
 from socca.parametrised import Parameter
@@ -123,7 +121,10 @@ def _described(entry: Any) -> tuple[str, Parameter, Any]:
     name = str(about.get("name", ""))
     unit = about.get("unit") or about.get("units") or ""
     value = about["value"] if about.get("value") is not None else about.get("default")
-    return name, Parameter(str(unit), str(about.get("description") or "")), value
+    try:
+        return name, Parameter(str(unit), str(about.get("description") or "")), value
+    except ModelError as error:
+        raise ModelError(f"CustomProfile: {name}: {error}") from None
 
 
 def _parsed(profile: Any, own: tuple[str, ...]) -> Hashable:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import betaln
 
-from socca import fastmath
+from socca.lazy import fastmath, jax, jnp, special
 from socca.models.radial.base import Radial
 from socca.models.radial.laws import softplus
 from socca.parametrised import param
@@ -94,7 +91,7 @@ def cubics(alpha: Any, beta: Any, gamma: Any) -> Any:
     total = integrand @ weight + tail
     change = ((integrand * slope) @ weight + tail * (1 - beta)) / total
     # The integral over all z at r = 0, in closed form.
-    center = jnp.log(2 / alpha) + betaln((1 - gamma) / alpha, (beta - 1) / alpha)
+    center = jnp.log(2 / alpha) + special.betaln((1 - gamma) / alpha, (beta - 1) / alpha)
     value = jnp.log(2 * total) - center
     change = change * _NODE_STEP
     ends = jnp.stack([value[:-1], change[:-1], value[1:], change[1:]])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
-from socca import fastmath
+from socca.lazy import fastmath, jnp
 from socca.models.radial.base import Radial, elliptical_radius
 from socca.parametrised import Spec, param
 
@@ -134,7 +133,7 @@ class Power(Radial):
     @classmethod
     def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
         """Return the brightness at an offset from the centre; see `Extended.brightness`."""
-        r = elliptical_radius(values, "cbox" in spec.neutral)(dx, dy)
+        r = elliptical_radius(values, "cbox" in spec.neutral, cell)(dx, dy)
         innermost = 0.5 * jnp.sqrt(jnp.abs(cell[0, 0] * cell[1, 1] - cell[0, 1] * cell[1, 0]))
         excess = jnp.maximum(values["alpha"] - cls.steepest, 0.0)
         # Multiplied, it would be an overflow times an underflow.

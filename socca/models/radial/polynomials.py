@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
-
 from socca.errors import ModelError
+from socca.lazy import jnp
 from socca.models.radial.base import Radial
 from socca.parametrised import param
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
-
 from socca.errors import ModelError, nearest
+from socca.lazy import jnp
 from socca.parametrised import Parameter
 
 #: Name -> truncation.
