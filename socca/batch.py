@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Iterable
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from socca.compilation import meter
-from socca.errors import PoolError, SoccaError
+from socca.errors import CheckpointError, PoolError, SoccaError
 from socca.fits import file_digest
+from socca.launch import launched
+from socca.pool import chosen_kind
 from socca.posterior import save_failure
 
 if TYPE_CHECKING:
@@ -42,6 +45,12 @@ class Outcome:
     seconds: float
 
 
+def is_first(survey: Survey) -> bool:
+    """Tell whether this process writes results: of ranks of MPI that share the fits, only the first one does."""
+    launch, pool = launched(), survey.config.pool
+    return launch is None or launch.rank == 0 or chosen_kind(pool.kind, pool.cores) != "mpi"
+
+
 def fit_all(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterable[Outcome]:
     """Fit targets in turn; those of one shape and model share what is compiled.
 
@@ -57,10 +66,11 @@ def fit_all(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterable[Outcome
     Outcome
         After each fit. A fit that fails is recorded in its own output, with the traceback in the log.
     """
+    writes = is_first(survey)
     for target, model in fits:
         start = time.perf_counter()
         try:
-            message = fit_one(survey, target, model)
+            message = fit_one(survey, target, model, writes)
             status = "done"
         except (PoolError, MemoryError):
             raise  # the machine's fault, not the target's: whoever runs this process may try again
@@ -68,14 +78,15 @@ def fit_all(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterable[Outcome
             message = str(error) if isinstance(error, SoccaError) else f"{type(error).__name__}: {error}"
             log.exception("%s %s failed", target, model)
             status = "failed"
-            _record_failure(survey, target, model, " ".join(message.split()), time.perf_counter() - start)
+            if writes:
+                _record_failure(survey, target, model, " ".join(message.split()), time.perf_counter() - start)
         seconds = time.perf_counter() - start
         if status == "done":
             log.info("%s %s: done in %.1f s: %s", target, model, seconds, message)
         yield Outcome(target, model, status, message, seconds)
 
 
-def fit_one(survey: Survey, target: str, model: str) -> str:
+def fit_one(survey: Survey, target: str, model: str, writes: bool = True) -> str:
     """Fit one target with one model, and write its posterior and model images.
 
     Parameters
@@ -84,6 +95,8 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
         Config and targets.
     target, model : str
         Which fit.
+    writes : bool
+        Whether this process writes files; of the ranks of MPI that share a fit, only one should.
 
     Returns
     -------
@@ -97,9 +110,10 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
     """
     # Imported here, so that `socca --help` and Snakemake's start do without JAX.
     from socca.build import build_image, build_problem
+    from socca.evidence import add_evidences
     from socca.flags import flags_of
     from socca.inference import sample
-    from socca.products import goodness_of_fit, write_model_images
+    from socca.products import describe_image, goodness_of_fit, write_model_images
 
     start, compiled = time.perf_counter(), meter().reading()
     row, config = survey.target(target), survey.config.for_target(target)
@@ -113,30 +127,37 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
         "%s %s: %d x %d pixels, %d free parameters, %s",
         target, model, *image.shape, problem.ndim, config.sampler.method,
     )  # fmt: skip
-    posterior, _ = sample(
+    path = survey.path(target, model, "posterior.h5")
+    checkpoint = path.with_name("checkpoint.socca")
+    explore = functools.partial(
+        sample,
         problem,
         config.sampler.method,
         seed=survey.seed(target, model),
         ncores=config.pool.cores,
+        pool_kind=config.pool.kind,
         marginalize=config.sampler.marginalize,
+        checkpoint=checkpoint if config.sampler.checkpoint else None,
         **config.sampler.options,
     )
+    try:
+        posterior, _ = explore()
+    except CheckpointError as error:
+        # The file is the workflow's own, left by a run of another config or version, or by a full disk.
+        log.warning("%s %s: starting afresh: %s", target, model, error)
+        posterior, _ = explore(resume=False)
+    if not writes:
+        return f"ln Z = {posterior.logz:.2f} +- {posterior.logz_err:.2f}"
+    add_evidences(posterior, problem)
     fit = goodness_of_fit(problem, image, posterior)
     posterior.meta.update(
         target=target,
         model=model,
-        image={
-            "frame": "sky" if image.frame.on_sky else "pixel",
-            "bunit": str(image.hdu.header.get("BUNIT", "")),
-            "n_pixels": fit["n_used"],
-            "pixel_scale": image.frame.pixel_scale,
-            "shape": list(image.shape),
-        },
+        image=describe_image(image, fit["n_used"]),
         fit=fit,
         inputs=inputs,
         params=survey.fit_params(target, model),
     )
-    path = survey.path(target, model, "posterior.h5")
     if config.outputs.model_images:
         header = {
             "STATUS": "done",
@@ -157,6 +178,7 @@ def fit_one(survey: Survey, target: str, model: str) -> str:
         total=round(time.perf_counter() - start, 3),
     )
     posterior.save(path)
+    checkpoint.unlink(missing_ok=True)
     flagged = "".join(f", {flag}" for flag in flags_of(posterior.meta, survey.config.flags))
     chi2 = f"{fit['chi2_source']:.2f}" if fit["chi2_source"] is not None else "none"
     return f"ln Z = {posterior.logz:.2f} +- {posterior.logz_err:.2f}, chi2 of the source {chi2}{flagged}"

@@ -42,7 +42,8 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
     ------
     Finding
         One per mistake: missing and unreadable files, all of a target at once; shapes that do not fit; masks that leave
-        nothing; values and priors that cannot be used; unknown options of the sampler.
+        nothing; values, priors and ties that cannot be used; intensities that cannot be integrated out; unknown
+        options of the sampler.
     """
     from matplotlib import colormaps
 
@@ -62,8 +63,9 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
 
 
 def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
-    from socca.build import build_image, build_model
+    from socca.build import build_image, build_problem
     from socca.fits import read_plane
+    from socca.marginal import Marginal
     from socca.masks import read_regions
     from socca.samplers import get_sampler
 
@@ -100,9 +102,10 @@ def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
         return
     for model in survey.models_of(target):
         try:
-            ndim = len(build_model(model, target, config, image).paridx)
+            problem, _ = build_problem(model, target, config, image)
+            explored = Marginal(problem) if config.sampler.marginalize else problem
             if sampler is not None:
-                sampler.validate(ndim, config.pool.cores)
+                sampler.validate(explored.ndim, config.pool.cores)
         except Exception as error:
             yield Finding(name, _one_line(error))
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import socca
+from socca.launch import leave
 
 if TYPE_CHECKING:
     from socca.survey import Survey
@@ -32,8 +33,17 @@ TargetsOption = Annotated[
 LogOption = Annotated[Path | None, typer.Option("--log", help="Write the whole log to this file.")]
 
 
+class PoolKind(enum.StrEnum):
+    """Kinds of pools, as `socca.pool.KINDS`."""
+
+    AUTO = "auto"
+    SERIAL = "serial"
+    LOKY = "loky"
+    MPI = "mpi"
+
+
 def main() -> None:
-    """Run the command line; errors of our own end it with their message and exit status 2."""
+    """Run the command line; errors of our own end it, and all ranks of MPI, with their message and exit status 2."""
     from socca.errors import SoccaError
 
     try:
@@ -44,7 +54,7 @@ def main() -> None:
         if not isinstance(error, SoccaError):
             raise
         typer.echo(f"socca: {error}", err=True)
-        sys.exit(2)
+        leave(2)
 
 
 def _logs_to_file() -> bool:
@@ -66,7 +76,7 @@ def _common(
     del version
 
 
-def _start_logging(file: Path | None) -> None:
+def _start_logging(file: Path | None, level: int = logging.INFO) -> None:
     """Log to a file if one is given, to the terminal otherwise."""
     if file is None:
         handler: logging.Handler = logging.StreamHandler()
@@ -75,7 +85,7 @@ def _start_logging(file: Path | None) -> None:
         handler = logging.FileHandler(file, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("socca").setLevel(logging.INFO)
+    logging.getLogger("socca").setLevel(level)
     logging.captureWarnings(True)
 
 
@@ -130,27 +140,36 @@ def fit(
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="A model; may be repeated. Default: all.")] = None,
     targets: TargetsOption = None,
+    pool: Annotated[
+        PoolKind | None,
+        typer.Option(help="Workers of one fit, instead of the config's: one process, several, or the ranks of mpirun."),
+    ] = None,
     cores: Annotated[
-        int | None, typer.Option(min=1, help="Cores of one fit, instead of the config's; more than one makes a pool.")
+        int | None,
+        typer.Option(min=1, help="Cores of one fit. Default: SLURM_CPUS_PER_TASK, where it is set, or the config's."),
     ] = None,
     log: LogOption = None,
 ) -> None:
-    """Fit targets, one after another in one process, and write posteriors and model images.
+    """Fit targets, one after another, and write posteriors and model images.
 
-    A fit that fails is recorded in its output, and the exit status is still 0: one bad image costs only itself.
+    A fit that fails is recorded in its output, and the exit status is still 0: one bad image costs only itself. Under
+    mpirun or srun, all processes share each fit, and the first one writes.
     """
     # Before JAX loads: a fit uses the cores that it was given, through its pool, and no more.
     from socca.compilation import single_thread_environment
 
     os.environ.update(single_thread_environment())
-    from socca.batch import fit_all
+    from socca.batch import fit_all, is_first
     from socca.compilation import use_persistent_cache
 
-    _start_logging(log)
-    survey = _with_cores(_load(config, targets), cores)
+    survey = _with_pool(_load(config, targets), pool, cores)
+    first = is_first(survey)
+    _start_logging(log if first else None, logging.INFO if first else logging.WARNING)
     chosen = _chosen(survey, target, model)
     use_persistent_cache()
     for k, outcome in enumerate(fit_all(survey, chosen)):
+        if not first:
+            continue
         count = f"[{k + 1}/{len(chosen)}] " if len(chosen) > 1 else ""
         typer.echo(
             f"{count}{outcome.target} {outcome.model}: {outcome.status} in {outcome.seconds:.1f} s: {outcome.message}",
@@ -158,14 +177,23 @@ def fit(
         )
 
 
-def _with_cores(survey: Survey, cores: int | None) -> Survey:
-    """Return the survey with the number of cores that was asked for."""
+def _with_pool(survey: Survey, kind: PoolKind | None, cores: int | None) -> Survey:
+    """Return the survey with the pool that was asked for, or that the allocation has the cores for."""
     from dataclasses import replace
 
-    if cores is None:
-        return survey
-    pool = survey.config.pool.model_copy(update={"cores": cores})
-    return replace(survey, config=survey.config.model_copy(update={"pool": pool}))
+    from socca.pool import chosen_kind
+    from socca.samplers import get_sampler
+
+    config = survey.config
+    sampler = get_sampler(config.sampler.method)
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if cores is None and given.isdecimal() and sampler.parallel and kind != "serial":
+        cores = max(1, int(given))
+    elif cores is None:
+        cores = 1 if kind == "serial" else config.pool.cores
+    pool = config.pool.model_copy(update={"kind": str(kind or config.pool.kind), "cores": cores})
+    sampler.validate_pool(chosen_kind(pool.kind, pool.cores))
+    return replace(survey, config=config.model_copy(update={"pool": pool}))
 
 
 def _chosen(survey: Survey, targets: list[str] | None, models: list[str] | None) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from socca.config_sections import (
     optional,
 )
 from socca.errors import ConfigError, nearest
+from socca.noise import REGISTRY
 from socca.values import is_prior
 
 
@@ -66,6 +67,13 @@ class Config(Strict):
     def _figures_need_images(self) -> Config:
         if self.outputs.figures and not self.outputs.model_images:
             raise ValueError("outputs.figures are drawn from the model images: set outputs.model_images, or no figures")
+        return self
+
+    @model_validator(mode="after")
+    def _intensities_can_be_integrated_out(self) -> Config:
+        if self.sampler.marginalize and not REGISTRY[self.noise.kind].gaussian:
+            able = ", ".join(name for name, kind in REGISTRY.items() if kind.gaussian)
+            raise ValueError(f"sampler.marginalize needs Gaussian noise ({able}), and noise.kind is {self.noise.kind}")
         return self
 
     @property
@@ -117,7 +125,7 @@ class Config(Strict):
             "image": own.image.model_dump(mode="json"),
             "noise": own.noise.model_dump(mode="json"),
             "model": own.models[model].model_dump(mode="json"),
-            "sampler": own.sampler.model_dump(mode="json"),
+            "sampler": own.sampler.model_dump(mode="json", exclude={"checkpoint"}),  # which changes no result
             "compilation": own.compilation.model_dump(mode="json"),
         }
 

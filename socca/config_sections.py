@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema, field_val
 from socca import noise as _noise
 from socca.config_components import ScalarField, Strict, ValueField
 from socca.errors import ConfigError, nearest
+from socca.samplers import METHODS
 
 
 def optional(section: type[BaseModel], description: str) -> Any:
@@ -155,11 +156,16 @@ _NOISE_FILES = ("covariance", "inverse_covariance", "cube", "apodization")
 class SamplerConfig(Strict):
     """The sampler."""
 
-    method: str = Field("nautilus", description="nautilus or optimizer.")
+    method: str = Field("nautilus", description=f"One of {', '.join(METHODS)}.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler, such as n_live.")
     marginalize: bool = Field(
         False,
         description="Integrate intensities with a normal or uniform prior out of the likelihood, and draw them after.",
+    )
+    checkpoint: bool = Field(
+        True,
+        description="Keep the state of each fit beside its results while it runs, so that one that was killed goes on "
+        "where it was.",
     )
 
     @field_validator("options")
@@ -182,7 +188,18 @@ class CompilationConfig(Strict):
 class PoolConfig(Strict):
     """Workers within one fit."""
 
-    cores: int = Field(1, ge=1, description="Cores of one fit; more than one makes a pool of processes (loky).")
+    kind: Literal["auto", "serial", "loky", "mpi"] = Field(
+        "auto",
+        description="auto: the ranks of MPI where mpirun or srun started several, else processes (loky) for several "
+        "cores.",
+    )
+    cores: int = Field(1, ge=1, description="Cores of one fit, of no meaning to MPI.")
+
+    @model_validator(mode="after")
+    def _one_core_if_serial(self) -> PoolConfig:
+        if self.kind == "serial" and self.cores > 1:
+            raise ValueError(f"a serial pool has one core, not {self.cores}")
+        return self
 
 
 class OutputsConfig(Strict):

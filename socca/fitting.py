@@ -8,16 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.errors import PosteriorError
+from socca.errors import PosteriorError, nearest
+from socca.evidence import add_evidences
+from socca.forward import Rendered
 from socca.inference import sample
+from socca.launch import current_rank, root_only
+from socca.noise.base import Unseen
+from socca.pixelwise import median_and_std
 from socca.posterior import Posterior
 from socca.problem import Problem
+from socca.products import describe_image, write_model_images
 
 if TYPE_CHECKING:
+    from socca.criteria import Elpd
     from socca.data import Image
-    from socca.forward import Rendered
     from socca.models import Model
     from socca.pool.base import MapPool
+
+
+#: What a drawn model can be, of all that the posterior allows.
+STATISTICS = ("best", "median", "pixel_median", "pixel_std")
 
 
 class fitter:  # noqa: N801  (public name)
@@ -35,7 +45,12 @@ class fitter:  # noqa: N801  (public name)
     posterior : Posterior
         The result of the last run.
     sampler : object
-        The back end's own object.
+        The back end's own object; None on ranks of MPI other than 0.
+
+    Notes
+    -----
+    Under ``mpirun`` (or ``srun``) the ranks share each fit, and have the same posterior at its end. What writes or
+    draws (`parameters`, `savemodel`, `dump`, `plot`) acts on rank 0 and returns None on the others.
 
     Examples
     --------
@@ -60,6 +75,9 @@ class fitter:  # noqa: N801  (public name)
         ncores: int | None = None,
         pool: int | MapPool | None = None,
         marginalize: bool = False,
+        checkpoint: str | Path | None = None,
+        resume: bool = True,
+        getzprior: bool = False,
         **options: Any,
     ) -> Posterior:
         """Explore the posterior of the image and the model as they are now.
@@ -67,7 +85,7 @@ class fitter:  # noqa: N801  (public name)
         Parameters
         ----------
         method : str
-            ``nautilus`` or ``optimizer``.
+            ``nautilus``, ``dynesty``, ``pocomc``, ``emcee``, ``numpyro`` or ``optimizer``.
         seed : int
             Of all random numbers.
         ncores, pool : int or pool, optional
@@ -75,6 +93,13 @@ class fitter:  # noqa: N801  (public name)
         marginalize : bool
             Integrate intensities with a normal or uniform prior out of the likelihood: fewer parameters are sampled,
             and those come back in the posterior all the same.
+        checkpoint : str or Path, optional
+            A file, or an existing folder, that keeps the state of the run as it goes, and once more on SIGTERM.
+        resume : bool
+            Go on from that file, if it exists, to the result of a run without a break.
+        getzprior : bool
+            Draw from the prior to find on which share of it the model is possible, `logz_prior`; see
+            `socca.evidence.prior_mass`.
         **options : object
             Options of the sampler, such as ``n_live``.
 
@@ -86,16 +111,35 @@ class fitter:  # noqa: N801  (public name)
         Raises
         ------
         ConfigError
-            If the method or an option is unknown.
+            If the method or an option is unknown, or the method does not run under MPI.
         ModelError, DataError
             If model or image cannot be used.
+        PoolError
+            If a worker dies, or ranks of MPI do not find each other or differ in image or model.
+        CheckpointError
+            If the checkpoint is damaged, or of another fit.
         """
         problem = Problem(self.img, self.mod)
         posterior, draws = sample(
-            problem, method, seed=seed, ncores=ncores, pool=pool, marginalize=marginalize, **options
+            problem,
+            method,
+            seed=seed,
+            ncores=ncores,
+            pool=pool,
+            marginalize=marginalize,
+            checkpoint=checkpoint,
+            resume=resume,
+            **options,
         )
+        add_evidences(posterior, problem, getzprior=getzprior, seed=seed)
+        posterior.meta["image"] = describe_image(self.img, problem.n_data)
         self._problem, self._posterior, self.sampler = problem, posterior, draws.sampler
         return posterior
+
+    @property
+    def rank(self) -> int:
+        """The rank of this process if the last run was shared by ranks of MPI, else 0."""
+        return current_rank() if self._posterior is not None and self._posterior.meta["pool"] == "mpi" else 0
 
     @property
     def problem(self) -> Problem:
@@ -135,6 +179,16 @@ class fitter:  # noqa: N801  (public name)
         return self.posterior.logz_err
 
     @property
+    def logz_prior(self) -> float:
+        """Log of the share of the prior on which the model is possible; NaN unless run with ``getzprior=True``."""
+        return self.posterior.logz_prior
+
+    @property
+    def logz_data(self) -> float:
+        """Log-evidence of the empty model: the data are noise, without any source or background."""
+        return self.posterior.logz_data
+
+    @property
     def labels(self) -> list[str]:
         """Names of the free parameters."""
         return self.posterior.labels
@@ -144,19 +198,44 @@ class fitter:  # noqa: N801  (public name)
         """Their units."""
         return self.posterior.units
 
+    @root_only
     def parameters(self) -> str:
         """Return a table of the posterior: median, both errors, and the best sample, one parameter a line."""
-        rows = [
-            f"{row['label']:<20} {row['median']:>14.6g} "
-            f"+{row['upper'] - row['median']:<11.3g} -{row['median'] - row['lower']:<11.3g} "
-            f"{row['best']:>14.6g} {row['unit']}"
-            for row in self.posterior.summary()
-        ]
-        head = f"{'parameter':<20} {'median':>14} {'upper':<12} {'lower':<12} {'best':>14} unit"
-        return "\n".join([head, *rows])
+        return self.posterior.parameters()
 
-    def _theta(self, usebest: bool) -> np.ndarray:
-        return self.posterior.best if usebest else self.posterior.median()
+    @root_only
+    def bmc(self, verbose: bool = True) -> tuple[float, float, float, float]:
+        """Compare the model with the empty one; see `socca.Posterior.bmc`."""
+        return self.posterior.bmc(verbose)
+
+    def aic(self) -> float:
+        """Return Akaike's information criterion; see `socca.criteria.aic`."""
+        return self.posterior.aic()
+
+    def bic(self) -> float:
+        """Return Schwarz's information criterion; see `socca.criteria.bic`."""
+        return self.posterior.bic()
+
+    def waic(self, *, n_draws: int = 1000, seed: int = 1) -> Elpd:
+        """Return the widely applicable information criterion; see `socca.criteria.waic`."""
+        from socca.criteria import waic
+
+        return waic(self.problem, self.posterior, n_draws=n_draws, seed=seed)
+
+    def loo(self, *, n_draws: int = 1000, seed: int = 1) -> Elpd:
+        """Return the leave-one-out predictive density; see `socca.criteria.loo`."""
+        from socca.criteria import loo
+
+        return loo(self.problem, self.posterior, n_draws=n_draws, seed=seed)
+
+    def _statistic(self, usebest: bool, statistic: str | None) -> str:
+        chosen = statistic or ("best" if usebest else "median")
+        if chosen not in STATISTICS:
+            raise ValueError(f"statistic: there is no {chosen!r}{nearest(chosen, STATISTICS)}")
+        return chosen
+
+    def _rows(self, n_draws: int, seed: int) -> np.ndarray:
+        return self.posterior.equal_weights(n_draws, np.random.default_rng([int(seed), 5]))
 
     def getmodel(
         self,
@@ -166,13 +245,17 @@ class fitter:  # noqa: N801  (public name)
         img: Image | None = None,
         doresp: bool = False,
         doexp: bool = False,
+        *,
+        statistic: str | None = None,
+        n_draws: int = 200,
+        seed: int = 1,
     ) -> Rendered | np.ndarray:
         """Draw the fitted model.
 
         Parameters
         ----------
-        what : {'all', 'raw', 'smoothed', 'background'}
-            All parts, or one of them.
+        what : {'all', 'raw', 'smoothed', 'background', 'total'}
+            All parts, or one of them; ``total`` is smoothed and background together.
         component : str or list of str, optional
             Only these.
         usebest : bool
@@ -181,25 +264,49 @@ class fitter:  # noqa: N801  (public name)
             Draw on the frame of another image, with its PSF; by default on that of the fit.
         doresp, doexp : bool
             Multiply by the response, and by the exposure, of the image.
+        statistic : {'best', 'median', 'pixel_median', 'pixel_std'}, optional
+            In the place of `usebest`: at the best sample; at the median of each parameter; or, over images of
+            many samples, the median or the standard deviation of each pixel.
+        n_draws, seed : int
+            For these: how many samples of equal weight are drawn from the posterior, and the seed of that.
 
         Returns
         -------
         Rendered or ndarray, shape (ny, nx)
-            ``(raw, smoothed, background, negative)``, or the part that was asked for.
+            ``(raw, smoothed, background, negative)``, or the part that was asked for. A median of the total is not
+            the sum of those of the parts.
 
         Raises
         ------
         ValueError
-            If `what` is none of these.
+            If `what` or `statistic` is none of these.
         """
         parts = ("raw", "smoothed", "background")
-        if what not in ("all", *parts):
-            raise ValueError(f"what must be one of all, {', '.join(parts)}; got {what!r}")
-        problem = self.problem if img is None else Problem(img, self.mod)
-        drawn = problem.render(self._theta(usebest), self.mod.select(component), response=doresp, exposure=doexp)
-        return drawn if what == "all" else getattr(drawn, what)
+        if what not in ("all", "total", *parts):
+            raise ValueError(f"what must be one of all, {', '.join(parts)}, total; got {what!r}")
+        chosen = self._statistic(usebest, statistic)
+        # The noise has no part in it, but its parameters may be free, and others tied to them.
+        problem = self.problem if img is None else Problem(img, self.mod, noise=Unseen(self.img.noise))
+        only = self.mod.select(component)
+        if chosen in ("best", "median"):
+            theta = self.posterior.best if chosen == "best" else self.posterior.median()
+            drawn = problem.render(theta, only, response=doresp, exposure=doexp)
+            return drawn if what == "all" else getattr(drawn, what)
+        wanted = parts if what == "all" else (what,)
+        found = median_and_std(problem, self._rows(n_draws, seed), wanted, only, response=doresp, exposure=doexp)
+        planes = found[0] if chosen == "pixel_median" else found[1]
+        return Rendered(planes[0], planes[1], planes[2], False) if what == "all" else planes[0]
 
-    def savemodel(self, name: str | Path, usebest: bool = True) -> None:
+    @root_only
+    def savemodel(
+        self,
+        name: str | Path,
+        usebest: bool = True,
+        *,
+        statistic: str | None = None,
+        n_draws: int = 200,
+        seed: int = 1,
+    ) -> None:
         """Write data, model, residual, noise, mask and components to a FITS file.
 
         Parameters
@@ -208,44 +315,70 @@ class fitter:  # noqa: N801  (public name)
             The file.
         usebest : bool
             At the best sample, otherwise at the median of each parameter.
+        statistic : {'best', 'median', 'pixel_median'}, optional
+            In the place of `usebest`. ``pixel_median``: the median of each pixel, of model and components; the
+            standard deviation of the model is in the file too, as ``MODEL_STD``.
+        n_draws, seed : int
+            See `getmodel`.
+
+        Raises
+        ------
+        ValueError
+            If `statistic` is none of these.
         """
-        from socca.products import write_model_images
-
+        chosen = self._statistic(usebest, statistic)
+        if chosen == "pixel_std":
+            raise ValueError("statistic: pixel_median writes the standard deviation too, as MODEL_STD")
+        rows = self._rows(n_draws, seed) if chosen == "pixel_median" else None
+        theta = self.posterior.median() if chosen == "median" else self.posterior.best
         header = {"STATUS": "done", "LOGZ": self.logz}
-        write_model_images(name, self.problem, self.img, self.mod, self._theta(usebest), header)
+        write_model_images(name, self.problem, self.img, self.mod, theta, header, rows)
 
+    @root_only
     def dump(self, name: str | Path) -> None:
         """Write the result to an HDF5 file, which `socca.load` reads."""
         self.posterior.save(name)
 
 
 class _Plots:
-    """Figures of a fit."""
+    """Figures of a fit, files in PNG or PDF by their ending. All return the file's path."""
 
     def __init__(self, fit: fitter) -> None:
         self._fit = fit
 
+    @property
+    def rank(self) -> int:
+        """That of the fit."""
+        return self._fit.rank
+
+    @root_only
     def comparison(self, name: str | Path = "comparison.png", **looks: Any) -> Path:
-        """Draw data, model and residual.
-
-        Parameters
-        ----------
-        name : str or Path
-            The file, PNG or PDF by its ending.
-        **looks : object
-            See `socca.plotting.comparison_figure`.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
+        """Draw data, model and residual; see `socca.plotting.comparison_figure` for its looks."""
         from socca.plotting import comparison_figure
 
         with tempfile.TemporaryDirectory() as folder:
             images = Path(folder) / "model.fits"
             self._fit.savemodel(images)
             comparison_figure(images, Path(name), **looks)
+        return Path(name)
+
+    @root_only
+    def corner(self, name: str | Path = "corner.png", **looks: Any) -> Path:
+        """Draw the posterior, all pairs of parameters; see `socca.posterior_figures.PosteriorPlots.corner`."""
+        return self._fit.posterior.plot.corner(name, **looks)
+
+    @root_only
+    def trace(self, name: str | Path = "trace.png", **looks: Any) -> Path:
+        """Draw the samples in their order; see `socca.posterior_figures.PosteriorPlots.trace`."""
+        return self._fit.posterior.plot.trace(name, **looks)
+
+    @root_only
+    def profile(self, name: str | Path = "profile.png", **looks: Any) -> Path:
+        """Draw radial profiles of data, model and components; see `socca.profiles.profile_figure`."""
+        from socca.profiles import profile_figure
+
+        fit = self._fit
+        profile_figure(fit.problem, fit.img, fit.mod, fit.posterior, name, **looks)
         return Path(name)
 
 

@@ -7,19 +7,21 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import socca
+from socca.checkpoint import Checkpoint, CheckpointFile
 from socca.compilation import meter
 from socca.errors import ConfigError
 from socca.marginal import Marginal
-from socca.pool import Pool, open_pool
+from socca.pool import Pool, advise, chosen_kind, open_pool
 from socca.posterior import Posterior
-from socca.samplers import Draws, get_sampler
+from socca.samplers import Draws, Sampler, get_sampler
 
 if TYPE_CHECKING:
     from socca.pool.base import MapPool
@@ -27,11 +29,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_VERSIONED = ("jax", "jaxlib", "numpy", "scipy", "astropy", "nautilus-sampler", "loky", "h5py")
+_VERSIONED = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "scipy",
+    "astropy",
+    "regions",
+    "reproject",
+    "loky",
+    "h5py",
+)
 
 
 class Counted:
-    """A pool that counts likelihood calls and the time they take.
+    """A pool that counts likelihood calls and the time they take, and looks into whether it pays at the first ones.
 
     Parameters
     ----------
@@ -56,10 +68,32 @@ class Counted:
     def evaluate(self, theta: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of each row, as `Pool.evaluate`."""
         start = time.perf_counter()
+        if not self.calls:
+            advise(self._pool, theta)
         found = self._pool.evaluate(theta)
         self.seconds += time.perf_counter() - start
         self.calls += len(theta)
         return found
+
+    def spent(self) -> dict[str, float]:
+        """Return what a checkpoint remembers: calls and seconds."""
+        return {"calls": self.calls, "seconds": self.seconds}
+
+    def add(self, spent: Mapping[str, float]) -> None:
+        """Count what an earlier run of the same fit has spent."""
+        self.calls += int(spent.get("calls", 0))
+        self.seconds += spent.get("seconds", 0.0)
+
+
+def _identity(sampler: Sampler, problem: Any, seed: int) -> dict[str, Any]:
+    """Return what a checkpoint belongs to."""
+    return {
+        "method": sampler.name,
+        "options": _plain_options(sampler),
+        "seed": seed,
+        "problem": problem.digest(),
+        "version": {name: metadata.version(name) for name in sampler.requires},
+    }
 
 
 def sample(
@@ -69,7 +103,10 @@ def sample(
     seed: int,
     ncores: int | None = None,
     pool: int | MapPool | None = None,
+    pool_kind: str = "auto",
     marginalize: bool = False,
+    checkpoint: str | Path | None = None,
+    resume: bool = True,
     **options: Any,
 ) -> tuple[Posterior, Draws]:
     """Explore the posterior of a problem.
@@ -84,8 +121,15 @@ def sample(
         Of all random numbers: the same seed, inputs and versions give the same result.
     ncores, pool : int or pool, optional
         Workers; see `socca.pool.open_pool`.
+    pool_kind : {'auto', 'serial', 'loky', 'mpi'}
+        The kind of pool, where a ready one is not given.
     marginalize : bool
         Integrate the intensities out; see `socca.marginal.Marginal`. Their draws are in the posterior like any other.
+    checkpoint : str or Path, optional
+        A file, or an existing folder, in which the state of the run is kept as it goes; see `socca.checkpoint`. On
+        SIGTERM it is written once more, and the process ends with status 143.
+    resume : bool
+        Go on from that file if it exists: the result is that of a run without a break.
     **options : object
         Options of the sampler.
 
@@ -100,58 +144,80 @@ def sample(
     ------
     ConfigError
         If the method, an option or the pool is unknown or wrong.
+    PoolError
+        If a worker dies, or the ranks of MPI do not agree.
+    CheckpointError
+        If the checkpoint is damaged, or of another fit.
     """
     sampler = get_sampler(method)(**options)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
+    sampler.validate_pool(chosen_kind(pool_kind, ncores, pool))
     start, compiled = time.perf_counter(), meter().reading()
     marginal = Marginal(problem) if marginalize else None
     explored: Any = marginal or problem
-    with open_pool(explored.log_likelihood, ncores, pool) as workers:
+    digest = explored.digest()
+    with open_pool(explored.log_likelihood, ncores, pool, pool_kind, digest) as workers:
         sampler.validate(explored.ndim, workers.size)
-        counted = Counted(workers)
-        draws = sampler.run(explored, counted, int(seed))  # type: ignore[arg-type]
-        size = workers.size
-    if marginal is not None:
-        draws = marginal.complete(draws, np.random.default_rng([int(seed), 1]))
-    wall = time.perf_counter() - start
-    now = meter().reading()
-    if not draws.converged:
-        log.warning("%s stopped before it converged: use its result with care", method)
-    posterior = _posterior(problem, draws)
-    posterior.meta = {
-        "method": method,
-        "options": {key: _plain(value) for key, value in sampler.options.items()},
-        "seed": int(seed),
-        "converged": bool(draws.converged),
-        "n_calls": counted.calls,
-        "n_eff": posterior.n_eff,
-        "workers": size,
-        "notes": draws.notes,
-        "problem_digest": problem.digest(),
-        "timing": {
-            "sampling": round(wall, 3),
-            "likelihood": round(counted.seconds, 3),
-            "compilation": round(now[1] - compiled[1], 3),
-            "programs_compiled": now[0] - compiled[0],
-        },
-        "versions": versions(),
-        "host": platform.node(),
-        "cpus": os.cpu_count(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    return posterior, draws
+
+        def explore() -> tuple[Posterior, Draws]:
+            counted = Counted(workers)
+            place = Checkpoint()
+            if checkpoint is not None and sampler.resumable:
+                identity = _identity(sampler, explored, int(seed))
+                spent = counted.spent
+                place = CheckpointFile(checkpoint, identity, resume=resume, signed=sampler.pickles, spent=spent)
+                counted.add(place.spent)
+            with place.watching():
+                draws = sampler.run(explored, counted, int(seed), place)  # type: ignore[arg-type]
+            if marginal is not None:
+                draws = marginal.complete(draws, np.random.default_rng([int(seed), 1]))
+            wall = time.perf_counter() - start
+            now = meter().reading()
+            if not draws.converged:
+                log.warning("%s stopped before it converged: use its result with care", method)
+            posterior = _posterior(problem, draws)
+            posterior.meta = {
+                "method": method,
+                "options": _plain_options(sampler),
+                "seed": int(seed),
+                "converged": bool(draws.converged),
+                "n_calls": counted.calls,
+                "n_eff": posterior.n_eff if draws.n_eff is None else draws.n_eff,
+                "pool": workers.name,
+                "workers": workers.size,
+                "notes": draws.notes,
+                "problem_digest": digest,
+                "timing": {
+                    "sampling": round(wall, 3),
+                    "likelihood": round(counted.seconds, 3),
+                    "compilation": round(now[1] - compiled[1], 3),
+                    "programs_compiled": now[0] - compiled[0],
+                },
+                "versions": versions(sampler.requires),
+                "host": platform.node(),
+                "cpus": os.cpu_count(),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            }
+            return posterior, draws
+
+        return workers.drive(explore)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python, socca and what the result depends on."""
+def versions(more: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the versions of Python, socca and what the result depends on, a back end's distributions included."""
     found = {"python": platform.python_version(), "socca": socca.__version__}
-    for name in _VERSIONED:
+    for name in dict.fromkeys((*_VERSIONED, *more)):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _plain_options(sampler: Sampler) -> dict[str, Any]:
+    """Return a sampler's options as JSON can hold them."""
+    return {key: _plain(value) for key, value in sampler.options.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -169,6 +235,8 @@ def _posterior(problem: Problem, draws: Draws) -> Posterior:
     labels, units = problem.all_labels, problem.all_units
     tied = [spec.names[i] for i, _, _ in spec.tied]
     values = problem.values(draws.samples) if tied else {}
+    # The noise's parameters that nobody gave are no part of the result.
+    unused = {f"noise_{name}" for name in problem.spec.noise.neutral}
     return Posterior(
         names=problem.names,
         labels=problem.labels,
@@ -186,5 +254,6 @@ def _posterior(problem: Problem, draws: Draws) -> Posterior:
         fixed={
             labels[spec.names[i]]: float(value)
             for i, value in zip(spec.fixed, problem.arrays["model"]["fixed"], strict=True)
+            if spec.names[i] not in unused
         },
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from socca.digest import digest
 from socca.errors import ConfigError, ModelError
 from socca.forward import Rendered, SceneSpec, padded, scene_arrays
 from socca.grid import grid_shape
@@ -92,6 +92,8 @@ class Problem:
                 for key, value in noise.prepare(image).items()
             },
         }
+        if "eps" in self.arrays["noise"]:
+            self.arrays["noise"]["eps"] = np.asarray(np.finfo(precision).eps, dtype=float)
         fields = dict(zip(model_spec.names, model_spec.fields(), strict=True))
         labels = model.labels | {f"noise_{name}": f"noise.{name}" for name in noise.fields}
         self.names = [model_spec.names[i] for i in model_spec.free]
@@ -112,6 +114,12 @@ class Problem:
     def ndim(self) -> int:
         """Number of free parameters."""
         return len(self.names)
+
+    @property
+    def n_data(self) -> int:
+        """Number of pixels (of modes, for noise in Fourier space) that the model is compared with."""
+        noise = self.arrays["noise"]
+        return int(np.sum(noise["count"] if "count" in noise else noise["used"]))
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "on_device"}
@@ -159,6 +167,13 @@ class Problem:
         """
         return self._batched(programs(self.spec).log_likelihood_and_grad, theta, "log_likelihood_and_grad")
 
+    def traced(self) -> tuple[Callable[[Any, Any], Any], dict[str, Any]]:
+        """Return the log posterior density of one row, for JAX to trace, and the arrays that it takes first.
+
+        Problems of the same structure share the function.
+        """
+        return programs(self.spec).log_posterior, self.on_device
+
     def log_prior(self, theta: Any) -> np.ndarray:
         """Return the log of the joint prior density of each row, shape (n,)."""
         return self._batched(programs(self.spec).log_prior, theta, "log_prior")
@@ -204,11 +219,15 @@ class Problem:
         theta = np.asarray(theta, dtype=np.float64)
         if theta.shape != (self.ndim,):
             raise ModelError(f"render: expected shape ({self.ndim},), got {theta.shape}")
-        components = np.arange(len(self.spec.scene.components))
-        keep = np.ones(len(components)) if only is None else np.isin(components, only).astype(float)
+        keep = self.selected(only)
         with jax.enable_x64(True):
             out = programs(self.spec).render(self.on_device, theta, keep, response, exposure)
         return Rendered(*[self._cropped(np.asarray(part)) for part in out])
+
+    def selected(self, only: tuple[int, ...] | None) -> np.ndarray:
+        """Return 1 for each component of these numbers, or for all, and 0 for the others."""
+        components = np.arange(len(self.spec.scene.components))
+        return np.ones(len(components)) if only is None else np.isin(components, only).astype(float)
 
     def _cropped(self, plane: np.ndarray) -> np.ndarray:
         """Return the image's own pixels of a plane that was enlarged; anything else as it is."""
@@ -237,24 +256,8 @@ class Problem:
         return noise.kind.expected(drawn, own), noise.kind.sigma_at(drawn, arrays, own)
 
     def digest(self) -> str:
-        """Return a SHA-256 over all that defines the problem: equal digests, equal posteriors."""
-        found = hashlib.sha256()
-        spec = self.spec
-        described = [
-            [(p.kind.__name__, sorted(p.neutral), p.positive, _describe(p.structure)) for p in spec.model.parts],
-            spec.model.names,
-            [p.name for p in spec.model.priors],
-            spec.model.free,
-            [(i, names, _describe(function)) for i, names, function in spec.model.tied],
-            spec.scene.grid,
-            spec.scene.on_sky,
-            self.shape,
-        ]
-        found.update(repr(described).encode())
-        for leaf in jax.tree.leaves(self.arrays):
-            array = np.ascontiguousarray(leaf)
-            found.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
-        return found.hexdigest()
+        """Return a SHA-256 over all that defines the problem: equal digests, equal posteriors, in every process."""
+        return digest(self.spec, self.shape, self.arrays)
 
 
 def _in_precision(arrays: dict[str, Any], precision: str) -> dict[str, Any]:
@@ -267,20 +270,3 @@ def _in_precision(arrays: dict[str, Any], precision: str) -> dict[str, Any]:
         return value.astype(kinds.get(path[0].key, value.dtype))
 
     return jax.tree_util.tree_map_with_path(cast, arrays)
-
-
-def _describe(value: Any) -> Any:
-    """Return what tells apart ties that do different things: of a function, its code and the values it holds."""
-    if isinstance(value, types.CodeType):
-        return value.co_code.hex(), [_describe(constant) for constant in value.co_consts], value.co_names
-    if isinstance(value, types.FunctionType):
-        closed_over = [cell.cell_contents for cell in value.__closure__ or ()]
-        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).items()]
-        return _describe(value.__code__), [_describe(held) for held in [*closed_over, *defaults]]
-    if isinstance(value, functools.partial):
-        return _describe(value.func), [_describe(held) for held in [*value.args, *sorted(value.keywords.items())]]
-    if isinstance(value, (tuple, list)):
-        return [_describe(item) for item in value]
-    if isinstance(value, (np.ndarray, jax.Array)):
-        return np.asarray(value).tolist()  # a long array's repr leaves numbers out
-    return repr(value)

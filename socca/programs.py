@@ -72,7 +72,7 @@ def draw(spec: ProblemSpec, arrays: dict[str, Any], theta: Any) -> tuple[Rendere
         What is static.
     arrays : dict
         Of the problem.
-    theta : array, shape (ndim,)
+    theta : array or sequence of arrays, shape (ndim,)
         Free parameters.
 
     Returns
@@ -86,7 +86,7 @@ def draw(spec: ProblemSpec, arrays: dict[str, Any], theta: Any) -> tuple[Rendere
     """
     values = all_values(spec.model, arrays["model"], theta)
     drawn = render(spec.scene, arrays["scene"], values)
-    drawn = Rendered(*[part if part.dtype == bool else part.astype(theta.dtype) for part in drawn])
+    drawn = Rendered(*[part if part.dtype == bool else part.astype(float) for part in drawn])
     own = {name: values[f"noise_{name}"] for name, _ in spec.noise.fields}
     return drawn, own, drawn.negative | out_of_range(spec.model, values)
 
@@ -110,6 +110,7 @@ class Programs:
 
         #: Of the arrays and one row, not compiled.
         self.one = one
+        self.log_posterior = lambda arrays, theta: one(arrays, theta) + log_prior(model, arrays["model"], theta)
         self.log_likelihood = looped(one)
         self.log_likelihood_and_grad = looped(jax.value_and_grad(one, argnums=1))
         self.log_prior = jax.jit(lambda arrays, theta, count: log_prior(model, arrays["model"], theta))

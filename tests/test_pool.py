@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from socca.errors import ConfigError, PoolError
 from socca.inference import Counted, sample
 from socca.models import Background, Model
 from socca.noise import Normal
-from socca.pool import Pool, SerialPool, open_pool
+from socca.pool import Pool, SerialPool, chosen_kind, measure, open_pool
 from socca.pool.base import BorrowedPool
 from socca.pool.mp import MultiPool
 from socca.priors import normal
@@ -103,6 +104,10 @@ def test_workers_give_the_same_bits(multi, rows):
     assert np.array_equal(found, likelihood(THETA[:rows]) + OFFSET)
 
 
+def test_a_problem_without_parameters_has_a_likelihood(multi):
+    assert multi.evaluate(np.zeros((2, 0))).tolist() == [OFFSET, OFFSET]
+
+
 def test_an_exception_comes_through_and_the_pool_lives_on(multi):
     with pytest.raises(ZeroDivisionError, match="no value at -99"):
         multi.evaluate(np.full((4, 3), -99.0))
@@ -177,6 +182,165 @@ def test_counted_counts_rows():
     assert counted.seconds > 0
 
 
+@pytest.mark.parametrize("when", ["starting", "idle"])
+def test_a_worker_that_dies_while_nobody_asks_is_an_error(when):
+    with MultiPool(2, likelihood) as pool:
+        if when == "idle":
+            pool.evaluate(THETA)
+        pid = pool.worker_pids[1]
+        os.kill(pid, signal.SIGKILL)
+        start = time.monotonic()
+        with pytest.raises(PoolError, match=f"worker of the pool of 2 died .process {pid}: signal SIGKILL"):
+            pool.evaluate(THETA)
+        assert time.monotonic() - start < 30
+        with pytest.raises(PoolError, match="has ended"):
+            pool.map(square, [1])
+    assert not any(alive(pid) for pid in pool.worker_pids)
+
+
+def test_a_worker_over_its_memory_is_an_error_and_the_pool_lives_on():
+    import resource
+
+    def greedy(theta):
+        if np.any(theta < 0):
+            resource.setrlimit(resource.RLIMIT_AS, (2**33, resource.getrlimit(resource.RLIMIT_AS)[1]))
+            np.ones(2**31)
+        return likelihood(theta)
+
+    with MultiPool(2, greedy) as pool:
+        with pytest.raises(MemoryError, match="Unable to allocate"):
+            pool.evaluate(-abs(THETA))
+        assert np.array_equal(pool.evaluate(abs(THETA)), likelihood(THETA))
+
+
+def test_an_exception_says_where_it_was_raised(multi):
+    with pytest.raises(ZeroDivisionError) as caught:
+        multi.evaluate(np.full((4, 3), -99.0))
+    (note,) = caught.value.__notes__
+    assert "raised in a worker of the pool of 2" in note
+    assert "in closure" in note
+
+
+class Unpicklable(Exception):  # noqa: N818
+    def __init__(self, first, second):
+        super().__init__(f"{first}, {second}")
+
+
+def test_an_exception_that_cannot_travel_is_named(multi):
+    def fails(_):
+        raise Unpicklable("one", "two")
+
+    with pytest.raises(PoolError, match="Unpicklable: one, two"):
+        multi.map(fails, [1])
+    assert multi.map(square, [3]) == [9]
+
+
+def test_an_error_ends_the_work(multi, tmp_path):
+    def touches(k):
+        (tmp_path / str(k)).touch()
+        time.sleep(0.02)
+        raise ValueError(k)
+
+    with pytest.raises(ValueError, match=r"^[01]\n"):
+        multi.map(touches, range(50))
+    assert len(list(tmp_path.iterdir())) <= 4
+
+
+@pytest.mark.parametrize("wrong", [lambda theta: theta, lambda theta: 1.0], ids=["a matrix", "a number"])
+def test_a_likelihood_of_the_wrong_shape_is_named(wrong):
+    with MultiPool(2, wrong) as pool, pytest.raises(PoolError, match=r"must have shape \(1[89],\), got"):
+        pool.evaluate(THETA)
+
+
+def test_a_likelihood_that_workers_cannot_load_is_an_error():
+    with MultiPool(1, Unloadable()) as pool, pytest.raises(ImportError, match="not here"):
+        pool.evaluate(THETA)
+
+
+class Unloadable:
+    def __call__(self, theta):
+        return likelihood(theta)
+
+    def __reduce__(self):
+        return not_here, ()
+
+
+def not_here():
+    raise ImportError("not here")
+
+
+def test_rows_may_be_written_to():
+    def scales(theta):
+        theta *= 2
+        return theta.sum(axis=1)
+
+    with MultiPool(2, scales) as pool:
+        before = THETA.copy()
+        assert np.array_equal(pool.evaluate(THETA), (2 * THETA).sum(axis=1))
+        assert np.array_equal(THETA, before)
+
+
+def alive(pid):
+    """Tell whether a process runs: not if it is gone, or only waits to be taken note of."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+ORPHANS = """
+import sys, time
+import numpy as np
+from socca.pool import open_pool
+
+
+def likelihood(theta):
+    if theta[0, 0] < 0:
+        time.sleep(1000)
+    return theta.sum(axis=1)
+
+
+pool = open_pool(likelihood, ncores=2)
+pool.evaluate(np.ones((4, 2)))
+print(*pool.worker_pids, flush=True)
+if sys.argv[1] == "busy":
+    pool.evaluate(-np.ones((4, 2)))
+time.sleep(1000 if sys.argv[1] == "idle" else 0)
+if sys.argv[1] == "raises":
+    raise ValueError("the script fails")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc which processes run")
+@pytest.mark.parametrize(
+    ("doing", "signalled"),
+    [("idle", "SIGKILL"), ("busy", "SIGKILL"), ("busy", "SIGINT"), ("raises", None), ("forgets to close", None)],
+)
+def test_no_worker_outlives_its_parent(tmp_path, doing, signalled):
+    script = tmp_path / "script.py"
+    script.write_text(ORPHANS)
+    with subprocess.Popen([sys.executable, script, doing], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        if signalled:
+            assert all(alive(pid) for pid in pids)
+            time.sleep(0.2)  # it is within the likelihood by now
+            parent.send_signal(getattr(signal, signalled))
+        parent.wait(timeout=20)
+        deadline = time.monotonic() + 10
+        while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(alive(pid) for pid in pids)
+
+
+def test_workers_leave_the_notice_of_a_batch_system_to_their_parent(multi):
+    for pid in multi.worker_pids:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    assert np.array_equal(multi.evaluate(THETA), likelihood(THETA) + OFFSET)
+
+
 SCRIPT = """
 import sys
 import numpy as np
@@ -202,11 +366,12 @@ def test_scripts_need_no_guard(tmp_path):
     assert done.stdout.splitlines() == ["started", "2.5 6.5 10.5"]
 
 
-def test_a_fit_with_workers_gives_the_same_samples(make_image):
+@pytest.mark.parametrize("n_networks", [0, 1])
+def test_a_fit_with_workers_gives_the_same_samples(make_image, n_networks):
     rng = np.random.default_rng(3)
     image = make_image(rng.normal(0.5, 1, (8, 8)), noise=Normal(sigma=1.0))
     problem = Problem(image, Model(Background(a0=normal(0, 1), a1x=normal(0, 0.1))))
-    options = {"seed": 4, "n_live": 100, "n_eff": 200, "n_networks": 0, "focus": False}
+    options = {"seed": 4, "n_live": 100, "n_eff": 200, "n_networks": n_networks, "focus": False}
     serial, _ = sample(problem, **options)
     parallel, _ = sample(problem, ncores=2, **options)
     assert np.array_equal(serial.samples, parallel.samples)
@@ -215,3 +380,69 @@ def test_a_fit_with_workers_gives_the_same_samples(make_image):
     assert serial.logz == parallel.logz
     assert (serial.meta["workers"], parallel.meta["workers"]) == (1, 2)
     assert serial.meta["n_calls"] == parallel.meta["n_calls"]
+    assert (serial.meta["pool"], parallel.meta["pool"]) == ("serial", "loky")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cores", "found"),
+    [("auto", 1, "serial"), ("auto", 2, "loky"), ("serial", 1, "serial"), ("loky", 1, "loky"), ("loky", 2, "loky")],
+)
+def test_kinds(kind, cores, found):
+    assert chosen_kind(kind, cores) == found
+
+
+@pytest.mark.parametrize(
+    ("kind", "cores", "said"),
+    [("mpi", 1, "mpirun -n 4"), ("serial", 2, "one worker, not 2"), ("loki", 1, "did you mean 'loky'")],
+)
+def test_kinds_that_cannot_be_had(kind, cores, said):
+    with pytest.raises(ConfigError, match=said):
+        chosen_kind(kind, cores)
+
+
+class Slow(Pool):
+    """Workers that take a known time."""
+
+    size = 2
+
+    def __init__(self, call, batch):
+        self.call, self.batch, self.rows = call, batch, []
+
+    def evaluate(self, theta):
+        self.rows.append(len(theta))
+        time.sleep(self.batch + self.call * -(-len(theta) // self.size))
+        return np.zeros(len(theta))
+
+
+def test_costs_are_measured():
+    cost = measure(Slow(call=2e-3, batch=3e-3), THETA)
+    assert cost.call == pytest.approx(2e-3, rel=0.2)  # a sleep is longer than asked for by 0.1 ms or so
+    assert cost.batch == pytest.approx(3e-3, rel=0.3)
+    assert cost.gain(1000) == pytest.approx(2, rel=0.01)
+    assert cost.gain(1) == pytest.approx(0.4, rel=0.3)
+
+
+def test_what_is_slow_anyway_is_not_measured():
+    pool = Slow(call=0.11, batch=0)
+    assert measure(pool, THETA) is None
+    assert pool.rows == [2, 2]
+
+
+@pytest.mark.parametrize(("call", "warned"), [(0, True), (2e-3, False)])
+def test_a_likelihood_that_is_too_cheap_is_said_once(caplog, call, warned):
+    pool = Slow(call=call, batch=1e-3)
+    with caplog.at_level("INFO", logger="socca"):
+        counted = Counted(pool)
+        for _ in range(3):
+            counted.evaluate(THETA)
+    assert counted.calls == 3 * len(THETA)
+    measured = [record for record in caplog.records if "ms, handing a batch to 2 workers" in record.message]
+    advice = [record for record in caplog.records if "leave out ncores" in record.message]
+    assert len(measured) == 1
+    assert len(advice) == warned
+
+
+def test_no_advice_without_workers(caplog):
+    with caplog.at_level("INFO", logger="socca"):
+        Counted(SerialPool(likelihood)).evaluate(THETA)
+    assert not caplog.records

@@ -1,5 +1,15 @@
-"""Pools of workers: serial and loky, behind one interface."""
+"""Pools of workers: serial, loky and MPI, behind one interface."""
 
-from socca.pool.base import Pool, SerialPool, open_pool
+from socca.pool.base import KINDS, Pool, SerialPool, chosen_kind, open_pool
+from socca.pool.cost import Cost, advise, measure
 
-__all__ = ["Pool", "SerialPool", "open_pool"]
+__all__ = [
+    "KINDS",
+    "Cost",
+    "Pool",
+    "SerialPool",
+    "advise",
+    "chosen_kind",
+    "measure",
+    "open_pool",
+]

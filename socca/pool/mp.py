@@ -1,29 +1,91 @@
-"""Workers on this machine, by loky: no fork after JAX has started, and no ``__main__`` guard in scripts."""
+"""Workers on this machine: processes of loky, which needs no fork after JAX has started and no ``__main__`` guard.
+
+Each worker has a pipe of its own, over which rows go as raw bytes: a batch costs a fifth of what loky's executor, with
+its threads and pickles, takes for it (`benchmarks/pool.py`), and a worker's death is seen at once as the pipe's end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import util
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import cloudpickle
 import numpy as np
 
 from socca.compilation import single_thread_environment
 from socca.errors import PoolError
 from socca.pool.base import Likelihood, Pool
+from socca.pool.wire import load, packed_error, packed_rows, shares, unpacked_error, unpacked_rows, values_of
 
-#: In a worker: the likelihood that it was started with. Empty in every other process.
-_worker: dict[str, Likelihood] = {}
+# The first bytes of a message to a worker, eight so that the numbers after them are aligned. The first two have no
+# answer.
+_LIKELIHOOD, _FUNCTION, _ROWS, _ITEM = b"likelihd", b"function", b"rows    ", b"item    "
+# The first bytes of an answer.
+_VALUES, _RESULT, _ERROR = b"values  ", b"result  ", b"error   "
+_HEAD = len(_ROWS)
+#: Seconds that a worker gets to end by itself.
+_PATIENCE = 5.0
 
 
-def _start(likelihood: Likelihood) -> None:
+def _serve(connection: Connection, life: Connection) -> None:
+    """Answer messages, in a worker, for as long as the parent lives."""
     from socca.compilation import use_persistent_cache
 
+    # Ctrl-C and a batch system's notice go to all processes; the parent decides what becomes of them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, args=(life,), daemon=True).start()
     use_persistent_cache()
-    _worker["likelihood"] = likelihood
+    held: dict[bytes, Callable[[Any], Any]] = {}
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone, or has closed the pool
+        while True:
+            message = memoryview(connection.recv_bytes())
+            kind, body = bytes(message[:_HEAD]), message[_HEAD:]
+            if kind in (_LIKELIHOOD, _FUNCTION):
+                held[kind] = load(body)
+            else:
+                connection.send_bytes(_answer(kind, body, held))
 
 
-def _evaluate(theta: np.ndarray) -> np.ndarray:
-    return np.asarray(_worker["likelihood"](theta))
+def _answer(kind: bytes, body: memoryview, held: dict[bytes, Callable[[Any], Any]]) -> bytes:
+    try:
+        if kind == _ITEM:
+            result: bytes = cloudpickle.dumps(held[_FUNCTION](cloudpickle.loads(body)))
+            return _RESULT + result
+        return _VALUES + values_of(held[_LIKELIHOOD], unpacked_rows(body)).tobytes()
+    except BaseException as error:  # whatever it is, it is the parent's to deal with
+        return _ERROR + packed_error(error)
+
+
+def _end_with_the_parent(life: Connection) -> None:
+    """End this process when the other end of the pipe closes, in the middle of a likelihood too."""
+    with contextlib.suppress(EOFError, OSError):
+        life.recv_bytes()
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
+
+
+def _end(life: Connection, connections: Sequence[Connection], processes: Sequence[Any]) -> None:
+    """Let the workers go: by themselves first, and then by force."""
+    life.close()
+    deadline = time.monotonic() + _PATIENCE
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+    for connection in connections:
+        connection.close()
 
 
 class MultiPool(Pool):
@@ -39,39 +101,116 @@ class MultiPool(Pool):
     Raises
     ------
     PoolError
-        From `map` and `evaluate`, if a worker died.
+        From `map` and `evaluate`, if a worker died, at whatever time that was. The pool is of no more use then.
     """
 
+    name = "loky"
+
     def __init__(self, processes: int, likelihood: Likelihood) -> None:
-        from loky import ProcessPoolExecutor
+        from loky.backend import get_context
 
         self.size = int(processes)
-        self._executor = ProcessPoolExecutor(
-            max_workers=self.size,
-            initializer=_start,
-            initargs=(likelihood,),
-            env=single_thread_environment(),
-            timeout=None,
-        )
+        payload = _LIKELIHOOD + cloudpickle.dumps(likelihood)
+        context = get_context("loky")
+        theirs, ours = context.Pipe(duplex=False)  # open for as long as this process lives, and no message ever
+        self._connections: list[Connection] = []
+        self._processes: list[Any] = []
+        # Also when the pool is forgotten, and at the end of this process, before it waits for its children.
+        self._end = util.Finalize(self, _end, args=(ours, self._connections, self._processes), exitpriority=10)
+        with self._watched(), theirs:
+            for _ in range(self.size):
+                self._start(context, theirs)
+            # Only now, so that all of them start while the first one takes its copy.
+            for connection in self._connections:
+                connection.send_bytes(payload)
+
+    def _start(self, context: Any, life: Connection) -> None:
+        connection, theirs = context.Pipe()
+        self._connections.append(connection)
+        with theirs:
+            process = context.Process(target=_serve, args=(theirs, life), env=single_thread_environment())
+            process.start()
+        self._processes.append(process)
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Apply a function to each item, on the workers; the results are in order."""
-        from loky.process_executor import BrokenProcessPool
-
-        try:
-            futures = [self._executor.submit(function, item) for item in items]
-            return [future.result() for future in futures]
-        except BrokenProcessPool as error:
-            raise PoolError(
-                f"a worker of the pool of {self.size} died ({error}). If it was killed for memory, use fewer workers "
-                "or ask for more memory"
-            ) from error
+        return [
+            cloudpickle.loads(result)
+            for result in self._results(
+                [_ITEM + cloudpickle.dumps(item) for item in items], _FUNCTION + cloudpickle.dumps(function)
+            )
+        ]
 
     def evaluate(self, theta: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of each row: one message per worker."""
-        theta = np.atleast_2d(theta)
-        return np.concatenate(self.map(_evaluate, np.array_split(theta, max(1, min(self.size, len(theta))))))
+        theta = np.atleast_2d(np.asarray(theta, dtype=np.float64))
+        results = self._results([_ROWS + packed_rows(part).tobytes() for part in shares(theta, self.size)])
+        return np.concatenate([np.frombuffer(result) for result in results])
+
+    def _results(self, messages: Sequence[bytes], first: bytes = b"") -> list[memoryview]:
+        """Return the answers to messages, in order; `first` goes to each worker before them."""
+        with self._watched():
+            connections = self._connections[: len(messages)]
+            for connection in connections if first else ():
+                connection.send_bytes(first)
+            answers = _exchange(connections, messages)
+        for answer in answers:
+            if answer[:_HEAD] == _ERROR:
+                raise unpacked_error(answer[_HEAD:], f"a worker of the pool of {self.size}")
+        return [memoryview(answer)[_HEAD:] for answer in answers]
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """End the pool if anything comes between a message and its answer, such as the death of a worker."""
+        if not self._end.still_active():
+            raise PoolError(f"the pool of {self.size} workers has ended")
+        try:
+            yield
+        except (EOFError, OSError) as error:
+            ended = wait([process.sentinel for process in self._processes], timeout=1.0)  # a little after its pipe
+            deaths = ", ".join(_death(process) for process in self._processes if process.sentinel in ended)
+            self.close()
+            raise PoolError(
+                f"a worker of the pool of {self.size} died ({deaths or error}). If it was killed for memory, use "
+                "fewer workers or ask for more memory"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers."""
+        return [process.pid for process in self._processes]
 
     def close(self) -> None:
         """End the workers."""
-        self._executor.shutdown(wait=True, kill_workers=True)
+        self._end()
+
+
+def _exchange(connections: Sequence[Connection], messages: Sequence[bytes]) -> list[bytes]:
+    """Give each worker a message, and the next one when it has answered, until an error; the answers are in order."""
+    answers = [b""] * len(messages)
+    todo = iter(range(len(messages)))
+    busy: dict[Any, int] = {}
+    connection: Any
+    for connection, k in zip(connections, todo, strict=False):
+        connection.send_bytes(messages[k])
+        busy[connection] = k
+    failed = False
+    while busy:
+        # An error ends the work, but what others are at is waited for, so that the pool can go on.
+        for connection in wait(list(busy)):
+            k = busy.pop(connection)
+            answers[k] = connection.recv_bytes()
+            failed = failed or answers[k][:_HEAD] == _ERROR
+            if not failed and (following := next(todo, None)) is not None:
+                connection.send_bytes(messages[following])
+                busy[connection] = following
+    return answers
+
+
+def _death(process: Any) -> str:
+    process.join(1.0)
+    code = process.exitcode
+    return f"process {process.pid}: " + (f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}")

@@ -12,6 +12,10 @@ __all__ = ["METHODS", "Draws", "Sampler", "get_sampler"]
 #: Method -> where its class is; nothing is imported before it is used.
 METHODS = {
     "nautilus": ("socca.samplers.nautilus", "Nautilus"),
+    "dynesty": ("socca.samplers.dynesty", "Dynesty"),
+    "pocomc": ("socca.samplers.pocomc", "Pocomc"),
+    "emcee": ("socca.samplers.emcee", "Emcee"),
+    "numpyro": ("socca.samplers.numpyro", "Numpyro"),
     "optimizer": ("socca.samplers.optimizer", "Optimizer"),
 }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from socca.errors import ConfigError, nearest
+from socca.checkpoint import Checkpoint
+from socca.errors import ConfigError, ModelError, nearest
 
 if TYPE_CHECKING:
     from socca.pool import Pool
@@ -36,6 +39,8 @@ class Draws:
         Whether the sampler met its own criterion.
     sampler : object
         The back end's own object.
+    n_eff : float, optional
+        Effective number of samples, where the weights alone do not say: samples of a chain are correlated.
     notes : dict
         Anything else worth keeping, JSON-serialisable.
     """
@@ -47,11 +52,16 @@ class Draws:
     logz_err: float
     converged: bool
     sampler: Any = None
+    n_eff: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the back end's own object, which belongs to the process that ran it."""
+        return {**self.__dict__, "sampler": None}
 
 
 class Sampler:
-    """A way to explore a posterior.
+    """A way to explore a posterior. Back ends define `explore`.
 
     Parameters
     ----------
@@ -67,9 +77,20 @@ class Sampler:
     name: ClassVar[str]
     #: Options whose default differs from the back end's own, or that are ours.
     defaults: ClassVar[dict[str, Any]] = {}
-    #: Fewest parameters that it can explore, and whether it can use a pool.
+    #: Arguments of the back end that are set here, and are no options.
+    reserved: ClassVar[frozenset[str]] = frozenset()
+    #: Fewest parameters that it can explore; none at all need no sampler.
     min_ndim: ClassVar[int] = 1
+    #: Whether it can use a pool, and one of MPI ranks.
     parallel: ClassVar[bool] = True
+    mpi: ClassVar[bool] = True
+    #: Whether it gives an evidence with an error.
+    evidence: ClassVar[bool] = True
+    #: Whether it can go on from a checkpoint, and whether that holds pickles.
+    resumable: ClassVar[bool] = True
+    pickles: ClassVar[bool] = False
+    #: Distributions whose versions a checkpoint depends on.
+    requires: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **options: Any) -> None:
         known = self.known_options()
@@ -79,18 +100,38 @@ class Sampler:
         self.options: dict[str, Any] = {**self.defaults, **options}
 
     @classmethod
+    def signatures(cls) -> tuple[Callable[..., Any], ...]:
+        """Return the functions of the back end whose arguments are options."""
+        return ()
+
+    @classmethod
     def known_options(cls) -> tuple[str, ...]:
         """Return the names of the options."""
-        return tuple(cls.defaults)
+        names = [key for function in cls.signatures() for key in inspect.signature(function).parameters]
+        # Without what a signature leaves open: *args, **kwargs.
+        return tuple(
+            key for key in dict.fromkeys([*names, *cls.defaults]) if key not in cls.reserved | {"self", "cls", "kwargs"}
+        )
+
+    def arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """Return those of the options that a function of the back end takes."""
+        taken = inspect.signature(function).parameters
+        return {key: value for key, value in self.options.items() if key in taken and key not in self.reserved}
+
+    @classmethod
+    def validate_pool(cls, kind: str) -> None:
+        """Raise `ConfigError` if the sampler cannot run in this kind of pool; first of all, so that no rank waits."""
+        if kind == "mpi" and not cls.mpi:
+            raise ConfigError(f"{cls.name} does not run under MPI: start it as one process, without mpirun or srun")
 
     def validate(self, ndim: int, workers: int) -> None:
         """Raise `ConfigError` if the sampler cannot deal with this many parameters or workers."""
-        if ndim < self.min_ndim:
+        if 0 < ndim < self.min_ndim:
             raise ConfigError(f"{self.name} needs at least {self.min_ndim} free parameter(s), the model has {ndim}")
         if workers > 1 and not self.parallel:
             raise ConfigError(f"{self.name} runs in one process: leave out ncores and pool")
 
-    def run(self, problem: Problem, pool: Pool, seed: int) -> Draws:
+    def run(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint | None = None) -> Draws:
         """Explore the posterior.
 
         Parameters
@@ -101,13 +142,34 @@ class Sampler:
             Evaluates the likelihood.
         seed : int
             Of all random numbers.
+        checkpoint : Checkpoint, optional
+            Where to keep the state, and to go on from.
 
         Returns
         -------
         Draws
             Weighted samples and the evidence.
+
+        Raises
+        ------
+        ModelError
+            If the model is impossible wherever it was tried.
         """
+        if problem.ndim == 0:
+            return _only_point(pool)
+        return self.explore(problem, pool, seed, checkpoint or Checkpoint())
+
+    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+        """Explore the posterior of at least one parameter; see `run`."""
         raise NotImplementedError
+
+
+def _only_point(pool: Pool) -> Draws:
+    """Return the posterior without a free parameter: its evidence is the likelihood."""
+    value = float(pool.evaluate(np.zeros((1, 0)))[0])
+    if not np.isfinite(value):
+        raise ModelError("the model has no free parameter, and is impossible as it is: check its values")
+    return Draws(np.zeros((1, 0)), np.zeros(1), np.array([value]), value, 0.0, converged=True)
 
 
 class Progress:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca.errors import ModelError
 
 if TYPE_CHECKING:
+    from socca.checkpoint import Checkpoint
+    from socca.pool import Pool
     from socca.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -50,6 +53,41 @@ class Maximum:
     agreeing: int
     n_gradients: int
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the fields as arrays, for a checkpoint."""
+        return {f"maximum_{key}": np.asarray(value) for key, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Maximum:
+        """Return what `arrays` was made of."""
+        found: dict[str, Any] = {field.name: arrays[f"maximum_{field.name}"] for field in dataclasses.fields(cls)}
+        return cls(**{key: value if value.ndim else value.item() for key, value in found.items()})
+
+
+def quick_maximum(problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Maximum:
+    """Show a sampler where to look: the maximum that a checkpoint holds, or else a quick search.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    pool : Pool
+        Evaluates the likelihood.
+    seed : int
+        Of the search.
+    checkpoint : Checkpoint
+        Of the fit.
+
+    Returns
+    -------
+    Maximum
+        See `find_maximum`.
+    """
+    if checkpoint.state is not None:
+        return Maximum.from_arrays(checkpoint.state)
+    rng = np.random.default_rng([seed, 1])
+    return find_maximum(problem, pool.evaluate, rng, n_draws=1000, n_starts=5, maxiter=200)
+
 
 def find_maximum(
     problem: Problem,
@@ -58,8 +96,9 @@ def find_maximum(
     n_draws: int,
     n_starts: int,
     maxiter: int,
+    with_prior: bool = True,
 ) -> Maximum:
-    """Search for the maximum of the posterior density of the parameters.
+    """Search for the maximum of the posterior density of the parameters, or of the likelihood.
 
     The best of `n_draws` draws from the prior start `n_starts` runs of L-BFGS-B. The unit cube of the prior only
     scales the steps.
@@ -74,11 +113,13 @@ def find_maximum(
         Source of randomness.
     n_draws, n_starts, maxiter : int
         Draws from the prior, searches, and iterations of each at most.
+    with_prior : bool
+        Whether the prior's density counts; otherwise the prior is no more than bounds.
 
     Returns
     -------
     Maximum
-        The best one.
+        The best one. Without the prior, `log_posterior` is the log-likelihood.
 
     Raises
     ------
@@ -89,14 +130,14 @@ def find_maximum(
 
     draws = rng.uniform(0.001, 0.999, (n_draws, problem.ndim))
     theta = problem.prior_transform(draws)
-    height = evaluate(theta) + problem.log_prior(theta)
+    height = evaluate(theta) + (problem.log_prior(theta) if with_prior else 0.0)
     possible = np.flatnonzero(np.isfinite(height))
     if possible.size == 0:
         raise ModelError(f"none of {len(draws)} draws from the prior is possible: check priors and positivity")
     order = possible[np.argsort(height[possible])[::-1]]
 
     def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = log_posterior_in_cube(problem, u)
+        value, gradient = log_posterior_in_cube(problem, u, with_prior)
         if not np.isfinite(value):
             return 1e300, np.zeros_like(u)
         return -value, -np.nan_to_num(gradient)
@@ -118,12 +159,12 @@ def find_maximum(
     agreeing = sum(result[0] > log_posterior - 0.5 for result in found)
     log.info("%d of %d searches reached the highest maximum, ln P = %.2f", agreeing, len(found), log_posterior)
     theta = problem.prior_transform(u)[0]
-    covariance, definite = covariance_at(problem, theta, evaluate)
+    covariance, definite = covariance_at(problem, theta, evaluate, with_prior)
     return Maximum(theta, log_posterior, covariance, definite, converged, agreeing, n_gradients)
 
 
 def covariance_at(
-    problem: Problem, theta: np.ndarray, evaluate: Callable[[np.ndarray], np.ndarray]
+    problem: Problem, theta: np.ndarray, evaluate: Callable[[np.ndarray], np.ndarray], with_prior: bool = True
 ) -> tuple[np.ndarray, bool]:
     """Invert the Hessian of the log posterior.
 
@@ -135,6 +176,8 @@ def covariance_at(
         A maximum.
     evaluate : callable
         Batched log-likelihood.
+    with_prior : bool
+        Whether the prior's density counts.
 
     Returns
     -------
@@ -149,7 +192,8 @@ def covariance_at(
     support = np.array([prior.support for prior in problem.priors])
     points = np.clip(np.concatenate([theta + steps, theta - steps, theta[None]]), support[:, 0], support[:, 1])
     _, gradients = problem.log_likelihood_and_grad(points)
-    gradients = gradients + prior_gradient(problem, points)
+    if with_prior:
+        gradients = gradients + prior_gradient(problem, points)
     n = problem.ndim
     spacing = (points[:n] - points[n : 2 * n]).diagonal()
     hessian = (gradients[:n] - gradients[n : 2 * n]) / spacing[:, None]
@@ -179,7 +223,7 @@ def prior_gradient(problem: Problem, theta: np.ndarray) -> np.ndarray:
     return out
 
 
-def log_posterior_in_cube(problem: Problem, u: np.ndarray) -> tuple[float, np.ndarray]:
+def log_posterior_in_cube(problem: Problem, u: np.ndarray, with_prior: bool = True) -> tuple[float, np.ndarray]:
     """Return the log posterior density of the parameters at a point of the unit cube, and its derivative along u.
 
     Parameters
@@ -188,19 +232,22 @@ def log_posterior_in_cube(problem: Problem, u: np.ndarray) -> tuple[float, np.nd
         The problem.
     u : ndarray, shape (ndim,)
         The point.
+    with_prior : bool
+        Whether the prior's density counts.
 
     Returns
     -------
     value : float
-        Log-likelihood plus log prior.
+        Log-likelihood, plus log prior.
     gradient : ndarray, shape (ndim,)
         With respect to `u`: the prior's transform has the derivative 1 / density.
     """
     theta = problem.prior_transform(u)
     value, gradient = problem.log_likelihood_and_grad(theta)
-    gradient = gradient[0] + prior_gradient(problem, theta)[0]
     density = np.exp([float(prior.log_prob(x)) for prior, x in zip(problem.priors, theta[0], strict=True)])
-    return float(value[0] + problem.log_prior(theta)[0]), gradient / density
+    if not with_prior:
+        return float(value[0]), gradient[0] / density
+    return float(value[0] + problem.log_prior(theta)[0]), (gradient + prior_gradient(problem, theta))[0] / density
 
 
 def _curvature_scale(

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-import inspect
+import tempfile
 import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.focus import Focus, Unfocused
-from socca.samplers.maximum import find_maximum
+from socca.samplers.cube import Cube
 
 if TYPE_CHECKING:
+    from socca.checkpoint import Checkpoint
     from socca.pool import Pool
     from socca.problem import Problem
 
-#: Arguments of nautilus that are set here.
-_OURS = frozenset(
-    {
-        *("self", "prior", "prior_args", "prior_kwargs", "n_dim", "periodic"),
-        *("likelihood", "likelihood_args", "likelihood_kwargs", "vectorized", "pass_dict", "blobs_dtype"),
-        *("pool", "seed", "filepath", "resume", "verbose"),
-    }
-)
-#: Seconds after which nautilus hands back control for a line of progress; it goes on as if nothing had been.
-_SLICE = 5.0
+#: Seconds after which nautilus hands back control; it goes on as if nothing had been.
+_SLICE = 2.0
 
 
 def _identity(points: np.ndarray) -> np.ndarray:
     return points
+
+
+def _apart(function: Callable[[Any], Any], item: Any) -> Any:
+    """Call a method on a copy of its object, as if it had been sent to another process."""
+    return copy.deepcopy(function)(item)
+
+
+class _Trainers:
+    """Our pool as nautilus uses it for its own work: networks, and points within the bounds that they draw.
+
+    nautilus draws points from as many streams of random numbers as its pool has workers. Here they are always four,
+    its number of networks, so that the result is the same for any number of workers.
+
+    Parameters
+    ----------
+    pool : Pool
+        Does the work.
+    """
+
+    size = 4
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Apply a function to each item; what it does to its own object stays there."""
+        return self._pool.map(functools.partial(_apart, function), items)
 
 
 class Nautilus(Sampler):
@@ -39,11 +61,11 @@ class Nautilus(Sampler):
     With ``focus`` (on by default) a quick search for the maximum first shows nautilus where to look, which leaves
     posterior and evidence as they are: see `socca.samplers.focus`. What is left to explore then is round enough for
     ellipsoids alone, and ``n_networks`` is 0: networks would cost more than the likelihood, and with few live points
-    cut corners off the posterior (see docs/method.md). Without focus it is nautilus's own 4.
+    cut corners off the posterior (see docs/method.md). Without focus it is nautilus's own 4, trained in the pool.
     """
 
     name = "nautilus"
-    min_ndim = 2
+    requires = ("nautilus-sampler", "scikit-learn", "numpy")
     defaults = {  # noqa: RUF012  (never changed)
         "n_live": 400,
         "n_batch": 256,
@@ -51,78 +73,76 @@ class Nautilus(Sampler):
         "n_eff": 3000,
         "focus": True,
     }
+    reserved = frozenset(
+        {
+            *("prior", "prior_args", "prior_kwargs", "n_dim", "periodic"),
+            *("likelihood", "likelihood_args", "likelihood_kwargs", "vectorized", "pass_dict", "blobs_dtype"),
+            *("pool", "seed", "filepath", "resume", "verbose"),
+        }
+    )
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.options.setdefault("n_networks", 0 if self.options["focus"] else 4)
 
     @classmethod
-    @functools.cache
-    def _signatures(cls) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def signatures(cls) -> tuple[Callable[..., Any], ...]:
+        """Return nautilus's constructor and its `run`."""
         import nautilus
 
-        make = inspect.signature(nautilus.Sampler.__init__).parameters
-        run = inspect.signature(nautilus.Sampler.run).parameters
-        return tuple(k for k in make if k not in _OURS), tuple(k for k in run if k not in _OURS)
+        return nautilus.Sampler.__init__, nautilus.Sampler.run
 
-    @classmethod
-    def known_options(cls) -> tuple[str, ...]:
-        """Return the options of nautilus's constructor and of its `run`."""
-        make, run = cls._signatures()
-        return (*make, *run, "focus")
-
-    def run(self, problem: Problem, pool: Pool, seed: int) -> Draws:
+    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
-        import nautilus
+        # nautilus knows no line: a second axis that does nothing makes it a square.
+        cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "state.h5"
+            if checkpoint.state is not None:
+                file.write_bytes(checkpoint.state["nautilus"].tobytes())
+            sampler = self._make(cube, pool, seed, file)
 
-        make_keys, run_keys = self._signatures()
-        make = {key: value for key, value in self.options.items() if key in make_keys}
-        run = {key: value for key, value in self.options.items() if key in run_keys}
-        # A whole period is walked around without an edge; focus turns it out of the way by itself.
-        periodic = [
-            k
-            for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True))
-            if prior.is_flat_over(period)
-        ]
-        cube: Focus | Unfocused = Unfocused()
-        n_gradients = 0
-        if self.options["focus"]:
-            search = {"n_draws": 1000, "n_starts": 5, "maxiter": 200}
-            maximum = find_maximum(problem, pool.evaluate, np.random.default_rng([seed, 1]), **search)
-            cube, n_gradients = Focus(problem, maximum), maximum.n_gradients
+            def state() -> dict[str, Any]:
+                sampler.write(file, overwrite=True)
+                return {**cube.kept, "nautilus": file.read_bytes()}
 
-        def likelihood(w: np.ndarray) -> np.ndarray:
-            v, log_density = cube.to_prior(w)
-            return pool.evaluate(problem.prior_transform(v)) - log_density
-
-        sampler = nautilus.Sampler(
-            _identity,
-            likelihood,
-            n_dim=problem.ndim,
-            vectorized=True,
-            pass_dict=False,
-            seed=seed,
-            periodic=np.array(periodic) if periodic and not self.options["focus"] else None,
-            **make,
-        )
-        finished = self._run_in_slices(sampler, run)
-        points, log_weights, log_likelihood = sampler.posterior()
-        v, log_density = cube.to_prior(np.asarray(points))
-        samples, log_likelihood = problem.prior_transform(v), log_likelihood + log_density
-        return Draws(
-            samples=samples,
-            log_weights=np.asarray(log_weights),
-            log_likelihood=np.asarray(log_likelihood),
+            finished = self._run_in_slices(sampler, checkpoint, state)
+        points, log_weights, log_likelihood = map(np.asarray, sampler.posterior())
+        return cube.draws(
+            points,
+            log_weights,
+            log_likelihood,
             logz=float(sampler.log_z),
             # The scatter of an importance-sampled evidence, as nautilus's documentation gives it.
             logz_err=float(1 / np.sqrt(sampler.n_eff)),
             converged=finished,
             sampler=sampler,
-            notes={"n_eff": float(sampler.n_eff), "n_bounds": len(sampler.bounds), "n_gradients": n_gradients},
+            notes={"n_bounds": len(sampler.bounds)},
         )
 
-    @staticmethod
-    def _run_in_slices(sampler: Any, options: dict[str, Any]) -> bool:
+    def _make(self, cube: Cube, pool: Pool, seed: int, file: Path) -> Any:
+        import nautilus
+
+        sampler = nautilus.Sampler(
+            _identity,
+            cube.log_likelihood,
+            n_dim=cube.ndim,
+            vectorized=True,
+            pass_dict=False,
+            seed=seed,
+            periodic=np.array(cube.periodic) if cube.periodic else None,
+            pool=(None, _Trainers(pool)) if self.options["n_networks"] else None,
+            filepath=str(file),
+            resume=True,
+            **self.arguments(nautilus.Sampler.__init__),
+        )
+        sampler.filepath = None  # read from, but not written to: a kill in the middle of that would spoil the file
+        return sampler
+
+    def _run_in_slices(self, sampler: Any, checkpoint: Checkpoint, state: Callable[[], dict[str, Any]]) -> bool:
+        import nautilus
+
+        options = self.arguments(nautilus.Sampler.run)
         left = float(options.pop("timeout", np.inf))
         progress = Progress("nautilus")
         with warnings.catch_warnings():
@@ -131,7 +151,9 @@ class Nautilus(Sampler):
             while True:
                 finished = bool(sampler.run(verbose=False, timeout=min(_SLICE, left), **options))
                 left -= _SLICE
-                if finished or left <= 0 or sampler.n_like >= options.get("n_like_max", np.inf):
+                done = finished or left <= 0 or sampler.n_like >= options.get("n_like_max", np.inf)
+                checkpoint.offer(state, last=done)
+                if done:
                     return finished
                 if progress.due():
                     stage = (

@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from socca.errors import ConfigError
 from socca.samplers.base import Draws, Sampler
 from socca.samplers.maximum import Maximum, find_maximum
 
 if TYPE_CHECKING:
+    from socca.checkpoint import Checkpoint
     from socca.pool import Pool
     from socca.problem import Problem
 
 
 class Optimizer(Sampler):
-    """Maximum a posteriori, its covariance, and the Laplace approximation of the evidence.
+    """The maximum from several starts, its covariance, and the Laplace approximation of the evidence.
 
-    What is maximised is the posterior density of the parameters themselves. The samples are drawn from the Gaussian
+    What is maximised is the posterior density of the parameters themselves (``objective: map``), or the likelihood
+    within the bounds of the prior (``objective: ml``), which has no evidence. The samples are drawn from the Gaussian
     of the inverse Hessian, within the prior; the first of them is the maximum itself.
     """
 
     name = "optimizer"
     parallel = False
-    defaults = {"n_draws": 1000, "n_starts": 6, "maxiter": 300, "n_samples": 4000}  # noqa: RUF012  (never changed)
+    mpi = False
+    evidence = False
+    resumable = False
+    defaults = {  # noqa: RUF012  (never changed)
+        "objective": "map",
+        "n_draws": 1000,
+        "n_starts": 6,
+        "maxiter": 300,
+        "n_samples": 4000,
+    }
 
-    def run(self, problem: Problem, pool: Pool, seed: int) -> Draws:
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if self.options["objective"] not in ("map", "ml"):
+            raise ConfigError(f"optimizer: objective must be map or ml, got {self.options['objective']!r}")
+
+    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         rng = np.random.default_rng(seed)
+        with_prior = self.options["objective"] == "map"
         search = {key: int(self.options[key]) for key in ("n_draws", "n_starts", "maxiter")}
-        found = find_maximum(problem, pool.evaluate, rng, **search)
+        found = find_maximum(problem, pool.evaluate, rng, **search, with_prior=with_prior)
         samples = self._draw(problem, found, rng)
         _, logdet = np.linalg.slogdet(found.covariance)
         logz = found.log_posterior + 0.5 * problem.ndim * math.log(2 * math.pi) + 0.5 * logdet
@@ -38,16 +56,16 @@ class Optimizer(Sampler):
             samples=samples,
             log_weights=np.full(len(samples), -math.log(len(samples))),
             log_likelihood=pool.evaluate(samples),
-            logz=float(logz) if found.definite else math.nan,
+            logz=float(logz) if found.definite and with_prior else math.nan,
             logz_err=math.nan,
             converged=found.definite and found.converged,
             sampler=found,
             notes={
-                "map": found.theta.tolist(),
+                "maximum": found.theta.tolist(),
                 "covariance": found.covariance.tolist(),
                 "starts_at_maximum": found.agreeing,
                 "n_gradients": found.n_gradients,
-                "evidence": "Laplace",
+                "evidence": "Laplace" if with_prior else "none",
             },
         )
 

@@ -1,0 +1,180 @@
+"""An ensemble of walkers: emcee (Foreman-Mackey et al. 2013, PASP 125, 306)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.errors import ConfigError, ModelError
+from socca.samplers.base import Draws, Progress, Sampler
+from socca.samplers.circles import Circles
+from socca.samplers.maximum import Maximum, quick_maximum
+
+if TYPE_CHECKING:
+    from socca.checkpoint import Checkpoint
+    from socca.pool import Pool
+    from socca.problem import Problem
+
+#: Steps between two looks at the autocorrelation time.
+_CHUNK = 100
+#: Autocorrelation times that are left out at the start. Walkers start where the posterior is, not far from it.
+_BURN_IN = 5
+
+
+class Emcee(Sampler):
+    """Samples of the posterior by an ensemble of walkers; no evidence.
+
+    Walkers start around the maximum, and move by differential evolution (ter Braak 2006, Stat. Comput. 16, 239), one
+    step in ten by a whole difference, unless ``moves`` says otherwise. The run ends once it is ``n_tau``
+    autocorrelation times long, their estimate has changed by less than ``tau_change`` since the last look, and
+    ``n_eff`` samples are independent; or, without having converged, after ``max_steps``. Another maximum far away is
+    not found.
+    """
+
+    name = "emcee"
+    evidence = False
+    requires = ("emcee", "numpy")
+    defaults = {  # noqa: RUF012  (never changed)
+        "nwalkers": None,
+        "n_tau": 50,
+        "tau_change": 0.01,
+        "n_eff": 3000,
+        "max_steps": 50_000,
+    }
+    reserved = frozenset(
+        {
+            *("ndim", "log_prob_fn", "pool", "args", "kwargs", "backend", "vectorize", "blobs_dtype"),
+            *("parameter_names", "a", "postargs", "threads", "live_dangerously", "runtime_sortingfn"),
+        }
+    )
+
+    @classmethod
+    def signatures(cls) -> tuple[Callable[..., Any], ...]:
+        """Return emcee's constructor."""
+        import emcee
+
+        return (emcee.EnsembleSampler.__init__,)
+
+    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+        """Explore the posterior; see `Sampler.run`."""
+        import emcee
+
+        maximum = quick_maximum(problem, pool, seed, checkpoint)
+        circles = Circles(problem)
+
+        def log_posterior(x: np.ndarray) -> np.ndarray:
+            theta = circles.wrap(x)
+            found = problem.log_prior(theta)
+            inside = np.isfinite(found)
+            if inside.any():
+                found[inside] += pool.evaluate(theta[inside])
+            return found
+
+        walkers = int(self.options["nwalkers"] or max(32, 4 * problem.ndim))
+        if walkers % 2 or walkers < 2 * problem.ndim:
+            raise ConfigError(f"emcee: nwalkers must be even, and at least {2 * problem.ndim} here; got {walkers}")
+        # Not emcee's snooker moves: with them (3.1.6) variances come out a few per cent small.
+        moves = self.options.get("moves") or [(emcee.moves.DEMove(), 0.9), (emcee.moves.DEMove(gamma0=1.0), 0.1)]
+        chain = emcee.backends.Backend()
+        sampler = emcee.EnsembleSampler(
+            walkers, problem.ndim, log_posterior, vectorize=True, moves=moves, backend=chain
+        )
+        if checkpoint.state is None:
+            rng = np.random.default_rng([seed, 2])
+            start = _around(maximum, log_posterior, walkers, rng)
+            random_state = np.random.RandomState(rng.integers(2**32)).get_state()
+            last = emcee.State(start, random_state=random_state)
+            taus = np.full((2, problem.ndim), np.inf)
+        else:
+            taus = _restore(chain, checkpoint.state)
+            last = chain.get_last_sample()
+
+        def state() -> dict[str, Any]:
+            return {**maximum.arrays(), **_kept(chain), "taus": taus}
+
+        progress = Progress("emcee")
+        while not self._converged(chain, taus) and chain.iteration < self.options["max_steps"]:
+            last = sampler.run_mcmc(last, _CHUNK, skip_initial_state_check=True)
+            # Of the first half at most, what lies before the walkers have spread does not count.
+            taus = np.stack([taus[1], chain.get_autocorr_time(tol=0, discard=_burn_in(chain, taus[1]))])
+            checkpoint.offer(state)
+            if progress.due():
+                progress.say(f"{chain.iteration} steps of {walkers} walkers, autocorrelation time {taus[1].max():.1f}")
+        checkpoint.offer(state, last=True)
+
+        tau = float(taus[1].max())
+        discard, thin = _burn_in(chain, taus[1]), max(1, int(tau / 2))
+        samples = circles.wrap(chain.get_chain(discard=discard, thin=thin, flat=True))
+        n = len(samples)
+        return Draws(
+            samples=samples,
+            log_weights=np.full(n, -np.log(n)),
+            log_likelihood=chain.get_log_prob(discard=discard, thin=thin, flat=True) - problem.log_prior(samples),
+            logz=np.nan,
+            logz_err=np.nan,
+            converged=self._converged(chain, taus),
+            sampler=sampler,
+            n_eff=float(min(n, self._independent(chain, taus))),
+            notes={
+                "autocorrelation_time": taus[1].tolist(),
+                "n_steps": chain.iteration,
+                "acceptance": float(np.mean(chain.accepted / chain.iteration)),
+                "n_gradients": maximum.n_gradients,
+            },
+        )
+
+    def _independent(self, chain: Any, taus: np.ndarray) -> float:
+        return (chain.iteration - _burn_in(chain, taus[1])) * chain.nwalkers / taus[1].max()
+
+    def _converged(self, chain: Any, taus: np.ndarray) -> bool:
+        if not np.all(np.isfinite(taus)):
+            return False
+        return bool(
+            chain.iteration > self.options["n_tau"] * taus[1].max()
+            and np.all(np.abs(taus[1] - taus[0]) < self.options["tau_change"] * taus[1])
+            and self._independent(chain, taus) >= self.options["n_eff"]
+        )
+
+
+def _burn_in(chain: Any, tau: np.ndarray) -> int:
+    """Return how many steps at the start do not count: at most half."""
+    return int(min(chain.iteration / 2, _BURN_IN * tau.max()))
+
+
+def _around(
+    maximum: Maximum, log_posterior: Callable[[np.ndarray], np.ndarray], n: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw possible places of walkers from the Gaussian at a maximum, shape (n, ndim)."""
+    found: list[np.ndarray] = []
+    shrink = 1.0
+    for _ in range(100):
+        drawn = rng.multivariate_normal(maximum.theta, shrink**2 * maximum.covariance, size=n, method="eigh")
+        found.extend(drawn[np.isfinite(log_posterior(drawn))])
+        if len(found) >= n:
+            return np.array(found[:n])
+        shrink *= 0.9  # in a corner of what is possible, few of the Gaussian's draws are
+    raise ModelError("emcee: hardly a point around the maximum is possible: use nautilus, or check the priors")
+
+
+def _kept(chain: Any) -> dict[str, Any]:
+    name, keys, position, has_gauss, cached = chain.random_state
+    return {
+        "chain": chain.chain[: chain.iteration],
+        "log_prob": chain.log_prob[: chain.iteration],
+        "accepted": chain.accepted,
+        "random_name": name,
+        "random_keys": keys,
+        "random_rest": np.array([position, has_gauss, cached]),
+    }
+
+
+def _restore(chain: Any, state: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Fill emcee's store from a checkpoint, and return the autocorrelation times that it held."""
+    chain.reset(*state["chain"].shape[1:])
+    chain.chain, chain.log_prob, chain.accepted = state["chain"], state["log_prob"], state["accepted"]
+    chain.iteration = len(chain.chain)
+    position, has_gauss, cached = state["random_rest"].tolist()
+    chain.random_state = (str(state["random_name"]), state["random_keys"], int(position), int(has_gauss), cached)
+    return state["taus"]

@@ -1,0 +1,230 @@
+"""Hamiltonian Monte Carlo without U-turns: the kernel of numpyro (Phan et al. 2019; Hoffman & Gelman 2014)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from socca.errors import ConfigError
+from socca.samplers.base import Draws, Progress, Sampler
+from socca.samplers.maximum import Maximum, quick_maximum
+from socca.samplers.space import Space, to_parameters
+
+if TYPE_CHECKING:
+    from socca.checkpoint import Checkpoint
+    from socca.pool import Pool
+    from socca.problem import Problem
+
+#: Draws between two returns of a chain to this process.
+_CHUNK = 100
+#: What a converged run reaches (Vehtari et al. 2021, Bayesian Anal. 16, 667).
+_RHAT, _MIN_EFF = 1.01, 400.0
+
+
+class Numpyro(Sampler):
+    """Samples of the posterior by chains that follow its gradient (NUTS); no evidence.
+
+    Chains run in a space without edges, whose axes are those of the Gaussian at the maximum, where they start. Each
+    worker of the pool runs whole chains: ``num_chains`` of them, by default one per worker. Another maximum far away
+    is not found.
+    """
+
+    name = "numpyro"
+    mpi = False
+    evidence = False
+    requires = ("numpyro", "jax", "jaxlib", "numpy")
+    defaults = {"num_warmup": 300, "num_samples": 1000, "num_chains": None}  # noqa: RUF012  (never changed)
+    reserved = frozenset(
+        {
+            *("model", "potential_fn", "kinetic_fn", "inverse_mass_matrix", "trajectory_length", "init_strategy"),
+            *("forward_mode_differentiation", "sampler", "postprocess_fn", "chain_method", "progress_bar"),
+            *("progress_rate", "jit_model_args", "thinning", "find_heuristic_step_size"),
+        }
+    )
+
+    @classmethod
+    def signatures(cls) -> tuple[Callable[..., Any], ...]:
+        """Return the constructors of the kernel and of the run of chains."""
+        from numpyro.infer import MCMC, NUTS
+
+        return NUTS.__init__, MCMC.__init__
+
+    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+        """Explore the posterior; see `Sampler.run`."""
+        from numpyro.infer import NUTS
+
+        n_chains = int(self.options["num_chains"] or pool.size)
+        warmup, wanted = int(self.options["num_warmup"]), int(self.options["num_samples"])
+        if min(n_chains, warmup, wanted) < 1 or wanted < 4:
+            raise ConfigError("numpyro needs num_chains and num_warmup of at least 1, and num_samples of at least 4")
+        maximum = quick_maximum(problem, pool, seed, checkpoint)
+        space = Space.around(problem, maximum)
+        settings = tuple(sorted(self.arguments(NUTS.__init__).items()))
+        chains = [_Chain(problem, space, settings, warmup, seed, k) for k in range(n_chains)]
+        records: list[dict[str, np.ndarray]] = [{} for _ in chains]
+        done = 0
+        if checkpoint.state is not None:
+            done = int(checkpoint.state["done"])
+            chains = [dataclasses.replace(one, leaves=_part(checkpoint.state, f"leaf_{one.number}")) for one in chains]
+            records = [_part(checkpoint.state, f"record_{one.number}") for one in chains]
+
+        def state() -> dict[str, Any]:
+            found = {**maximum.arrays(), "done": done}
+            for one, record in zip(chains, records, strict=True):
+                found |= {f"leaf_{one.number}.{key}": value for key, value in (one.leaves or {}).items()}
+                found |= {f"record_{one.number}.{key}": value for key, value in record.items()}
+            return found
+
+        progress = Progress("numpyro")
+        while done < warmup + wanted:
+            count = min(_CHUNK, warmup + wanted - done)
+            advanced = pool.map(_advance, [(one, count) for one in chains])
+            chains = [
+                dataclasses.replace(one, leaves=leaves) for one, (leaves, _) in zip(chains, advanced, strict=True)
+            ]
+            records = [_joined(old, new) for old, (_, new) in zip(records, advanced, strict=True)]
+            done += count
+            checkpoint.offer(state)
+            if progress.due():
+                progress.say(f"{done} of {warmup + wanted} draws in each of {n_chains} chains")
+        checkpoint.offer(state, last=True)
+        joined = {key: np.stack([record[key] for record in records]) for key in records[0]}
+        return self._draws(problem, space, maximum, warmup, joined)
+
+    def _draws(
+        self, problem: Problem, space: Space, maximum: Maximum, warmup: int, records: dict[str, np.ndarray]
+    ) -> Draws:
+        """Gather the draws of all chains; `records` have shape (chains, draws, ...), warm-up included."""
+        from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
+
+        n_steps = int(records["n_steps"].sum())
+        records = {key: value[:, warmup:] for key, value in records.items()}
+        y = records["y"].reshape(-1, problem.ndim)
+        samples, log_slope = space.to_parameters(y)
+        log_prior = problem.log_prior(samples)
+        with np.errstate(all="ignore"):  # a chain that never moved has no R-hat
+            rhat = np.atleast_1d(split_gelman_rubin(records["y"]))
+            n_eff = np.atleast_1d(effective_sample_size(records["y"]))
+        divergent = int(records["diverging"].sum())
+        lowest = float(np.nan_to_num(n_eff, nan=1.0).min())
+        return Draws(
+            samples=samples,
+            log_weights=np.full(len(y), -math.log(len(y))),
+            log_likelihood=-records["potential"].ravel() - log_prior - log_slope,
+            logz=math.nan,
+            logz_err=math.nan,
+            converged=bool(np.all(rhat < _RHAT) and lowest > _MIN_EFF and divergent < 0.01 * len(y)),
+            sampler=records,
+            n_eff=min(lowest, float(len(y))),
+            notes={
+                "chains": len(records["y"]),
+                "rhat": [_number(value) for value in rhat],
+                "ess": [_number(value) for value in n_eff],
+                "divergences": divergent,
+                "n_gradients": maximum.n_gradients + n_steps,
+            },
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chain:
+    """A chain and how far it has come; it travels to a worker and back.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is explored.
+    space : Space
+        Where.
+    settings : tuple of (str, object)
+        Of the kernel.
+    warmup : int
+        Draws during which it adapts.
+    seed, number : int
+        The chain's own random numbers are those of both.
+    leaves : dict of ndarray, optional
+        The kernel's state; None before the first draw.
+    """
+
+    problem: Problem
+    space: Space
+    settings: tuple[tuple[str, Any], ...]
+    warmup: int
+    seed: int
+    number: int
+    leaves: dict[str, np.ndarray] | None = None
+
+
+def _advance(job: tuple[_Chain, int]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Move a chain on by some draws: return its state, and a record of the draws."""
+    chain, count = job
+    with jax.enable_x64(True):
+        function, arrays = chain.problem.traced()
+        data = (arrays, tuple(map(jnp.asarray, chain.space.arrays)))
+        begin, advance = _programs(function, chain.space.kinds, chain.settings, chain.warmup)
+        key = jax.random.fold_in(jax.random.PRNGKey(chain.seed), chain.number)
+        # Tracing the start also tells numpyro's kernel its settings, which it keeps to itself.
+        form: Any = jax.tree.structure(jax.eval_shape(begin, data, key))
+        if chain.leaves is None:
+            state = jax.jit(begin)(data, key)
+        else:
+            state = jax.tree.unflatten(form, [jnp.asarray(chain.leaves[str(i)]) for i in range(form.num_leaves)])
+        state, record = advance(data, state, count)
+        leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        return leaves, {key: np.asarray(value)[:count] for key, value in record.items()}
+
+
+@functools.lru_cache(maxsize=64)
+def _programs(function: Any, kinds: tuple[str, ...], settings: tuple[tuple[str, Any], ...], warmup: int) -> Any:
+    """Return how a chain begins and the compiled way on, for all problems of one structure."""
+    from numpyro.infer.hmc import hmc
+
+    def potential(data: Any) -> Callable[[Any], Any]:
+        def at(y: Any) -> Any:
+            theta, log_slope = to_parameters(kinds, data[1], y)
+            return -(function(data[0], theta) + log_slope)
+
+        return at
+
+    init, step = hmc(potential_fn_gen=potential, algo="NUTS")
+
+    def begin(data: Any, key: Any) -> Any:
+        return init(jnp.zeros(len(kinds)), num_warmup=warmup, model_args=(data,), rng_key=key, **dict(settings))
+
+    def advance(data: Any, state: Any, count: Any) -> Any:
+        def look(state: Any) -> dict[str, Any]:
+            return {
+                "y": state.z,
+                "potential": state.potential_energy,
+                "diverging": state.diverging,
+                "n_steps": state.num_steps,
+            }
+
+        def on(i: Any, carried: Any) -> Any:
+            state, record = carried
+            state = step(state, (data,), {})
+            return state, jax.tree.map(lambda rows, row: rows.at[i].set(row), record, look(state))
+
+        record = jax.tree.map(lambda x: jnp.zeros((_CHUNK, *x.shape), x.dtype), look(state))
+        return jax.lax.fori_loop(0, count, on, (state, record))
+
+    return begin, jax.jit(advance)
+
+
+def _part(state: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def _joined(old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {key: np.concatenate([old[key], value]) if old else value for key, value in new.items()}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,162 @@
+"""Preconditioned Monte Carlo, with a normalising flow: pocoMC (Karamanis et al. 2022, MNRAS 516, 1644)."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.errors import ConfigError
+from socca.samplers.base import Draws, Progress, Sampler
+from socca.samplers.cube import Cube
+
+if TYPE_CHECKING:
+    from socca.checkpoint import Checkpoint
+    from socca.pool import Pool
+    from socca.problem import Problem
+
+#: What stands for a likelihood of zero: pocoMC takes its logarithm times a temperature of zero.
+_IMPOSSIBLE = -1e100
+#: What of pocoMC's state belongs to one run, and is not kept.
+_OF_THE_RUN = ("pbar", "pool", "distribute", "prior", "log_prior", "sample_prior", "log_likelihood")
+
+
+def _pocomc() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its dependencies, about one another
+            import pocomc
+    except ImportError as error:
+        raise ConfigError(f"pocomc is not installed ({error}): pip install 'socca[pocomc]'") from error
+    return pocomc
+
+
+class Pocomc(Sampler):
+    """Particles cooled from the prior to the posterior, their moves shaped by a normalising flow: also the evidence.
+
+    ``focus`` is that of nautilus (see `socca.samplers.focus`): fewer temperatures lie between prior and posterior.
+    """
+
+    name = "pocomc"
+    pickles = True
+    requires = ("pocomc", "torch", "zuko", "numpy")
+    defaults = {"focus": True}  # noqa: RUF012  (never changed)
+    reserved = frozenset(
+        {
+            *("prior", "likelihood", "n_dim", "likelihood_args", "likelihood_kwargs", "vectorize", "blobs_dtype"),
+            *("periodic", "pool", "output_dir", "output_label", "random_state", "n_ess"),
+            *("progress", "resume_state_path", "save_every"),
+        }
+    )
+
+    @classmethod
+    def signatures(cls) -> tuple[Callable[..., Any], ...]:
+        """Return pocoMC's constructor and its `run`."""
+        pocomc = _pocomc()
+        return pocomc.Sampler.__init__, pocomc.Sampler.run
+
+    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+        """Explore the posterior; see `Sampler.run`."""
+        pocomc = _pocomc()
+        # Flows of one dimension have no other to depend on: a second axis does nothing.
+        cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
+        progress = Progress("pocomc")
+
+        class Kept(pocomc.Sampler):  # type: ignore[name-defined]
+            """pocoMC that hands over its state where it would write a file."""
+
+            def save_state(self, path: Any) -> None:
+                if not self.warmup:  # which pocoMC starts afresh
+                    checkpoint.offer(state)
+                if progress.due():
+                    beta, logz = self.particles.get("beta", -1), self.particles.get("logz", -1)
+                    progress.say(f"{self.calls} calls, inverse temperature {beta:.3g}, ln Z {logz:.2f}")
+
+            def load_state(self, path: Any) -> None:
+                self.__dict__.update(saved["sampler"])
+                _set_random_states(saved["random"])
+
+        def likelihood(w: np.ndarray) -> np.ndarray:
+            return np.maximum(cube.log_likelihood(w), _IMPOSSIBLE)
+
+        def state() -> dict[str, Any]:
+            kept = {key: value for key, value in vars(sampler).items() if key not in _OF_THE_RUN}
+            return {**cube.kept, "pocomc": pickle.dumps({"sampler": kept, "random": _random_states()})}
+
+        saved: dict[str, Any] = {}
+        if checkpoint.state is not None:
+            saved = pickle.loads(checkpoint.state["pocomc"].tobytes())  # noqa: S301  (its signature has been checked)
+        with _own_random_state(seed), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            sampler = Kept(
+                _Flat(cube.ndim),
+                likelihood,
+                n_dim=cube.ndim,
+                vectorize=True,
+                periodic=cube.periodic or None,
+                **self.arguments(pocomc.Sampler.__init__),
+            )
+            options = self.arguments(pocomc.Sampler.run)
+            if saved and saved["sampler"]["logz"] is not None:
+                sampler.load_state(None)  # it was done already
+            else:
+                sampler.run(progress=False, save_every=1, resume_state_path="kept" if saved else None, **options)
+            checkpoint.offer(state, last=True)
+        points, log_weights, log_likelihood, _ = sampler.posterior(return_logw=True)
+        return cube.draws(
+            points,
+            log_weights,
+            log_likelihood,
+            logz=float(sampler.logz),
+            logz_err=math.nan if sampler.logz_err is None else float(sampler.logz_err),
+            converged=True,
+            sampler=sampler,
+            notes={"n_iterations": int(sampler.t), "logz_of_particles": float(sampler.particles.get("logz", -1))},
+        )
+
+
+class _Flat:
+    """The density of the cube, as pocoMC wants its priors."""
+
+    def __init__(self, ndim: int) -> None:
+        self.dim = ndim
+        self.bounds = np.tile([0.0, 1.0], (ndim, 1))
+
+    def logpdf(self, w: np.ndarray) -> np.ndarray:
+        return np.where(np.all((w >= 0) & (w <= 1), axis=1), 0.0, -np.inf)
+
+    def rvs(self, size: int = 1) -> np.ndarray:
+        return np.random.random_sample((size, self.dim))  # noqa: NPY002  (the state that pocoMC draws from)
+
+
+def _random_states() -> tuple[Any, Any]:
+    import torch
+
+    return np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+
+
+def _set_random_states(states: tuple[Any, Any]) -> None:
+    import torch
+
+    np.random.set_state(states[0])  # noqa: NPY002
+    torch.random.set_rng_state(states[1])
+
+
+@contextlib.contextmanager
+def _own_random_state(seed: int) -> Iterator[None]:
+    """Seed the generators that pocoMC shares with everybody, and give them back as they were."""
+    import torch
+
+    before, threads = _random_states(), torch.get_num_threads()
+    try:
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        torch.manual_seed(seed)
+        yield
+    finally:
+        _set_random_states(before)
+        torch.set_num_threads(threads)

@@ -1,0 +1,332 @@
+"""Checkpoints: a run that is cut short and goes on ends as one without a break; what must not be read is refused."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fakes
+import numpy as np
+import pytest
+
+from socca.checkpoint import CheckpointFile
+from socca.errors import CheckpointError
+from socca.inference import sample
+from socca.pool import SerialPool
+from socca.samplers import METHODS, get_sampler
+
+RESUMABLE = [method for method in METHODS if get_sampler(method).resumable]
+#: pocoMC trains networks for a while before it has anything to keep.
+QUICK = [pytest.param(method, marks=pytest.mark.slow) if method == "pocomc" else method for method in RESUMABLE]
+#: Runs of a few seconds, that have something to go on from at many points.
+SHORT = {
+    "nautilus": {"n_live": 100, "n_eff": 500},
+    "dynesty": {"nlive": 60},
+    "pocomc": {"n_active": 32, "n_effective": 64, "n_total": 300, "n_evidence": 500, "flow": "nsf3", "focus": False},
+    "emcee": {"n_eff": 1000},
+    "numpyro": {"num_warmup": 150, "num_samples": 250, "num_chains": 2},
+}
+CASES = {
+    **{method: (method, SHORT[method]) for method in RESUMABLE},
+    "nautilus, networks": ("nautilus", {"n_live": 100, "n_eff": 300, "focus": False, "n_networks": 1}),
+    "dynesty, dynamic": ("dynesty", {"nlive": 50, "dynamic": True, "n_effective": 300}),
+    "dynesty, walks": ("dynesty", {"nlive": 60, "sample": "rwalk", "focus": False}),
+}
+
+
+@pytest.fixture(scope="module")
+def known(make_image):
+    return fakes.linear_image(make_image, 2)
+
+
+@pytest.fixture(autouse=True)
+def own_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Write a checkpoint whenever one is offered, and let nautilus offer one after every batch.
+
+    dynesty offers one after every point, of which every fortieth is taken.
+    """
+    offer, count = CheckpointFile.offer, [0]
+
+    def eagerly(self, state, *, last=False):
+        count[0] += 1
+        if last or "dynesty" not in str(self._identity) or count[0] % 40 == 0:
+            self._due = 0.0
+            offer(self, state, last=last)
+
+    monkeypatch.setattr(CheckpointFile, "offer", eagerly)
+    monkeypatch.setattr("socca.samplers.nautilus._SLICE", 1e-3)
+
+
+class CutShortError(Exception):
+    pass
+
+
+def cut_after(monkeypatch, writes):
+    """Let the run die, as by SIGKILL, at the start of its next write but `writes`."""
+    write, left = CheckpointFile._write, [writes]
+
+    def counted(self, state):
+        if left[0] == 0:
+            raise CutShortError
+        left[0] -= 1
+        write(self, state)
+
+    monkeypatch.setattr(CheckpointFile, "_write", counted)
+
+
+def equal(one, other):
+    for key in ("samples", "log_weights", "log_likelihood"):
+        assert np.array_equal(getattr(one, key), getattr(other, key)), key
+    assert np.array_equal([one.logz, one.logz_err], [other.logz, other.logz_err], equal_nan=True)
+    assert one.meta["n_eff"] == other.meta["n_eff"]
+
+
+def require(method):
+    if method == "pocomc":
+        pytest.importorskip("pocomc")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c == "pocomc" else c for c in CASES])
+def test_resumed_equals_uninterrupted(known, tmp_path, eager, case):
+    """Cut twice, once early and once later, bit for bit."""
+    method, options = CASES[case]
+    require(method)
+    place = tmp_path / "fit.socca"
+    whole, _ = sample(known.problem, method, seed=4, **options)
+    for writes in (2, 1):
+        with pytest.MonkeyPatch.context() as patch:
+            cut_after(patch, writes)
+            with pytest.raises(CutShortError):
+                sample(known.problem, method, seed=4, checkpoint=place, **options)
+        assert place.is_file()
+    resumed, _ = sample(known.problem, method, seed=4, checkpoint=place, **options)
+    equal(resumed, whole)
+
+
+@pytest.mark.parametrize("method", QUICK)
+def test_a_finished_run_is_read_back(known, tmp_path, method):
+    require(method)
+    first, _ = sample(known.problem, method, seed=4, checkpoint=tmp_path, **SHORT[method])
+    again, _ = sample(known.problem, method, seed=4, checkpoint=tmp_path, **SHORT[method])
+    assert (tmp_path / "checkpoint.socca").is_file()
+    equal(again, first)
+    # What mapped the last points, or confirmed the end, is all that was evaluated again.
+    assert again.meta["n_calls"] - first.meta["n_calls"] <= 0.1 * first.meta["n_calls"]
+
+
+SCRIPT = """
+import sys, logging
+import numpy as np
+import socca.checkpoint
+from socca.inference import sample
+sys.path.insert(0, {tests!r})
+import fakes
+from socca.data import Image
+logging.basicConfig(level="INFO")
+socca.checkpoint.EVERY = 0.1
+def make_image(data, noise):
+    return Image(data, pixel_scale=fakes.PIXEL, noise=noise)
+known = fakes.linear_image(make_image, 3)
+print("ready", flush=True)
+posterior, _ = sample(known.problem, {method!r}, seed=2, checkpoint={place!r}, **{options!r})
+np.savez({out!r}, samples=posterior.samples, logz=posterior.logz)
+"""
+
+
+def launch(tmp_path, method, out, place, options):
+    text = SCRIPT.format(
+        tests=str(Path(__file__).parent), method=method, out=str(out), place=str(place), options=options
+    )
+    return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(place, process):
+    limit = time.monotonic() + 120
+    while not place.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_process_that_is_ended_goes_on(tmp_path, end):
+    """With SIGTERM the state is written and the status is that of a process it ended; with SIGKILL nothing is."""
+    place, options = tmp_path / "fit.socca", {"nlive": 250, "sample": "rwalk"}
+    process = launch(tmp_path, "dynesty", tmp_path / "cut.npz", place, options)
+    wait_for(place, process)
+    time.sleep(0.3)
+    process.send_signal(end)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (143 if end == signal.SIGTERM else -signal.SIGKILL), said
+    assert ("ended by SIGTERM; the same run goes on from" in said) == (end == signal.SIGTERM)
+    assert not (tmp_path / "cut.npz").exists()
+    for out, where in [("resumed.npz", place), ("whole.npz", tmp_path / "other.socca")]:
+        process = launch(tmp_path, "dynesty", tmp_path / out, where, options)
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        assert ("going on from" in said) == (where == place)
+    resumed, whole = np.load(tmp_path / "resumed.npz"), np.load(tmp_path / "whole.npz")
+    assert np.array_equal(resumed["samples"], whole["samples"])
+    assert resumed["logz"] == whole["logz"]
+
+
+# the file
+
+
+IDENTITY = {"method": "x", "options": {"a": 1, "b": 2}, "seed": 1, "problem": "abc", "version": {"y": "1.0"}}
+
+
+def written(path, state, **settings):
+    CheckpointFile(path, IDENTITY, **settings).offer(lambda: state, last=True)
+    return path
+
+
+def test_what_is_written_is_read(tmp_path):
+    state = {"n": 3, "name": "MT19937", "array": np.arange(6.0).reshape(2, 3), "bytes": b"\x00\xffabc"}
+    path = written(tmp_path / "deep" / "a.socca", state, spent=lambda: {"calls": 7})
+    found = CheckpointFile(path, IDENTITY)
+    assert found.spent == {"calls": 7}
+    assert int(found.state["n"]) == 3
+    assert str(found.state["name"]) == "MT19937"
+    assert np.array_equal(found.state["array"], state["array"])
+    assert found.state["bytes"].tobytes() == state["bytes"]
+    assert [file.name for file in path.parent.iterdir()] == ["a.socca"]
+    assert CheckpointFile(path, IDENTITY, resume=False).state is None
+    found.remove()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 2}, r"seed \(there 1, here 2\) differs"),
+        ({"options": {"a": 1, "b": 3}}, r"options b \(there 2, here 3\) differs"),
+        ({"problem": "xyz"}, "belongs to another fit: the problem differs"),
+        ({"method": "z", "seed": 5}, r"method \(there 'x', here 'z'\), seed \(there 1, here 5\) differ"),
+        ({"version": {"y": "1.1"}}, r"version y \(there '1.0', here '1.1'\) differs"),
+    ],
+)
+def test_the_state_of_another_fit_is_refused(tmp_path, change, said):
+    path = written(tmp_path / "a.socca", {"n": 1})
+    with pytest.raises(CheckpointError, match=said) as caught:
+        CheckpointFile(path, IDENTITY | change)
+    assert str(path) in str(caught.value)
+    assert CheckpointFile(path, IDENTITY | change, resume=False).state is None
+
+
+@pytest.mark.parametrize("where", [0.0, 0.05, 0.5, 0.99])
+@pytest.mark.parametrize("harm", ["cut", "flip"])
+def test_a_damaged_file_is_refused(tmp_path, where, harm):
+    path = written(tmp_path / "a.socca", {"array": np.random.default_rng(1).random(500)})
+    content = bytearray(path.read_bytes())
+    place = int(where * len(content))
+    if harm == "cut":
+        del content[place:]
+    else:
+        content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a\.socca (is damaged|is no checkpoint|belongs to another fit)"):
+        CheckpointFile(path, IDENTITY)
+
+
+class Boom:
+    def __reduce__(self):
+        return os.mkdir, ("boom",)
+
+
+@pytest.mark.parametrize("method", ["dynesty", pytest.param("pocomc", marks=pytest.mark.slow)])
+def test_a_pickle_of_somebody_else_is_never_opened(known, tmp_path, method, monkeypatch):
+    """With the right manifest and checksum, but signed with another key, or not at all."""
+    require(method)
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "fit.socca"
+    sample(known.problem, method, seed=4, checkpoint=place, **SHORT[method])
+    identity = json.loads(place.read_bytes().split(b"\n")[1])["identity"]
+    evil = {**CheckpointFile(place, identity, signed=True).state, method: pickle.dumps(Boom())}
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "theirs"))
+    for signed in (True, False):
+        forged = CheckpointFile(place, identity, resume=False, signed=signed)
+        forged.offer(lambda: evil, last=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+            with pytest.raises(CheckpointError, match="was not written by this user"):
+                sample(known.problem, method, seed=4, checkpoint=place, **SHORT[method])
+    assert not (tmp_path / "boom").exists()
+
+
+def test_arrays_are_never_unpickled(tmp_path):
+    path = tmp_path / "a.socca"
+    with pytest.raises(TypeError, match="numbers, text and bytes"):
+        written(path, {"array": np.array([Boom()], dtype=object)})
+    assert not path.exists()
+
+
+def test_the_key_is_private(tmp_path):
+    written(tmp_path / "a.socca", {"n": 1}, signed=True)
+    key = tmp_path / "state" / "socca" / "checkpoint.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert len(key.read_bytes()) == 32
+    written(tmp_path / "b.socca", {"n": 1}, signed=True)
+    assert CheckpointFile(tmp_path / "a.socca", IDENTITY, signed=True).state is not None
+    key.chmod(0o644)
+    with pytest.raises(CheckpointError, match="for your eyes only"):
+        CheckpointFile(tmp_path / "a.socca", IDENTITY, signed=True)
+
+
+def test_a_write_that_fails_leaves_the_last_state(tmp_path, monkeypatch):
+    path = written(tmp_path / "a.socca", {"n": 1})
+    monkeypatch.setattr(os, "fsync", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        CheckpointFile(path, IDENTITY).offer(lambda: {"n": 2}, last=True)
+    assert CheckpointFile(path, IDENTITY).state["n"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_states_are_made_only_when_it_is_time(tmp_path):
+    made = []
+    place = CheckpointFile(tmp_path / "a.socca", IDENTITY, every=3600)
+    for k in range(5):
+        place.offer(lambda k=k: made.append(k) or {"n": k})
+    assert made == []
+    place.offer(lambda: made.append(9) or {"n": 9}, last=True)
+    assert made == [9]
+
+
+def terminated(place, times):
+    with place.watching():
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        place.offer(lambda: {"n": 5})
+
+
+def test_the_signal_is_given_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    place = CheckpointFile(tmp_path / "a.socca", IDENTITY, every=3600)
+    with pytest.raises(SystemExit) as caught:
+        terminated(place, 1)
+    assert caught.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert CheckpointFile(place.path, IDENTITY).state["n"] == 5
+
+
+def test_a_second_signal_ends_at_once(tmp_path):
+    place = CheckpointFile(tmp_path / "a.socca", IDENTITY, every=3600)
+    with pytest.raises(SystemExit) as caught:
+        terminated(place, 2)
+    assert caught.value.code == 143
+    assert not place.path.exists()
+
+
+def test_without_a_checkpoint_nothing_is_kept(known):
+    draws = get_sampler("optimizer")(n_samples=10).run(known.problem, SerialPool(known.problem.log_likelihood), 1)
+    assert len(draws.samples) == 11

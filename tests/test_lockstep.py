@@ -1,0 +1,67 @@
+"""Tasks side by side: what is gathered into one batch, the order of results, and failures."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from socca.samplers.lockstep import Lockstep
+
+
+@pytest.fixture
+def pool():
+    sizes = []
+
+    def evaluate(points):
+        assert threading.current_thread() is threading.main_thread()
+        sizes.append(len(points))
+        return points.sum(axis=1)
+
+    made = Lockstep(evaluate, 4)
+    made.sizes = sizes
+    yield made
+    made.close()
+
+
+def test_calls_of_one_round_are_one_batch(pool):
+    def walk(n):
+        return [pool.likelihood(np.array([n, k])) for k in range(n)]
+
+    assert pool.map(walk, [3, 1, 2, 0, 2]) == [[3, 4, 5], [1], [2, 3], [], [2, 3]]
+    assert pool.sizes == [3, 2, 1, 1, 1]  # four tasks of 3, 1, 2 and 0 calls, and then the fifth
+
+
+def test_outside_of_a_task_a_point_is_its_own_batch(pool):
+    assert pool.likelihood(np.array([1.0, 2.0])) == 3
+    assert pool.sizes == [1]
+
+
+def test_results_do_not_depend_on_who_is_faster(pool):
+    rng = np.random.default_rng(1)
+    lags = rng.random(8) * 0.01
+
+    def slow(k):
+        threading.Event().wait(lags[k])
+        return pool.likelihood(np.array([k, 0.5])), k
+
+    assert pool.map(slow, range(8)) == [(k + 0.5, k) for k in range(8)]
+    assert pool.sizes == [4, 4]
+
+
+def test_an_error_in_a_task_is_raised(pool):
+    def fail(k):
+        if k == 2:
+            raise ValueError("this one")
+        return pool.likelihood(np.array([k, 0.0]))
+
+    with pytest.raises(ValueError, match="this one"):
+        pool.map(fail, range(4))
+
+
+def test_an_error_of_the_likelihood_is_raised_where_map_was_called():
+    def evaluate(points):
+        raise RuntimeError("a worker died")
+
+    pool = Lockstep(evaluate, 3)
+    with pytest.raises(RuntimeError, match="a worker died"):
+        pool.map(lambda k: pool.likelihood(np.array([k])), range(3))
