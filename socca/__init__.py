@@ -1,6 +1,7 @@
 """Posteriors and evidences of surface-brightness models, for one image or thousands.
 
-Nothing heavy is imported here: JAX, astropy and the samplers load when they are first used.
+Nothing heavy is imported here: JAX, astropy and the samplers load when they are first used. Where a launcher of MPI
+started several processes, this one is told to use one core before JAX loads, which reads it once.
 """
 
 from __future__ import annotations
@@ -8,7 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from socca.launch import limit_threads
+
 __version__ = "0.1.0"
+
+limit_threads()
 
 #: Public names and the module (and attribute) that each of them lives in.
 _PUBLIC: dict[str, tuple[str, str | None]] = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-__all__ = ["STRETCHES", "comparison_figure", "save_figure"]
+__all__ = ["STRETCHES", "annuli", "comparison_figure", "save_figure"]
 
 #: Ways to map brightness to colour.
 STRETCHES = ("asinh", "linear", "log", "sqrt")
@@ -305,8 +305,19 @@ def _label_axes(axes: Any, fit: _Planes, first: bool) -> None:
         axes.set_ylabel("ΔDec [arcsec]" if fit.scale else "y [pixel]", fontsize=11)
 
 
-def _annuli(largest: float) -> np.ndarray:
-    """Return edges of annuli, in pixels: one wide at first, then wider by a seventh each."""
+def annuli(largest: float) -> np.ndarray:
+    """Return edges of annuli: one pixel wide at first, then wider by a seventh each.
+
+    Parameters
+    ----------
+    largest : float
+        Radius that the last of them reaches, pixels.
+
+    Returns
+    -------
+    ndarray, shape (n + 1,)
+        Pixels.
+    """
     edges = [0.0, 0.5, 1.5]
     while edges[-1] < largest:
         edges.append(edges[-1] + max(1.0, edges[-1] / 7))
@@ -321,7 +332,7 @@ def _draw_profile(axes: Axes, fit: _Planes) -> None:
     finite = np.where(np.isfinite(fit.model), fit.model, -np.inf)
     row, col = np.unravel_index(int(np.argmax(finite)), finite.shape)
     radius = np.hypot(np.arange(finite.shape[0])[:, None] - row, np.arange(finite.shape[1])[None, :] - col)
-    bins = np.digitize(radius, _annuli(min(float(radius.max()), max(finite.shape) / 2))) - 1
+    bins = np.digitize(radius, annuli(min(float(radius.max()), max(finite.shape) / 2))) - 1
     chosen = [fit.used & (bins == k) for k in range(int(bins.max()))]  # the last bin is all that lies beyond
     chosen = [pixels for pixels in chosen if pixels.any()]
     axes.set_title("radial profile (mean)", fontsize=13)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from socca.errors import PosteriorError
 from socca.fits import atomic_path
 
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from socca.posterior_figures import PosteriorPlots
+
 #: Written into every file; readers refuse what they do not know.
 FORMAT = "socca-posterior"
 FORMAT_VERSION = 1
+#: Scalars of a file; those after the second are not in files of earlier versions.
+_EVIDENCES = ("logz", "logz_err", "logz_prior", "logz_prior_err", "logz_data")
 #: Probability within the interval of a summary: that of one standard deviation.
 INTERVAL = math.erf(1 / math.sqrt(2))
 
@@ -46,6 +54,10 @@ class Posterior:
         The fixed parameters, by label.
     meta : dict
         Method, options, seed, versions, digests, timing, goodness of fit; JSON-serialisable.
+    logz_prior, logz_prior_err : float
+        Log of the share of the prior on which the model is possible, and its standard error; NaN where nobody asked.
+    logz_data : float
+        Log-evidence of the empty model, for which the data are noise alone; NaN where it is not known.
     """
 
     names: list[str]
@@ -63,6 +75,9 @@ class Posterior:
     derived_periods: dict[str, float] = field(default_factory=dict)
     fixed: dict[str, float] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    logz_prior: float = math.nan
+    logz_prior_err: float = math.nan
+    logz_data: float = math.nan
 
     @property
     def weights(self) -> np.ndarray:
@@ -103,10 +118,105 @@ class Posterior:
         ndarray, shape (n, ndim)
             Samples, by systematic resampling.
         """
+        return np.asarray(self.samples[self.resampled(n, rng)])
+
+    def resampled(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return which samples `equal_weights` draws, shape (n,): a sample may occur several times."""
         positions = (rng.random() + np.arange(n)) / n
         cumulative = np.cumsum(self.weights)
         picked = np.searchsorted(cumulative / cumulative[-1], positions)
-        return np.asarray(self.samples[rng.permutation(np.minimum(picked, len(self.samples) - 1))])
+        return rng.permutation(np.minimum(picked, len(self.samples) - 1))
+
+    def columns(self) -> list[tuple[str, str, np.ndarray]]:
+        """Return label, unit and values, shape (n,), of free and tied parameters; angles around their circular mean."""
+        found = [
+            (label, unit, self.samples[:, k], self.periods[k] if self.periods else None)
+            for k, (label, unit) in enumerate(zip(self.labels, self.units, strict=True))
+        ]
+        found += [
+            (label, self.derived_units.get(label, ""), x, self.derived_periods.get(label))
+            for label, x in self.derived.items()
+        ]
+        return [
+            (label, unit, x if period is None else unwrapped(x, self.weights, period))
+            for label, unit, x, period in found
+        ]
+
+    def parameters(self) -> str:
+        """Return a table of the posterior: median, both errors, and the best sample, one parameter a line."""
+        rows = []
+        for row in self.summary():
+            # As many digits as tell the value from its neighbours: a declination may need ten.
+            above, below = row["upper"] - row["median"], row["median"] - row["lower"]
+            relative = abs(row["median"]) / max(above, below, 1e-12 * abs(row["median"]), 1e-300)
+            digits = max(6, math.ceil(math.log10(relative)) + 2 if relative > 0 else 0)
+            rows.append(
+                f"{row['label']:<20} {row['median']:>16.{digits}g} +{above:<11.3g} -{below:<11.3g} "
+                f"{row['best']:>16.{digits}g} {row['unit']}"
+            )
+        head = f"{'parameter':<20} {'median':>16} {'upper':<12} {'lower':<12} {'best':>16} unit"
+        return "\n".join([head, *rows])
+
+    def bmc(self, verbose: bool = True) -> tuple[float, float, float, float]:
+        """Compare the model with the empty one, for which the data are noise alone.
+
+        Parameters
+        ----------
+        verbose : bool
+            Whether to write the result to standard output too.
+
+        Returns
+        -------
+        tuple of float
+            ``(lnBF, sigma_eff, lnBF_deboosted, sigma_eff_deboosted)``, see `socca.criteria.bayes_factor`; the last two
+            are NaN unless the fit was run with ``getzprior=True``.
+        """
+        from socca.criteria import bayes_factor
+
+        found = bayes_factor(self.logz, self.logz_data, self.logz_prior)
+        if verbose:
+            lines = [f"{'ln Bayes factor':<24}{found[0]:>14.3f}   {found[1]:>9.2f} sigma"]
+            if not math.isnan(self.logz_prior):
+                lines.append(f"{'within possible prior':<24}{found[2]:>14.3f}   {found[3]:>9.2f} sigma")
+            sys.stdout.write("\n".join(lines) + "\n")
+        return found
+
+    def aic(self) -> float:
+        """Return Akaike's information criterion; see `socca.criteria.aic`."""
+        from socca.criteria import aic
+
+        return aic(self)
+
+    def bic(self) -> float:
+        """Return Schwarz's information criterion; see `socca.criteria.bic`."""
+        from socca.criteria import bic
+
+        return bic(self)
+
+    def k_hat(self) -> float:
+        """Return the tail of the importance weights; see `socca.criteria.k_hat`."""
+        from socca.criteria import k_hat
+
+        return k_hat(self)
+
+    def to_table(self) -> QTable:
+        """Return the samples as an astropy table with units; see `socca.exports.to_table`."""
+        from socca.exports import to_table
+
+        return to_table(self)
+
+    def to_arviz(self, *, n_draws: int = 1000, seed: int = 1) -> Any:
+        """Return samples of equal weight as an ``arviz.InferenceData``; see `socca.exports.to_arviz`."""
+        from socca.exports import to_arviz
+
+        return to_arviz(self, n_draws=n_draws, seed=seed)
+
+    @property
+    def plot(self) -> PosteriorPlots:
+        """Figures: ``plot.corner(name)`` and ``plot.trace(name)``."""
+        from socca.posterior_figures import PosteriorPlots
+
+        return PosteriorPlots(self)
 
     def summary(self) -> list[dict[str, Any]]:
         """Summarise free and tied parameters.
@@ -121,16 +231,7 @@ class Posterior:
         weights = self.weights
         best = self.best_index
         rows = []
-        columns = [
-            (label, unit, self.samples[:, k], self.periods[k] if self.periods else None)
-            for k, (label, unit) in enumerate(zip(self.labels, self.units, strict=True))
-        ]
-        columns += [
-            (label, self.derived_units.get(label, ""), x, self.derived_periods.get(label))
-            for label, x in self.derived.items()
-        ]
-        for label, unit, values, period in columns:
-            x = values if period is None else unwrapped(values, weights, period)
+        for label, unit, x in self.columns():
             mean = float(np.sum(weights * x))
             std = math.sqrt(max(0.0, float(np.sum(weights * (x - mean) ** 2))))
             lower, median, upper = weighted_quantiles(x, weights, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2])
@@ -151,7 +252,8 @@ class Posterior:
         with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
             _stamp(file, "done", "", self.meta)
             file.attrs["summary"] = json.dumps(self.summary())
-            file.attrs["logz"], file.attrs["logz_err"] = self.logz, self.logz_err
+            for key in _EVIDENCES:
+                file.attrs[key] = getattr(self, key)
             text = h5py.string_dtype()
             for key in ("names", "labels", "units"):
                 file.create_dataset(key, data=np.array(getattr(self, key), dtype=object), dtype=text)
@@ -202,7 +304,8 @@ def _contents(file: Any) -> dict[str, Any]:
     return {
         **{key: [value.decode() for value in file[key][()]] for key in ("names", "labels", "units")},
         **{key: file[key][()] for key in ("samples", "log_weights", "log_likelihood", "log_prior")},
-        **{key: float(file.attrs[key]) for key in ("logz", "logz_err")},
+        **{key: float(file.attrs[key]) for key in _EVIDENCES[:2]},
+        **{key: float(file.attrs.get(key, math.nan)) for key in _EVIDENCES[2:]},
         "periods": [None if np.isnan(p) else float(p) for p in file["periods"][()]],
         "derived": {label: data[()] for label, data in derived.items()},
         "derived_units": {label: str(data.attrs["unit"]) for label, data in derived.items()},

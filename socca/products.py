@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.fits import atomic_path
+from socca.pixelwise import median_and_std
 
 if TYPE_CHECKING:
     from socca.data import Image
@@ -81,8 +82,25 @@ def edge_probability(problem: Problem, posterior: Posterior) -> float:
     return found
 
 
+def describe_image(image: Image, n_pixels: int) -> dict[str, Any]:
+    """Return what a posterior's ``meta`` says about the image that was fitted."""
+    return {
+        "frame": "sky" if image.frame.on_sky else "pixel",
+        "bunit": str(image.hdu.header.get("BUNIT", "")),
+        "n_pixels": n_pixels,
+        "pixel_scale": image.frame.pixel_scale,
+        "shape": list(image.shape),
+    }
+
+
 def write_model_images(
-    path: str | Path, problem: Problem, image: Image, model: Model, theta: np.ndarray, header: dict[str, Any]
+    path: str | Path,
+    problem: Problem,
+    image: Image,
+    model: Model,
+    theta: np.ndarray,
+    header: dict[str, Any],
+    rows: np.ndarray | None = None,
 ) -> None:
     """Write data, model, residual, noise, mask and components as one FITS file.
 
@@ -100,10 +118,17 @@ def write_model_images(
         The free parameters.
     header : dict
         For the primary header; None and what is not finite is left out.
+    rows : ndarray, shape (n, ndim), optional
+        Samples: model and components are then their medians, pixel by pixel, and a further image the deviation of the
+        model. The noise is that at `theta`.
     """
     from astropy.io import fits
 
     total, sigma = problem.predict(theta)
+    spread: list[tuple[str, np.ndarray, str | None]] = []
+    if rows is not None:
+        (total,), (deviation,) = median_and_std(problem, rows, ("expected",))
+        spread = [("MODEL_STD", deviation, None)]
     wcs_header = image.wcs.to_header(relax=True) if image.wcs is not None else fits.Header()
     unit = image.hdu.header.get("BUNIT")
     if unit:
@@ -114,10 +139,14 @@ def write_model_images(
         ("RESIDUAL", image.hdu.data - total, None),
         ("SIGMA", sigma, None),
         ("MASK", image.mask.astype(np.uint8), None),
+        *spread,
     ]
     for k, label in enumerate(model.component_labels):
-        part = problem.render(theta, only=(k,))
-        planes.append((label.upper(), part.smoothed + part.background, label))
+        if rows is None:
+            plane = problem.render(theta, only=(k,)).total
+        else:
+            plane = median_and_std(problem, rows, ("total",), only=(k,))[0][0]
+        planes.append((label.upper(), plane, label))
     primary = fits.PrimaryHDU()
     for key, value in header.items():
         if isinstance(value, str) or (value is not None and math.isfinite(value)):

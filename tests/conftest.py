@@ -10,6 +10,14 @@ from socca.noise import Normal
 PIXEL = 0.2
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_programs(tmp_path_factory):
+    """Let the processes that tests start share what they compile, in a folder of this session."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SOCCA_CACHE", str(tmp_path_factory.mktemp("programs")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def pixel():
     """Size of a pixel, degrees."""

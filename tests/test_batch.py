@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from socca.batch import fit_all
+from socca.checkpoint import CheckpointFile
 from socca.posterior import Posterior, open_result
 from socca.survey import Survey
 
@@ -67,6 +68,42 @@ def survey(tmp_path_factory):
     outcomes = list(fit_all(loaded, loaded.fits()))
     assert [o.status for o in outcomes] == ["done"] * 3, outcomes
     return loaded
+
+
+@pytest.fixture
+def resumable(survey, tmp_path):
+    """Give the survey with a sampler that keeps checkpoints, one fit of it, and where its checkpoint lies."""
+    config = yaml.safe_load((Path(survey.config.table).parent / "survey.yaml").read_text())
+    config["output"] = str(tmp_path / "results")
+    config["targets"] = str(survey.config.table)
+    config["sampler"] = {"method": "nautilus", "options": {"n_live": 100, "n_eff": 200}}
+    (tmp_path / "survey.yaml").write_text(yaml.safe_dump(config))
+    loaded = Survey.load(tmp_path / "survey.yaml")
+    return loaded, loaded.path("one", "gauss", "posterior.h5").with_name("checkpoint.socca")
+
+
+def test_a_checkpoint_is_removed_once_its_fit_is_done(resumable, monkeypatch):
+    loaded, place = resumable
+    seen = []
+    offer = CheckpointFile.offer
+
+    def watched(self, state, *, last=False):
+        offer(self, state, last=last)
+        seen.append((self.path, self.path.exists()))
+
+    monkeypatch.setattr(CheckpointFile, "offer", watched)
+    assert [outcome.status for outcome in fit_all(loaded, [("one", "gauss")])] == ["done"]
+    assert seen[-1] == (place, True)
+    assert not place.exists()
+
+
+def test_a_checkpoint_that_cannot_be_used_costs_no_fit(resumable, caplog):
+    loaded, place = resumable
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"socca checkpoint 1\nnonsense")
+    assert [outcome.status for outcome in fit_all(loaded, [("one", "gauss")])] == ["done"]
+    assert "starting afresh" in caplog.text
+    assert not place.exists()
 
 
 def meta(survey, target):

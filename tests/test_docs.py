@@ -13,6 +13,14 @@ def test_config_reference_is_in_step():
     assert page == config_reference(), "run `socca schema --markdown > docs/config.md`"
 
 
+def test_every_module_has_its_place_in_the_guide():
+    rows = [line for line in (ROOT / "docs" / "develop.md").read_text().splitlines() if line.startswith("|")]
+    listed = set(re.findall(r"`([\w]+\.py|\w+/)`", "".join(rows)))
+    modules = {path.name for path in (ROOT / "socca").glob("*.py")} - {"__init__.py"}
+    packages = {f"{path.parent.name}/" for path in (ROOT / "socca").glob("*/__init__.py")}
+    assert listed == modules | packages
+
+
 def test_versions_agree():
     import socca
 

@@ -7,7 +7,7 @@ from astropy.io import fits
 import socca
 from socca.data import Image
 from socca.models import Background, Gaussian, Model
-from socca.noise import Normal
+from socca.noise import Normal, StudentT
 from socca.priors import normal, uniform
 
 SCALE = 0.2 / 3600
@@ -50,6 +50,22 @@ def test_model_at_the_best_sample(fit):
         fit.getmodel("everything")
 
 
+@pytest.mark.parametrize("noise", [Normal, StudentT])
+def test_model_on_another_image(noise):
+    img = Image(np.random.default_rng(0).normal(size=(9, 9)), noise=noise(sigma=np.ones((9, 9))), pixel_scale=0.2)
+    img.noise.scale = uniform(0.5, 2)
+    mod = Model(Background(a0=normal(0, 1), a1x=lambda noise_scale: noise_scale / 10))
+    fit = socca.fitter(img, mod)
+    fit.run("optimizer", seed=1, n_draws=100)
+    other = Image(np.zeros((11, 12)), pixel_scale=0.2)
+    drawn = fit.getmodel(img=other)
+    assert drawn.smoothed.shape == (11, 12)
+    a0, scale = fit.posterior.best
+    slope = np.mean(np.diff(drawn.background, axis=1))
+    assert drawn.background.mean() == pytest.approx(a0, abs=1e-12)
+    assert slope == pytest.approx(-0.2 * scale / 10, rel=1e-9)
+
+
 def test_files(fit, tmp_path):
     fit.savemodel(tmp_path / "model.fits")
     with fits.open(tmp_path / "model.fits") as hdus:
@@ -60,6 +76,79 @@ def test_files(fit, tmp_path):
     again = socca.load(tmp_path / "fit.h5")
     np.testing.assert_array_equal(again.samples, fit.samples)
     assert again.logz == fit.logz
+
+
+def test_pixelwise_statistics(fit, monkeypatch):
+    """Over the same samples as one by one; the sky's in closed form."""
+    rows = fit.posterior.equal_weights(40, np.random.default_rng([2, 5]))
+    drawn = [fit.problem.render(row, response=False, exposure=False) for row in rows]
+    total = np.array([one.total for one in drawn])
+    options = {"n_draws": 40, "seed": 2}
+    median = fit.getmodel("total", statistic="pixel_median", **options)
+    np.testing.assert_allclose(median, np.median(total, axis=0), rtol=1e-12)
+    std = fit.getmodel("total", statistic="pixel_std", **options)
+    np.testing.assert_allclose(std, np.std(total, axis=0, ddof=1), rtol=1e-9, atol=1e-12)
+    sky = fit.getmodel(component="comp_01", statistic="pixel_std", **options)
+    np.testing.assert_allclose(sky.background, np.std(rows[:, 2], ddof=1), rtol=1e-9)
+    assert not sky.smoothed.any()
+    # In blocks of a few pixels, and another seed.
+    monkeypatch.setattr("socca.pixelwise._HELD", 40 * 100)
+    np.testing.assert_array_equal(fit.getmodel("total", statistic="pixel_median", **options), median)
+    assert np.any(fit.getmodel("total", statistic="pixel_median", n_draws=40, seed=3) != median)
+
+
+def test_statistics_by_name(fit):
+    best, median = fit.getmodel("total"), fit.getmodel("total", usebest=False)
+    np.testing.assert_array_equal(fit.getmodel("total", statistic="best", usebest=False), best)
+    np.testing.assert_array_equal(fit.getmodel("total", statistic="median"), median)
+    assert np.any(best != median)
+    # Close to one another, in units of the deviation.
+    middle, std = (fit.getmodel("total", statistic=f"pixel_{which}") for which in ("median", "std"))
+    assert np.all(np.abs(middle - median) < std)
+    assert std.max() < 1
+    with pytest.raises(ValueError, match="pixel_median"):
+        fit.getmodel(statistic="pixel_medain")
+    with pytest.raises(ValueError, match="n_draws"):
+        fit.getmodel(statistic="pixel_std", n_draws=1)
+
+
+def test_saved_medians(fit, tmp_path):
+    fit.savemodel(tmp_path / "model.fits", statistic="pixel_median", n_draws=40, seed=2)
+    median = fit.getmodel("total", statistic="pixel_median", n_draws=40, seed=2)
+    with fits.open(tmp_path / "model.fits") as hdus:
+        np.testing.assert_allclose(hdus["MODEL"].data, median, rtol=1e-6)
+        np.testing.assert_allclose(hdus["RESIDUAL"].data, fit.img.data - median, rtol=1e-4, atol=1e-5)
+        std = fit.getmodel("total", statistic="pixel_std", n_draws=40, seed=2)
+        np.testing.assert_allclose(hdus["MODEL_STD"].data, std, rtol=1e-5)
+        np.testing.assert_allclose(hdus["COMP_01"].data, np.median(hdus["COMP_01"].data), rtol=1e-6)
+    with pytest.raises(ValueError, match="MODEL_STD"):
+        fit.savemodel(tmp_path / "other.fits", statistic="pixel_std")
+
+
+def test_figures_and_criteria(fit, tmp_path):
+    for name in ("corner", "trace", "profile"):
+        path = getattr(fit.plot, name)(tmp_path / f"{name}.png")
+        assert path.stat().st_size > 20_000
+    # Three parameters, 625 pixels of unit noise.
+    assert fit.bic() - fit.aic() == pytest.approx(3 * (np.log(625) - 2))
+    waic, loo = fit.waic(n_draws=500), fit.loo(n_draws=500)
+    assert waic.p_eff == pytest.approx(3, abs=1.2)
+    assert waic.elpd == pytest.approx(loo.elpd, abs=0.2)
+    assert loo.n_bad == 0
+    assert fit.aic() == pytest.approx(waic.ic, abs=3)
+
+
+def test_what_a_loaded_posterior_can_do(fit, tmp_path):
+    fit.dump(tmp_path / "fit.h5")
+    again = socca.load(tmp_path / "fit.h5")
+    assert again.parameters() == fit.parameters()
+    assert again.bmc(verbose=False) == pytest.approx(fit.bmc(verbose=False), nan_ok=True)
+    assert (again.aic(), again.bic()) == (fit.aic(), fit.bic())
+    assert again.k_hat() == fit.posterior.k_hat() < 0.5  # Laplace's approximation is good here
+    assert again.to_table().colnames[:3] == fit.labels
+    assert list(again.to_arviz().posterior) == fit.labels
+    for name in ("corner", "trace"):
+        assert getattr(again.plot, name)(tmp_path / f"{name}.png").stat().st_size > 20_000
 
 
 def test_next_run_sees_a_change(fit):

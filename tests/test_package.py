@@ -26,6 +26,12 @@ def test_importing_loads_nothing_heavy(name):
     assert loaded(f"import {name}") == []
 
 
+@pytest.mark.parametrize("name", ["socca.config", "socca.survey", "socca.reference"])
+def test_reading_a_config_needs_no_jax(name):
+    # So does the start of Snakemake, many times over.
+    assert set(loaded(f"import {name}")) <= {"pydantic"}
+
+
 def test_help_loads_nothing_heavy():
     code = "import runpy, sys; sys.argv[0] = 'socca'; runpy.run_module('socca.cli', run_name='__main__')"
     assert loaded(code, "--help") == []

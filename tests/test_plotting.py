@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 
 from socca.errors import ConfigError, DataError
-from socca.plotting import _annuli, _normalisation, _Planes, _runs, comparison_figure
+from socca.plotting import _normalisation, _Planes, _runs, annuli, comparison_figure
 
 SHAPE = (32, 40)
 
@@ -192,7 +192,7 @@ def test_file_that_is_no_model(write, tmp_path):
 def test_pieces(write):
     mask = np.array([[0, 1, 1, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=bool)
     assert _runs(mask) == [(0, 1, 2), (0, 4, 1), (2, 0, 5)]
-    edges = _annuli(40)
+    edges = annuli(40)
     assert edges[-1] >= 40
     assert np.all(np.diff(np.diff(edges)[1:]) >= -1e-12)
     fit = _Planes(write(sky=True))

@@ -47,6 +47,9 @@ def posterior():
         derived_units={"bulge.re": "deg"},
         fixed={"disk.e": 0.3},
         meta={"seed": 3, "notes": {"a": [1, 2.5, None, "x"]}, "flags": []},
+        logz_prior=-0.3,
+        logz_prior_err=0.01,
+        logz_data=-20.5,
     )
 
 
@@ -200,6 +203,23 @@ def test_evidence_may_be_missing(posterior, tmp_path):
     posterior.logz_err = math.nan
     posterior.save(tmp_path / "p.h5")
     assert math.isnan(Posterior.load(tmp_path / "p.h5").logz_err)
+
+
+def test_files_of_earlier_versions_know_fewer_evidences(posterior, tmp_path):
+    posterior.save(tmp_path / "p.h5")
+    with h5py.File(tmp_path / "p.h5", "a") as file:
+        for key in ("logz_prior", "logz_prior_err", "logz_data"):
+            del file.attrs[key]
+    found = Posterior.load(tmp_path / "p.h5")
+    assert found.logz == posterior.logz
+    assert np.isnan([found.logz_prior, found.logz_prior_err, found.logz_data]).all()
+
+
+def test_table_gives_positions_the_digits_they_have():
+    samples = 150.1234567 + 2e-6 * np.random.default_rng(1).normal(size=(500, 1))
+    median = np.median(samples)
+    printed = float(make(samples).parameters().splitlines()[1].split()[1])
+    assert abs(printed - median) < 2e-7  # a tenth of the error
 
 
 def test_a_failure_is_recorded(tmp_path):

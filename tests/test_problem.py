@@ -2,13 +2,15 @@ import pickle
 
 import cloudpickle
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
+from socca import priors
 from socca.compilation import meter
 from socca.errors import DataError, ModelError
 from socca.expressions import parse
-from socca.models import Background, Gaussian, Model, Point, Sersic, Tie, boundto
+from socca.models import Background, Disk, Gaussian, MesaBridge, Model, Point, Sersic, Tie, boundto
 from socca.noise import Normal
 from socca.priors import loguniform, normal, uniform
 from socca.problem import Problem
@@ -413,6 +415,63 @@ def test_ties_to_nothing(make_image):
 # What cannot be a problem.
 
 
+def test_components_of_two_models(make_image, pixel):
+    first, second = (
+        Background(a0=1.0),
+        Disk(Gaussian(xc=0, yc=0, rs=pixel, Is=2.0), **{"vertical.zs": pixel}, losbins=16),
+    )
+    model = Model(first)
+    model.addcomponent(second)
+    drawn = Model(first).getmap(make_image(DATA), addbackground=True)
+    np.testing.assert_array_equal(drawn, first.getmap(make_image(DATA)))
+    second.getmap(make_image(DATA))  # which needs no model of its own
+    assert (second.id, second.radial.id) == ("comp_01", "comp_01_radial")
+    Model(second)
+    with pytest.raises(ModelError, match="two components are called comp_00"):
+        Problem(make_image(DATA), model)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Sersic(ns=normal(20, 1)), r"Sersic: ns ~ normal\(loc=20, scale=1\): next to none.*\[0.25, 10\]"),
+        (lambda: Gaussian(e=normal(-0.5, 0.05)), r"Gaussian: e ~ normal.*\[0, 0.999999\]"),
+        (lambda: Gaussian(rs=normal(-1, 0.1)), r"Gaussian: rs ~ normal.*\[0, inf\]"),
+        (lambda: Sersic(ns=dist.Normal(20.0, 1.0)), r"Sersic: ns ~ numpyro Normal.*\[0.25, 10\]"),
+        (lambda: Disk(**{"vertical.inc": normal(3, 0.1)}), r"inc ~ normal.*\[0, 1.5708\]"),
+    ],
+)
+def test_priors_beyond_the_range(make, said):
+    with pytest.raises(ModelError, match=said):
+        make()
+
+
+def test_priors_that_reach_beyond_the_range():
+    # 4.75 sigma are 1e-6.
+    Sersic(ns=normal(10 + 4.6, 1))
+    with pytest.raises(ModelError, match="ns"):
+        Sersic(ns=normal(10 + 4.9, 1))
+    Gaussian(theta=normal(1000, 1))  # without a range
+
+
+@pytest.mark.parametrize(
+    ("component", "name"),
+    [
+        (Sersic(re=0, Ie=1), "comp_00_re"),
+        (Gaussian(rs=0, Is=1, truncation=True, rt=1), "comp_00_rs"),
+        (Gaussian(rs=1, Is=1, truncation=True, rt=0), "comp_00_rt"),
+        (Background(rs=0, a0=1), "comp_00_rs"),
+        (Disk(**{"radial.re": 1, "radial.Ie": 1, "vertical.zs": 0}), "comp_00_vertical.zs"),
+        (MesaBridge(rs=0, Is=1), "comp_00_rs"),
+    ],
+)
+def test_lengths_of_zero(make_image, component, name):
+    for key in component.position_names:
+        setattr(component, key, 0.0)
+    with pytest.raises(ModelError, match=f"{name} = 0: .* must be positive"):
+        Problem(make_image(DATA), Model(component))
+
+
 def test_incomplete_models(make_image):
     with pytest.raises(ModelError, match="no component"):
         Problem(make_image(DATA), Model())
@@ -431,6 +490,7 @@ def test_unusable_images(make_image):
 
 def test_assignments():
     component = Gaussian()
+    assert priors.boundto is boundto
     with pytest.raises(AttributeError, match=r"no parameter 'rss'.*did you mean 'rs'"):
         component.rss = 1
     with pytest.raises(AttributeError, match="rss"):
