@@ -10,7 +10,17 @@ min_version("9.0")
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/fit.smk"
+
+
+if SURVEY.chunked:
+
+    include: "workflow/rules/chunks.smk"
+
+else:
+
+    include: "workflow/rules/fit.smk"
+
+
 include: "workflow/rules/gather.smk"
 
 

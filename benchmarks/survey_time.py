@@ -14,7 +14,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from socca.posterior import open_result
+from socca.storage import open_result
 from socca.survey import Survey
 
 COLUMNS = ("job", "start-up", "reading", "compiling", "sampling", "likelihood", "rest")

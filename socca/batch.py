@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from socca.compilation import meter
 from socca.errors import CheckpointError, PoolError, SoccaError
-from socca.fits import file_digest
+from socca.freshness import described
 from socca.launch import launched
 from socca.pool import chosen_kind
-from socca.posterior import save_failure
+from socca.storage import save_failure
 
 if TYPE_CHECKING:
     from socca.survey import Survey
@@ -44,6 +45,35 @@ class Outcome:
     message: str
     seconds: float
 
+    def __str__(self) -> str:
+        return f"{self.target} {self.model}: {self.status} in {self.seconds:.1f} s: {self.message}"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where one fit writes.
+
+    Parameters
+    ----------
+    posterior : Path
+        Its samples, or why there are none.
+    checkpoint : Path
+        Its state while it runs.
+    images : Path, optional
+        Its model images.
+    """
+
+    posterior: Path
+    checkpoint: Path
+    images: Path | None = None
+
+
+def own_outputs(survey: Survey, target: str, model: str) -> Outputs:
+    """Return where a fit writes that is a job of its own."""
+    path = survey.path(target, model, "posterior.h5")
+    images = path.with_name("model.fits") if survey.config.outputs.model_images == "all" else None
+    return Outputs(path, path.with_name("checkpoint.socca"), images)
+
 
 def is_first(survey: Survey) -> bool:
     """Tell whether this process writes results: of ranks of MPI that share the fits, only the first one does."""
@@ -51,7 +81,9 @@ def is_first(survey: Survey) -> bool:
     return launch is None or launch.rank == 0 or chosen_kind(pool.kind, pool.cores) != "mpi"
 
 
-def fit_all(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterable[Outcome]:
+def fit_all(
+    survey: Survey, fits: Iterable[tuple[str, str]], outputs: Callable[[Survey, str, str], Outputs] = own_outputs
+) -> Iterable[Outcome]:
     """Fit targets in turn; those of one shape and model share what is compiled.
 
     Parameters
@@ -60,6 +92,8 @@ def fit_all(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterable[Outcome
         Config and targets.
     fits : iterable of (str, str)
         Targets and models.
+    outputs : callable
+        Where each fit writes.
 
     Yields
     ------
@@ -69,8 +103,9 @@ def fit_all(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterable[Outcome
     writes = is_first(survey)
     for target, model in fits:
         start = time.perf_counter()
+        place = outputs(survey, target, model)
         try:
-            message = fit_one(survey, target, model, writes)
+            message = fit_one(survey, target, model, place, writes)
             status = "done"
         except (PoolError, MemoryError):
             raise  # the machine's fault, not the target's: whoever runs this process may try again
@@ -79,14 +114,14 @@ def fit_all(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterable[Outcome
             log.exception("%s %s failed", target, model)
             status = "failed"
             if writes:
-                _record_failure(survey, target, model, " ".join(message.split()), time.perf_counter() - start)
+                record_failure(survey, target, model, place, message, time.perf_counter() - start)
         seconds = time.perf_counter() - start
         if status == "done":
             log.info("%s %s: done in %.1f s: %s", target, model, seconds, message)
         yield Outcome(target, model, status, message, seconds)
 
 
-def fit_one(survey: Survey, target: str, model: str, writes: bool = True) -> str:
+def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, writes: bool = True) -> str:
     """Fit one target with one model, and write its posterior and model images.
 
     Parameters
@@ -95,6 +130,8 @@ def fit_one(survey: Survey, target: str, model: str, writes: bool = True) -> str
         Config and targets.
     target, model : str
         Which fit.
+    outputs : Outputs
+        Where it writes.
     writes : bool
         Whether this process writes files; of the ranks of MPI that share a fit, only one should.
 
@@ -113,22 +150,19 @@ def fit_one(survey: Survey, target: str, model: str, writes: bool = True) -> str
     from socca.evidence import add_evidences
     from socca.flags import flags_of
     from socca.inference import sample
-    from socca.products import describe_image, goodness_of_fit, write_model_images
+    from socca.products import describe_image, goodness_of_fit, image_header, write_model_images
 
     start, compiled = time.perf_counter(), meter().reading()
     row, config = survey.target(target), survey.config.for_target(target)
     log.info("%s %s: reading %s", target, model, row.files["image"])
-    files = [*row.files.values(), *config.noise.files(config.table.parent).values()]
-    inputs = {str(file): file_digest(file) for file in files if file.is_file()}
+    inputs = described(survey.files(target))
     image = build_image(row, config)
-    problem, described = build_problem(model, row, config, image)
+    problem, labelled = build_problem(model, row, config, image)
     loading = time.perf_counter() - start
     log.info(
         "%s %s: %d x %d pixels, %d free parameters, %s",
         target, model, *image.shape, problem.ndim, config.sampler.method,
     )  # fmt: skip
-    path = survey.path(target, model, "posterior.h5")
-    checkpoint = path.with_name("checkpoint.socca")
     explore = functools.partial(
         sample,
         problem,
@@ -137,7 +171,7 @@ def fit_one(survey: Survey, target: str, model: str, writes: bool = True) -> str
         ncores=config.pool.cores,
         pool_kind=config.pool.kind,
         marginalize=config.sampler.marginalize,
-        checkpoint=checkpoint if config.sampler.checkpoint else None,
+        checkpoint=outputs.checkpoint if config.sampler.checkpoint else None,
         **config.sampler.options,
     )
     try:
@@ -155,20 +189,11 @@ def fit_one(survey: Survey, target: str, model: str, writes: bool = True) -> str
         model=model,
         image=describe_image(image, fit["n_used"]),
         fit=fit,
-        inputs=inputs,
+        files=inputs,
         params=survey.fit_params(target, model),
     )
-    if config.outputs.model_images:
-        header = {
-            "STATUS": "done",
-            "TARGET": target,
-            "MODELNAM": model,
-            "LOGZ": posterior.logz,
-            "PIXSCALE": image.frame.pixel_scale * 3600,
-            "CHI2RED": fit["chi2_red"],
-            "CHI2SRC": fit["chi2_source"],
-        }
-        write_model_images(path.with_name("model.fits"), problem, image, described, posterior.best, header)
+    if outputs.images is not None:
+        write_model_images(outputs.images, problem, image, labelled, posterior.best, image_header(posterior))
     now = meter().reading()
     timing: dict[str, Any] = posterior.meta["timing"]
     timing.update(
@@ -177,19 +202,50 @@ def fit_one(survey: Survey, target: str, model: str, writes: bool = True) -> str
         programs_compiled=now[0] - compiled[0],
         total=round(time.perf_counter() - start, 3),
     )
-    posterior.save(path)
-    checkpoint.unlink(missing_ok=True)
+    posterior.save(outputs.posterior)
+    outputs.checkpoint.unlink(missing_ok=True)
     flagged = "".join(f", {flag}" for flag in flags_of(posterior.meta, survey.config.flags))
     chi2 = f"{fit['chi2_source']:.2f}" if fit["chi2_source"] is not None else "none"
     return f"ln Z = {posterior.logz:.2f} +- {posterior.logz_err:.2f}, chi2 of the source {chi2}{flagged}"
 
 
-def _record_failure(survey: Survey, target: str, model: str, message: str, seconds: float) -> None:
+def record_failure(
+    survey: Survey, target: str, model: str, outputs: Outputs, message: str, seconds: float, **notes: Any
+) -> None:
+    """Write, where a fit's results would be, why there are none.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+    target, model : str
+        Which fit.
+    outputs : Outputs
+        Where it writes.
+    message : str
+        What went wrong.
+    seconds : float
+        Wall time until then.
+    **notes : object
+        More of what the record keeps.
+    """
     from socca.products import write_failed_images
 
-    path = survey.path(target, model, "posterior.h5")
-    meta = {"target": target, "model": model, "timing": {"total": round(seconds, 3)}}
-    if survey.config.outputs.model_images:
+    message = " ".join(message.split())
+    try:
+        files = described(survey.files(target))
+    except OSError:  # what cannot be read may be why it failed
+        files = {}
+    meta = {
+        "target": target,
+        "model": model,
+        "timing": {"total": round(seconds, 3)},
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "files": files,
+        "params": survey.fit_params(target, model),
+        **notes,
+    }
+    if outputs.images is not None:
         header = {"STATUS": "failed", "MESSAGE": message, "TARGET": target, "MODELNAM": model}
-        write_failed_images(path.with_name("model.fits"), header)
-    save_failure(path, message, meta)
+        write_failed_images(outputs.images, header)
+    save_failure(outputs.posterior, message, meta)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
+import time
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from socca.chunks import Chunk
 from socca.errors import PosteriorError
 from socca.fits import atomic_path
 from socca.flags import flags_of
-from socca.posterior import open_result
+from socca.progress import finished_at, rate, running
+from socca.storage import Place, open_result, read_records, record_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -46,13 +49,13 @@ LAST = (
 )
 
 
-def build_catalog(results: Iterable[tuple[str, str, Path]], limits: FlagsConfig | None = None) -> Table:
+def build_catalog(results: Iterable[tuple[str, str, Path | Place]], limits: FlagsConfig | None = None) -> Table:
     """Gather fits into a table.
 
     Parameters
     ----------
-    results : iterable of (str, str, Path)
-        Target, model and the file that its fit wrote, or was to write.
+    results : iterable of (str, str, Path or Place)
+        Target, model and the file that its fit wrote, or was to write, or its place in a file of many.
     limits : FlagsConfig, optional
         When a fit is flagged; by default, as in a config that does not say.
 
@@ -66,8 +69,8 @@ def build_catalog(results: Iterable[tuple[str, str, Path]], limits: FlagsConfig 
     """
     from astropy.table import Column, MaskedColumn, Table
 
-    results = [(str(target), str(model), Path(path)) for target, model, path in results]
-    rows = [_read(path, count_samples=True, limits=limits) for _, _, path in results]
+    results = [(str(target), str(model), place) for target, model, place in results]
+    rows = _rows([place for _, _, place in results], limits)
     table = Table(masked=False)
     for name, texts in {
         "target": [target for target, _, _ in results],
@@ -141,57 +144,109 @@ def _cells(column: Any) -> list[str]:
     return ['""' if blank else str(value) for value, blank in zip(values, masked, strict=True)]
 
 
-def survey_status(results: Iterable[tuple[str, str, Path]]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Status:
+    """How far a survey is.
+
+    Parameters
+    ----------
+    counts : dict of int
+        How many fits are ``done, failed, running, pending``.
+    failures : list of (str, str, str)
+        Target, model and message of those that failed.
+    rate : float
+        Fits that end per second, of late.
+    """
+
+    counts: dict[str, int]
+    failures: list[tuple[str, str, str]]
+    rate: float
+
+
+def survey_status(results: Iterable[tuple[str, str, Path | Place]], folder: Path) -> Status:
     """Say how far a survey is, from its files alone.
 
     Parameters
     ----------
-    results : iterable of (str, str, Path)
-        Target, model and the file that its fit writes.
+    results : iterable of (str, str, Path or Place)
+        As of `build_catalog`.
+    folder : Path
+        Of the survey's results.
 
     Returns
     -------
-    list of dict
-        ``target, model, status, message, wall_time`` each, in their order; `status` is ``done``, ``failed`` or
-        ``pending``, and `wall_time` (seconds) is None where it is not known.
+    Status
+        A fit that runs counts as running whatever there is of an earlier one.
     """
-    found = []
-    for target, model, path in results:
-        row = _read(Path(path))
-        wall_time = None if math.isnan(row["wall_time"]) else row["wall_time"]
-        if row["status"] == "missing":
-            row["status"], row["message"] = "pending", ""
-        entry = {key: row[key] for key in ("status", "message")}
-        found.append({"target": target, "model": model, **entry, "wall_time": wall_time})
-    return found
+    results = list(results)
+    rows = _rows([place for _, _, place in results], None)
+    now_running = running(folder)
+    counts = dict.fromkeys(("done", "failed", "running", "pending"), 0)
+    failures = []
+    for (target, model, _), row in zip(results, rows, strict=True):
+        state = "pending" if row["status"] == "missing" else row["status"]
+        if (target, model) in now_running:
+            state = "running"
+        elif state == "failed":
+            failures.append((target, model, row["message"]))
+        counts[state] += 1
+    finished = [row["finished"] for row in rows if row["finished"] is not None]
+    return Status(counts, failures, rate(finished, time.time() if now_running else max(finished, default=0.0)))
 
 
-def _read(path: Path, count_samples: bool = False, limits: FlagsConfig | None = None) -> dict[str, Any]:
-    """Return what a row needs of one file; NaN for what is not known. Never raises for what the file holds."""
+def _rows(places: Sequence[Path | Place], limits: FlagsConfig | None) -> list[dict[str, Any]]:
+    """Return a row for each result. Never raises for what the files hold."""
+    rows: list[dict[str, Any]] = [{}] * len(places)
+    gathered: dict[Path, dict[str, int]] = {}
+    for k, place in enumerate(places):
+        if isinstance(place, Place) and place.target is not None:
+            gathered.setdefault(place.path, {})[place.target] = k
+        else:
+            rows[k] = _read(place.path if isinstance(place, Place) else Path(place), limits)
+    # One file after another: all that a survey says of itself is too much to hold at once.
+    for path, members in gathered.items():
+        records: dict[str, dict[str, Any]] = {}
+        damage = ""
+        try:
+            records = read_records(path)
+        except PosteriorError as error:
+            damage = str(error)
+        parts = Chunk.parts(path)
+        waiting = {part.stem for part in parts.glob("*.h5")} if parts.is_dir() else set()
+        for target, k in members.items():
+            if target in waiting:
+                rows[k] = _read(parts / f"{target}.h5", limits)
+            elif target in records:
+                rows[k] = _row_of(records[target], limits)
+            else:
+                rows[k] = _row("failed", damage) if damage else _row("missing", "there is no result")
+    return rows
+
+
+def _read(path: Path, limits: FlagsConfig | None) -> dict[str, Any]:
+    """Return what a row needs of a file of one fit; NaN for what is not known."""
     if not path.exists():
         return _row("missing", "there is no result")
     try:
-        with open_result(path) as file:
-            attrs = file.attrs
-            meta = json.loads(attrs["meta"])
-            if attrs["status"] != "done":
-                return _row(str(attrs["status"]), str(attrs["message"]), meta)
-            row = _row("done", str(attrs["message"]), meta)
-            row["flags"] = ",".join(flags_of(meta, limits))
-            row["summary"] = [
-                (str(entry["label"]), str(entry["unit"]), [_number(entry[key]) for key in QUANTITIES.values()])
-                for entry in json.loads(attrs["summary"])
-            ]
-            row["logz"], row["logz_err"] = _number(attrs["logz"]), _number(attrs["logz_err"])
-            if "n_eff" in meta:
-                row["n_eff"] = _number(meta["n_eff"])
-            elif count_samples:
-                row["n_eff"] = float(1 / np.sum(np.exp(2 * file["log_weights"][()])))
-            return row
+        with open_result(path) as group:
+            return _row_of(record_of(group), limits)
     except PosteriorError as error:
         return _row("failed", str(error))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         return _row("failed", f"{path}: is damaged: {error}")
+
+
+def _row_of(record: dict[str, Any], limits: FlagsConfig | None) -> dict[str, Any]:
+    row = _row(record["status"], record["message"], record["meta"])
+    if record["status"] == "done":
+        row["flags"] = ",".join(flags_of(record["meta"], limits))
+        row["summary"] = [
+            (str(entry["label"]), str(entry["unit"]), [_number(entry[key]) for key in QUANTITIES.values()])
+            for entry in record["summary"]
+        ]
+        row["logz"], row["logz_err"] = _number(record["logz"]), _number(record["logz_err"])
+        row["n_eff"] = _number(record["n_eff"])
+    return row
 
 
 def _row(status: str, message: str, meta: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -217,6 +272,7 @@ def _row(status: str, message: str, meta: dict[str, Any] | None = None) -> dict[
         "n_calls": _number(meta.get("n_calls")),
         "wall_time": _number(timing.get("total")),
         "converged": bool(meta.get("converged", False)),
+        "finished": finished_at(meta),
     }
 
 

@@ -53,7 +53,7 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
         get_sampler(survey.config.sampler.method)(**survey.config.sampler.options)
     except SoccaError as error:
         yield Finding("", f"sampler: {error}")
-    if survey.config.outputs.figures and survey.config.plots.colormap not in colormaps:
+    if survey.config.outputs.figures != "none" and survey.config.plots.colormap not in colormaps:
         yield Finding("", f"plots.colormap: matplotlib has no {survey.config.plots.colormap!r}")
     if survey.config.simulate is not None and not survey.config.table.is_file():
         yield Finding("", "its images are not made yet: run socca simulate")

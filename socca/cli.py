@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 import os
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,10 @@ import typer
 
 import socca
 from socca.launch import leave
+from socca.logs import start_logging
 
 if TYPE_CHECKING:
+    from socca.chunks import Chunk
     from socca.survey import Survey
 
 app = typer.Typer(
@@ -76,23 +79,10 @@ def _common(
     del version
 
 
-def _start_logging(file: Path | None, level: int = logging.INFO) -> None:
-    """Log to a file if one is given, to the terminal otherwise."""
-    if file is None:
-        handler: logging.Handler = logging.StreamHandler()
-    else:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(file, mode="w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("socca").setLevel(level)
-    logging.captureWarnings(True)
-
-
-def _load(config: Path, targets: Path | None) -> Survey:
+def _load(config: Path, targets: Path | None, only: Container[str] | None = None) -> Survey:
     from socca.survey import Survey
 
-    return Survey.load(config, targets)
+    return Survey.load(config, targets, only)
 
 
 @app.command()
@@ -123,7 +113,7 @@ def simulate(config: ConfigOption, log: LogOption = None) -> None:
     from socca.errors import ConfigError
     from socca.simulate import simulate as make
 
-    _start_logging(log)
+    start_logging(log)
     survey = _load(config, None)
     settings = survey.config.simulate
     if settings is None:
@@ -139,6 +129,9 @@ def fit(
         list[str] | None, typer.Option("--target", help="A target; may be repeated. Default: all.")
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="A model; may be repeated. Default: all.")] = None,
+    chunk: Annotated[
+        str | None, typer.Option(help="Of a survey in chunks, the one of this name, such as 007of128.")
+    ] = None,
     targets: TargetsOption = None,
     pool: Annotated[
         PoolKind | None,
@@ -148,52 +141,57 @@ def fit(
         int | None,
         typer.Option(min=1, help="Cores of one fit. Default: SLURM_CPUS_PER_TASK, where it is set, or the config's."),
     ] = None,
+    last_try: Annotated[
+        bool,
+        typer.Option(
+            "--last-try/--not-last-try",
+            help="In a chunk: whether a fit whose process dies (of memory, most often) has failed; or else the whole "
+            "job has, to be tried again with more.",
+        ),
+    ] = True,
     log: LogOption = None,
 ) -> None:
     """Fit targets, one after another, and write posteriors and model images.
 
     A fit that fails is recorded in its output, and the exit status is still 0: one bad image costs only itself. Under
     mpirun or srun, all processes share each fit, and the first one writes.
+
+    In a survey in chunks, what is up to date is not fitted again unless --target names it, and as many targets as there
+    are cores are fitted at once.
     """
     # Before JAX loads: a fit uses the cores that it was given, through its pool, and no more.
     from socca.compilation import single_thread_environment
 
     os.environ.update(single_thread_environment())
-    from socca.batch import fit_all, is_first
-    from socca.compilation import use_persistent_cache
+    from socca.batch import is_first
+    from socca.chunks import Members
+    from socca.run import fit_chunks, fit_separately
 
-    survey = _with_pool(_load(config, targets), pool, cores)
+    one = _one_chunk(model, chunk)
+    survey = _load(config, targets, None if one is None else Members(one)).with_pool(pool, cores)
     first = is_first(survey)
-    _start_logging(log if first else None, logging.INFO if first else logging.WARNING)
+    start_logging(log if first else None, logging.INFO if first else logging.WARNING)
     chosen = _chosen(survey, target, model)
-    use_persistent_cache()
-    for k, outcome in enumerate(fit_all(survey, chosen)):
-        if not first:
-            continue
-        count = f"[{k + 1}/{len(chosen)}] " if len(chosen) > 1 else ""
-        typer.echo(
-            f"{count}{outcome.target} {outcome.model}: {outcome.status} in {outcome.seconds:.1f} s: {outcome.message}",
-            err=True,
-        )
+    if survey.chunked:
+        chunks = survey.chunks_of(chosen) if one is None else [one]
+        outcomes = fit_chunks(survey, config, targets, chunks, again=target or (), last_try=last_try, log=log)
+    else:
+        outcomes = fit_separately(survey, chosen)
+    for k, outcome in enumerate(outcomes):
+        if first:
+            count = f"[{k + 1}/{len(chosen)}] " if len(chosen) > 1 else ""
+            typer.echo(f"{count}{outcome}", err=True)
 
 
-def _with_pool(survey: Survey, kind: PoolKind | None, cores: int | None) -> Survey:
-    """Return the survey with the pool that was asked for, or that the allocation has the cores for."""
-    from dataclasses import replace
+def _one_chunk(models: list[str] | None, name: str | None) -> Chunk | None:
+    from socca.chunks import Chunk
+    from socca.errors import ConfigError
 
-    from socca.pool import chosen_kind
-    from socca.samplers import get_sampler
-
-    config = survey.config
-    sampler = get_sampler(config.sampler.method)
-    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if cores is None and given.isdecimal() and sampler.parallel and kind != "serial":
-        cores = max(1, int(given))
-    elif cores is None:
-        cores = 1 if kind == "serial" else config.pool.cores
-    pool = config.pool.model_copy(update={"kind": str(kind or config.pool.kind), "cores": cores})
-    sampler.validate_pool(chosen_kind(pool.kind, pool.cores))
-    return replace(survey, config=config.model_copy(update={"pool": pool}))
+    if name is None:
+        return None
+    if models is None or len(models) != 1:
+        raise ConfigError("--chunk needs the --model whose chunk it is")
+    return Chunk.named(models[0], name)
 
 
 def _chosen(survey: Survey, targets: list[str] | None, models: list[str] | None) -> list[tuple[str, str]]:
@@ -215,37 +213,41 @@ def _chosen(survey: Survey, targets: list[str] | None, models: list[str] | None)
 
 
 @app.command()
-def catalog(config: ConfigOption, targets: TargetsOption = None, log: LogOption = None) -> None:
+def catalog(
+    config: ConfigOption,
+    targets: TargetsOption = None,
+    so_far: Annotated[
+        bool, typer.Option("--so-far", help="Write catalog_so_far.fits and .ecsv instead, while the survey runs.")
+    ] = False,
+    log: LogOption = None,
+) -> None:
     """Gather the fits into one catalogue, FITS and ECSV.
 
     Takes what is there at any time: missing and failed fits are rows that say so.
     """
     from socca.catalog import build_catalog, write_catalog
 
-    _start_logging(log)
+    start_logging(log)
     survey = _load(config, targets)
     table = build_catalog(survey.results(), survey.config.flags)
-    folder = survey.config.folder
-    write_catalog(table, folder / "catalog.fits", folder / "catalog.ecsv")
+    name = "catalog_so_far" if so_far else "catalog"
+    path = survey.config.folder / f"{name}.fits"
+    write_catalog(table, path, path.with_suffix(".ecsv"))
     done = sum(str(status) == "done" for status in table["status"])
-    typer.echo(f"{folder / 'catalog.fits'}: {len(table)} fit(s), {done} done, {len(table) - done} failed or missing")
+    typer.echo(f"{path}: {len(table)} fit(s), {done} done, {len(table) - done} failed or missing")
 
 
 @app.command()
 def status(config: ConfigOption, targets: TargetsOption = None) -> None:
-    """Tell how far a survey is, from its files alone."""
-    from collections import Counter
-
+    """Tell how far a survey is, running or not, from its files alone."""
     from socca.catalog import survey_status
+    from socca.progress import summary_line
 
     survey = _load(config, targets)
-    rows = survey_status(survey.results())
-    for row in rows:
-        if row["status"] == "failed":
-            typer.echo(f"{row['target']} {row['model']}: failed: {row['message']}")
-    counts = Counter(row["status"] for row in rows)
-    parts = [f"{counts.get(key, 0)} {key}" for key in ("done", "failed", "pending")]
-    typer.echo(f"{survey.config.survey}: {len(rows)} fit(s): {', '.join(parts)}")
+    found = survey_status(survey.results(), survey.config.folder)
+    for target, model, message in found.failures:
+        typer.echo(f"{target} {model}: failed: {message}")
+    typer.echo(summary_line(survey.config.survey, found.counts, found.rate))
 
 
 @app.command()
@@ -253,12 +255,47 @@ def plot(config: ConfigOption, target: str, model: str, targets: TargetsOption =
     """Draw the comparison figure of one fit: data, model, residual."""
     from socca.plotting import comparison_figure
 
-    _start_logging(log)
+    start_logging(log)
     survey = _load(config, targets)
     survey.target(target)
     looks = survey.config.plots.model_dump(exclude={"format"})
     output = survey.path(target, model, f"comparison.{survey.config.plots.format}")
     comparison_figure(survey.path(target, model, "model.fits"), output, **looks)
+
+
+@app.command()
+def draw(
+    config: ConfigOption,
+    model: Annotated[str, typer.Option(help="The model.")],
+    chunk: Annotated[str, typer.Option(help="The chunk of its fits, such as 007of128.")],
+    output: Annotated[Path, typer.Option(help="Where to write what was drawn.")],
+    targets: TargetsOption = None,
+    log: LogOption = None,
+) -> None:
+    """Write model images and figures of a chunk of fits, of all or of the flagged ones, as the config asks."""
+    from socca.chunk_products import draw_chunk
+    from socca.chunks import Chunk, Members
+    from socca.compilation import single_thread_environment, use_persistent_cache
+
+    os.environ.update(single_thread_environment())
+    start_logging(log)
+    one = Chunk.named(model, chunk)
+    survey = _load(config, targets, Members(one))
+    use_persistent_cache()
+    typer.echo(f"{model} {chunk}: {draw_chunk(survey, one, output)} fit(s) drawn", err=True)
+
+
+@app.command()
+def extract(config: ConfigOption, target: str, model: str, output: Path, targets: TargetsOption = None) -> None:
+    """Copy one posterior out of the file of its chunk, into a file of its own."""
+    from socca.posterior import Posterior
+
+    survey = _load(config, targets)
+    survey.target(target)
+    places = {(name, key): place for name, key, place in survey.results()}
+    if (target, model) not in places:
+        _chosen(survey, [target], [model])  # which says what is wrong
+    Posterior.load(*places[target, model]).save(output)
 
 
 @app.command()
@@ -270,7 +307,7 @@ def recovery(config: ConfigOption, log: LogOption = None) -> None:
     from socca.fits import atomic_path
     from socca.recovery import format_summary, recovery_figure, recovery_summary, recovery_table
 
-    _start_logging(log)
+    start_logging(log)
     survey = _load(config, None)
     if not survey.config.table.with_name("truth.ecsv").is_file():
         raise ConfigError(f"{config}: there is no truth to compare with: {survey.config.table.with_name('truth.ecsv')}")

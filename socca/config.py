@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from socca.config_components import ModelConfig, Name, Strict
 from socca.config_errors import explain
 from socca.config_sections import (
+    BatchConfig,
     CompilationConfig,
     FlagsConfig,
     ImageConfig,
@@ -52,6 +53,7 @@ class Config(Strict):
     sampler: SamplerConfig = optional(SamplerConfig, "The sampler.")
     compilation: CompilationConfig = optional(CompilationConfig, "How the likelihood is compiled.")
     pool: PoolConfig = optional(PoolConfig, "Workers within one fit.")
+    batch: BatchConfig = optional(BatchConfig, "Fits that share a job.")
     outputs: OutputsConfig = optional(OutputsConfig, "What is written for each target.")
     plots: PlotsConfig = optional(PlotsConfig, "Looks of the figures.")
     flags: FlagsConfig = optional(FlagsConfig, "When a fit is flagged.")
@@ -64,9 +66,9 @@ class Config(Strict):
     _sections: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
-    def _figures_need_images(self) -> Config:
-        if self.outputs.figures and not self.outputs.model_images:
-            raise ValueError("outputs.figures are drawn from the model images: set outputs.model_images, or no figures")
+    def _flagged_is_known_after_the_fit(self) -> Config:
+        if self.batch.chunk == 1 and "flagged" in (self.outputs.model_images, self.outputs.figures):
+            raise ValueError("outputs of flagged fits only need batch.chunk of 2 at least; here, all or none")
         return self
 
     @model_validator(mode="after")

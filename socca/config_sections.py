@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from socca import noise as _noise
 from socca.config_components import ScalarField, Strict, ValueField
@@ -202,11 +202,55 @@ class PoolConfig(Strict):
         return self
 
 
-class OutputsConfig(Strict):
-    """What is written for each target, besides its posterior."""
+class BatchConfig(Strict):
+    """Fits that share a job, and what one of them may take. None of it changes a result."""
 
-    model_images: bool = Field(True, description="FITS file with data, model, residual, components and mask.")
-    figures: bool = Field(True, description="Comparison figure.")
+    chunk: int = Field(
+        1,
+        ge=1,
+        description="How many fits of one model share a job and a file of posteriors, on average at most. With 1, each "
+        "fit is a job with a folder of its own; with thousands of targets, 50 or so.",
+    )
+    max_minutes: float | None = Field(
+        None, gt=0, description="Wall time of one fit, after which it has failed. Fits of chunks only."
+    )
+    max_memory_mb: float | None = Field(
+        None, gt=0, description="Memory of the process of one fit, beyond which it has failed. Fits of chunks only."
+    )
+
+    @model_validator(mode="after")
+    def _caps_need_chunks(self) -> BatchConfig:
+        if self.chunk == 1 and (self.max_minutes is not None or self.max_memory_mb is not None):
+            raise ValueError(
+                "max_minutes and max_memory_mb need a chunk of 2 at least; a fit that is a job of its own is limited "
+                "by the job's resources (snakemake --set-resources fit:runtime=30 fit:mem_mb=4000)"
+            )
+        return self
+
+
+def _wanted(value: Any) -> Any:
+    return {True: "all", False: "none"}.get(value, value) if isinstance(value, bool) else value
+
+
+#: For which fits something is written.
+Wanted = Annotated[Literal["all", "flagged", "none"], BeforeValidator(_wanted)]
+
+
+class OutputsConfig(Strict):
+    """What is written for each target, besides its posterior: for all, for flagged fits (of chunks only), or none."""
+
+    model_images: Wanted = Field("all", description="FITS file with data, model, residual, components and mask.")
+    figures: Wanted = Field("all", description="Comparison figure.")
+
+    @model_validator(mode="after")
+    def _figures_need_images(self) -> OutputsConfig:
+        levels = ("none", "flagged", "all")
+        if levels.index(self.figures) > levels.index(self.model_images):
+            raise ValueError(
+                f"figures ({self.figures}) are drawn from the model images ({self.model_images}): ask for as many of "
+                "these, or for no figures"
+            )
+        return self
 
 
 class PlotsConfig(Strict):

@@ -382,13 +382,15 @@ class _Plots:
         return Path(name)
 
 
-def load(name: str | Path) -> Posterior:
+def load(name: str | Path, target: str | None = None) -> Posterior:
     """Read a result that `fitter.dump` or the workflow wrote.
 
     Parameters
     ----------
     name : str or Path
         An HDF5 file.
+    target : str, optional
+        Whose posterior, where the file holds those of many targets.
 
     Returns
     -------
@@ -400,4 +402,4 @@ def load(name: str | Path) -> Posterior:
     PosteriorError
         If it cannot be read, or records a failed fit.
     """
-    return Posterior.load(name)
+    return Posterior.load(name, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from dataclasses import dataclass, field
@@ -12,18 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from socca.errors import PosteriorError
-from socca.fits import atomic_path
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
     from socca.posterior_figures import PosteriorPlots
 
-#: Written into every file; readers refuse what they do not know.
-FORMAT = "socca-posterior"
-FORMAT_VERSION = 1
-#: Scalars of a file; those after the second are not in files of earlier versions.
-_EVIDENCES = ("logz", "logz_err", "logz_prior", "logz_prior_err", "logz_data")
 #: Probability within the interval of a summary: that of one standard deviation.
 INTERVAL = math.erf(1 / math.sqrt(2))
 
@@ -247,36 +240,20 @@ class Posterior:
         path : str or Path
             The file; an existing one is replaced.
         """
-        import h5py
+        from socca.storage import save_posterior
 
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-            _stamp(file, "done", "", self.meta)
-            file.attrs["summary"] = json.dumps(self.summary())
-            for key in _EVIDENCES:
-                file.attrs[key] = getattr(self, key)
-            text = h5py.string_dtype()
-            for key in ("names", "labels", "units"):
-                file.create_dataset(key, data=np.array(getattr(self, key), dtype=object), dtype=text)
-            file["periods"] = np.array([np.nan if p is None else p for p in self.periods])
-            for key in ("samples", "log_weights", "log_likelihood", "log_prior"):
-                file.create_dataset(key, data=getattr(self, key), compression="gzip", shuffle=True)
-            derived = file.create_group("derived")
-            for label, values in self.derived.items():
-                derived.create_dataset(label, data=values, compression="gzip", shuffle=True)
-                derived[label].attrs["unit"] = self.derived_units.get(label, "")
-                derived[label].attrs["period"] = self.derived_periods.get(label, np.nan)
-            fixed = file.create_group("fixed")
-            for label, value in self.fixed.items():
-                fixed.attrs[label] = value
+        save_posterior(path, self)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a file that `save` wrote.
+    def load(cls, path: str | Path, target: str | None = None) -> Self:
+        """Read a file that `save` wrote, or one posterior of a container.
 
         Parameters
         ----------
         path : str or Path
             The file.
+        target : str, optional
+            Whose posterior, where the file holds those of many targets.
 
         Returns
         -------
@@ -286,92 +263,17 @@ class Posterior:
         Raises
         ------
         PosteriorError
-            If the file is damaged, of another kind, or records a failed fit.
+            If the file is damaged, of another kind, lacks the target, or records a failed fit.
         """
-        with open_result(path) as file:
-            if file.attrs["status"] != "done":
-                raise PosteriorError(f"{path}: the fit failed: {file.attrs['message']}")
+        from socca.storage import open_result, posterior_fields
+
+        with open_result(path, target) as group:
+            if group.attrs["status"] != "done":
+                raise PosteriorError(f"{path}: the fit failed: {group.attrs['message']}")
             try:
-                return cls(**_contents(file))
+                return cls(**posterior_fields(group))
             except (KeyError, OSError, ValueError, AttributeError, TypeError) as error:
                 raise PosteriorError(f"{path}: is damaged: {error}") from error
-
-
-def _contents(file: Any) -> dict[str, Any]:
-    """Return the fields of a posterior, as its file holds them."""
-    derived = dict(file["derived"].items())
-    periods = {label: float(data.attrs["period"]) for label, data in derived.items()}
-    return {
-        **{key: [value.decode() for value in file[key][()]] for key in ("names", "labels", "units")},
-        **{key: file[key][()] for key in ("samples", "log_weights", "log_likelihood", "log_prior")},
-        **{key: float(file.attrs[key]) for key in _EVIDENCES[:2]},
-        **{key: float(file.attrs.get(key, math.nan)) for key in _EVIDENCES[2:]},
-        "periods": [None if np.isnan(p) else float(p) for p in file["periods"][()]],
-        "derived": {label: data[()] for label, data in derived.items()},
-        "derived_units": {label: str(data.attrs["unit"]) for label, data in derived.items()},
-        "derived_periods": {label: period for label, period in periods.items() if not np.isnan(period)},
-        "fixed": {label: float(value) for label, value in file["fixed"].attrs.items()},
-        "meta": json.loads(file.attrs["meta"]),
-    }
-
-
-def save_failure(path: str | Path, message: str, meta: dict[str, Any]) -> None:
-    """Record that a fit failed, in a file where its posterior would be.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    message : str
-        Why, in one line.
-    meta : dict
-        JSON-serialisable.
-    """
-    import h5py
-
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        _stamp(file, "failed", message, meta)
-
-
-def _stamp(file: Any, status: str, message: str, meta: dict[str, Any]) -> None:
-    """Write what every file of results says of itself."""
-    file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "status": status, "message": message})
-    file.attrs["meta"] = json.dumps(meta)
-
-
-def open_result(path: str | Path) -> Any:
-    """Open a file of results, done or failed, for reading.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    h5py.File
-        Its attributes ``status``, ``message``, ``meta`` and ``summary`` are there without reading any sample.
-
-    Raises
-    ------
-    PosteriorError
-        If it is missing, damaged or of another kind.
-    """
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except (OSError, ValueError) as error:
-        raise PosteriorError(f"{path}: cannot be read: {error}") from error
-    attributes = ("format_version", "status", "message", "meta")
-    if file.attrs.get("format") != FORMAT or not all(key in file.attrs for key in attributes):
-        file.close()
-        raise PosteriorError(f"{path}: is no result of socca")
-    version = int(file.attrs["format_version"])
-    if version > FORMAT_VERSION:
-        file.close()
-        raise PosteriorError(f"{path}: format {version} is newer than this version of socca reads ({FORMAT_VERSION})")
-    return file
 
 
 def unwrapped(x: np.ndarray, weights: np.ndarray, period: float) -> np.ndarray:

@@ -162,6 +162,21 @@ def write_model_images(
         hdus.writeto(temporary, overwrite=True)
 
 
+def image_header(posterior: Posterior) -> dict[str, Any]:
+    """Return what the primary header of a fit's model images says of it."""
+    meta = posterior.meta
+    return {
+        "STATUS": "done",
+        "TARGET": meta["target"],
+        "MODELNAM": meta["model"],
+        "FINISHED": meta["finished"],
+        "LOGZ": posterior.logz,
+        "PIXSCALE": meta["image"]["pixel_scale"] * 3600,
+        "CHI2RED": meta["fit"]["chi2_red"],
+        "CHI2SRC": meta["fit"]["chi2_source"],
+    }
+
+
 def write_failed_images(path: str | Path, header: dict[str, Any]) -> None:
     """Write, where the model images would be, a FITS file that says why there are none."""
     from astropy.io import fits

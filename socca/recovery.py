@@ -13,6 +13,7 @@ import numpy as np
 from socca.errors import PosteriorError
 from socca.plotting import COLOURS, DATA, MODEL, save_figure
 from socca.posterior import INTERVAL, Posterior, unwrapped
+from socca.storage import Place
 from socca.units import factor
 
 if TYPE_CHECKING:
@@ -31,15 +32,15 @@ COLUMNS: dict[str, type] = {
 }
 
 
-def recovery_table(truth: Table, results: Iterable[tuple[str, str, Path]]) -> Table:
+def recovery_table(truth: Table, results: Iterable[tuple[str, str, Path | Place]]) -> Table:
     """Compare fits with the truth, parameter by parameter.
 
     Parameters
     ----------
     truth : astropy.table.Table
         Columns `target`, `model`, `parameter`, `value` and `unit`, as `socca.simulate` writes them.
-    results : iterable of (str, str, Path)
-        Target, model and file of results.
+    results : iterable of (str, str, Path or Place)
+        Target, model, and the file of its result or its place in one of many.
 
     Returns
     -------
@@ -64,11 +65,12 @@ def recovery_table(truth: Table, results: Iterable[tuple[str, str, Path]]) -> Ta
         if not values:
             counts["without_truth"] += 1
             continue
-        if not Path(path).exists():
+        place = path if isinstance(path, Place) else Place(Path(path))
+        if not place.path.exists():
             counts["missing"] += 1
             continue
         try:
-            posterior = Posterior.load(path)
+            posterior = Posterior.load(*place)
         except (PosteriorError, OSError, RuntimeError, KeyError, ValueError) as error:
             logger.info("%s, %s is left out: %s", target, model, error)
             counts["failed"] += 1

@@ -11,7 +11,8 @@ from astropy.wcs import WCS
 
 from socca.batch import fit_all
 from socca.checkpoint import CheckpointFile
-from socca.posterior import Posterior, open_result
+from socca.posterior import Posterior
+from socca.storage import open_result
 from socca.survey import Survey
 
 SCALE = 0.2 / 3600
@@ -121,7 +122,11 @@ def test_second_target_of_the_same_shape_and_model_compiles_nothing(survey):
 def test_each_fit_has_its_own_seed_and_says_what_it_read(survey):
     one, two = meta(survey, "one"), meta(survey, "two")
     assert one["seed"] == survey.seed("one", "gauss") != two["seed"]
-    assert {Path(path).name for path in one["inputs"]} == {"one.fits", "one_psf.fits", "one_rms.fits"}
+    assert {role: Path(file["path"]).name for role, file in one["files"].items()} == {
+        "image": "one.fits",
+        "psf": "one_psf.fits",
+        "sigma": "one_rms.fits",
+    }
     assert one["params"] == survey.fit_params("one", "gauss")
     assert one["versions"]["socca"]
     assert one["image"]["frame"] == "sky"

@@ -12,8 +12,10 @@ from astropy.table import Table
 from scipy.stats import norm
 
 from socca.catalog import build_catalog, survey_status, write_catalog
+from socca.chunks import Chunk
 from socca.config_sections import FlagsConfig
-from socca.posterior import Posterior, save_failure
+from socca.posterior import Posterior
+from socca.storage import Place, save_failure, write_container
 
 UNITS = {"xc": "deg", "re": "deg", "theta": "rad", "Ie": "image", "ns": ""}
 
@@ -215,12 +217,42 @@ def test_unknown_numbers_are_masked_and_long_messages_cut(tmp_path):
     assert len(table["message"][1]) == 300
 
 
-def test_status(survey):
-    rows = survey_status(survey)
-    assert [row["status"] for row in rows] == ["done", "done", "done", "failed", "pending", "failed", "failed"]
-    assert [row["wall_time"] for row in rows] == [12.5, 12.5, 12.5, 1.5, None, None, None]
-    assert rows[3]["message"].startswith("the PSF")
-    assert rows[4] == {**{"target": "c", "model": "absent", "status": "pending", "message": "", "wall_time": None}}
+def test_status(survey, tmp_path):
+    found = survey_status(survey, tmp_path)
+    assert found.counts == {"done": 3, "failed": 3, "running": 0, "pending": 1}
+    assert [failure[:2] for failure in found.failures] == [("b", "two"), ("c", "damaged"), ("c", "empty")]
+    assert found.failures[0][2].startswith("the PSF")
+    assert found.rate == 0
+
+
+def test_a_container_has_the_rows_of_its_fits(survey, tmp_path):
+    alone = [entry for entry in survey if entry[2].stem in ("a_one", "failed")]
+    places = {target: Place(path) for target, _, path in alone}
+    write_container(tmp_path / "many.h5", places)
+    gathered = [(target, model, Place(tmp_path / "many.h5", target)) for target, model, _ in alone]
+    gathered.append(("z", "one", Place(tmp_path / "many.h5", "z")))
+    expected = build_catalog([*alone, ("z", "one", tmp_path / "no.h5")])
+    found = build_catalog(gathered)
+    assert found.colnames == expected.colnames
+    assert list(map(str, found)) == list(map(str, expected))
+
+
+def test_what_is_not_gathered_yet_is_in_the_catalogue(survey, tmp_path):
+    path = tmp_path / "many.h5"
+    write_container(path, {"b": Place(survey[3][2])})
+    parts = Chunk.parts(path)
+    parts.mkdir()
+    (parts / "b.h5").write_bytes(survey[0][2].read_bytes())
+    table = build_catalog([("b", "two", Place(path, "b"))])
+    assert list(table["status"]) == ["done"]
+    assert table["logz"][0] == -20
+
+
+def test_a_damaged_container_is_named_in_each_of_its_rows(tmp_path):
+    (tmp_path / "many.h5").write_bytes(b"no HDF5")
+    table = build_catalog([(name, "m", Place(tmp_path / "many.h5", name)) for name in "ab"])
+    assert list(table["status"]) == ["failed"] * 2
+    assert all("many.h5" in message for message in table["message"])
 
 
 def test_imports_are_light():

@@ -17,10 +17,11 @@ from socca.expressions import parse
 from socca.marginal import Marginal
 from socca.models import Background, CustomProfile, Gaussian, Model, Point, Sersic, Tie, boundto
 from socca.noise import Normal, NormalCorrelated, NormalFourier, Poisson, StudentT
-from socca.posterior import Posterior, open_result
+from socca.posterior import Posterior
 from socca.priors import loguniform, normal, uniform
 from socca.problem import Problem
 from socca.samplers.base import Draws
+from socca.storage import open_result
 from socca.survey import Survey
 
 SHAPE = (12, 13)

@@ -9,8 +9,9 @@ from astropy.table import Table
 from scipy.stats import kstest, norm
 
 from socca.errors import ConfigError
-from socca.posterior import INTERVAL, Posterior, save_failure
+from socca.posterior import INTERVAL, Posterior
 from socca.recovery import format_summary, recovery_figure, recovery_summary, recovery_table
+from socca.storage import save_failure
 
 LABELS = ["galaxy.xc", "galaxy.re", "galaxy.theta"]
 UNITS = ["deg", "deg", "rad"]

@@ -27,22 +27,24 @@ def survey_options(wildcards, threads):
     return shlex.join(options)
 
 
+def launcher(wildcards, resources):
+    """Return what starts the ranks of a fit, where the profile asks for MPI: its command and the number of tasks.
+
+    As a function of `resources`, Snakemake takes this for derived too: another profile is no reason to fit again.
+    """
+    return f"{resources.mpi} -n {resources.tasks} " if resources.get("mpi") else ""
+
+
+def workers(wildcards, resources, threads):
+    """Return which workers a fit has: the ranks of MPI, or as many processes as the job has cores."""
+    return "--pool mpi" if resources.get("mpi") else f"--cores {threads}"
+
+
 SURVEY_CONFIG = config.get("survey", "config/demo.yaml")
 SURVEY = load_survey(SURVEY_CONFIG, config.get("targets"))
 FOLDER = SURVEY.config.folder.as_posix()
-FIT = f"{FOLDER}/fits/{{target}}/{{model}}"
-FITS = SURVEY.fits()
 SIMULATED = SURVEY.config.simulate is not None
-
-COMPARISON = f"comparison.{SURVEY.config.plots.format}"
-POSTERIORS = [SURVEY.path(target, model, "posterior.h5").as_posix() for target, model in FITS]
-FIGURES = [SURVEY.path(target, model, COMPARISON).as_posix() for target, model in FITS]
-if not SURVEY.config.outputs.figures:
-    FIGURES = []
+#: How often a job is tried: what kills one (memory, a time limit, a lost node) is tried again, with more of both.
+TRIES = 3
 CATALOG = [f"{FOLDER}/catalog.fits", f"{FOLDER}/catalog.ecsv"]
 RECOVERY = [f"{FOLDER}/recovery.ecsv", f"{FOLDER}/recovery_summary.ecsv", f"{FOLDER}/recovery.png"] if SIMULATED else []
-
-
-wildcard_constraints:
-    target="[^/]+",
-    model="[^/]+",

@@ -1,4 +1,15 @@
-# One posterior per target and model.
+# One job per target and model, each with a folder of its own.
+FIT = f"{FOLDER}/fits/{{target}}/{{model}}"
+COMPARISON = f"comparison.{SURVEY.config.plots.format}"
+POSTERIORS = [SURVEY.path(target, model, "posterior.h5").as_posix() for target, model in SURVEY.fits()]
+FIGURES = [SURVEY.path(target, model, COMPARISON).as_posix() for target, model in SURVEY.fits()]
+if SURVEY.config.outputs.figures == "none":
+    FIGURES = []
+
+
+wildcard_constraints:
+    target="[^/]+",
+    model="[^/]+",
 
 
 rule fit:
@@ -7,25 +18,27 @@ rule fit:
         lambda wildcards: SURVEY.inputs(wildcards.target),
     output:
         posterior=f"{FIT}/posterior.h5",
-        images=[f"{FIT}/model.fits"] if SURVEY.config.outputs.model_images else [],
+        images=[f"{FIT}/model.fits"] if SURVEY.config.outputs.model_images == "all" else [],
     log:
         f"{FOLDER}/logs/fit/{{target}}/{{model}}.log",
     benchmark:
         f"{FOLDER}/benchmarks/fit/{{target}}/{{model}}.tsv"
-    retries: 2
+    retries: TRIES - 1
     conda:
         "../envs/socca.yaml"
     threads: SURVEY.config.pool.cores
     resources:
-        # What kills a fit (memory, a time limit, a lost node) is tried again, with more of both.
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         survey=survey_options,
+        launcher=launcher,
+        workers=workers,
         # The target's row, a digest of the settings that its posterior depends on, and the version of the package.
         depends=lambda wildcards: SURVEY.fit_params(wildcards.target, wildcards.model),
     shell:
-        "socca fit {params.survey} --target {wildcards.target} --model {wildcards.model} --cores {threads} --log {log:q}"
+        "{params.launcher}socca fit {params.survey} --target {wildcards.target} --model {wildcards.model} {params.workers} "
+        "--log {log:q}"
 
 
 rule figure:

@@ -21,3 +21,16 @@ rule catalog:
         flags=SURVEY.config.flags.model_dump(),
     shell:
         "socca catalog {params.survey} --log {log:q}"
+
+
+# The catalogue of what is there, at any time: `snakemake catalog_so_far`. Fits that are not done are rows that say so.
+rule catalog_so_far:
+    log:
+        f"{FOLDER}/logs/catalog_so_far.log",
+    localrule: True
+    conda:
+        "../envs/socca.yaml"
+    params:
+        survey=survey_options,
+    shell:
+        "socca catalog {params.survey} --so-far --log {log:q}"

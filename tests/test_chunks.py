@@ -1,0 +1,519 @@
+"""Surveys in chunks: which fits share a job, what is fitted again, and what one bad fit costs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+from astropy.io import fits
+
+import socca
+from socca.catalog import survey_status
+from socca.chunk_job import ChunkJob
+from socca.chunk_products import draw_chunk
+from socca.chunks import Chunk, Members, divided, number_of
+from socca.errors import ConfigError, PoolError, PosteriorError
+from socca.freshness import described, reason_to_fit
+from socca.posterior import Posterior
+from socca.progress import Progress, rate, running, summary_line
+from socca.run import fit_chunks
+from socca.storage import Place, open_result, read_records, save_failure, write_container
+from socca.supervise import Caps, Supervisor
+from socca.survey import Survey
+
+# which fits share a job
+
+
+@pytest.mark.parametrize("n", [1, 49, 50, 51, 1000, 1601])
+def test_chunks_hold_every_target_once(n):
+    names = [f"NGC{k}" for k in range(n)]
+    chunks = divided("m", names, 50)
+    assert sorted(name for members in chunks.values() for name in members) == sorted(names)
+    count = next(iter(chunks)).count
+    assert count & (count - 1) == 0
+    assert 25 < n / count <= 50 or count == 1
+    for chunk, members in chunks.items():
+        assert members == [name for name in names if name in Members(chunk)]
+        assert Chunk.named("m", chunk.name) == chunk
+
+
+def test_chunks_are_about_equal():
+    sizes = [len(members) for members in divided("m", [f"t{k}" for k in range(6400)], 50).values()]
+    # 128 chunks of 50 on average: counts of a multinomial, of which none should be five deviations off.
+    assert len(sizes) == 128
+    assert max(abs(np.array(sizes) - 50)) < 5 * np.sqrt(50)
+
+
+def test_rows_that_come_and_go_move_no_other_target():
+    names = [f"t{k}" for k in range(120)]
+    before = divided("m", names, 50)
+    after = divided("m", [*names[:30], "new", *names[31:]], 50)
+    moved = {name for chunk, members in before.items() for name in members if name not in after[chunk]}
+    assert moved == {"t30"}
+
+
+@pytest.mark.parametrize("name", ["", "3", "3of", "of4", "3of4.h5", "-1of4"])
+def test_names_of_chunks(name):
+    with pytest.raises(ConfigError, match="007of128"):
+        Chunk.named("m", name)
+
+
+# containers
+
+
+@pytest.fixture
+def posterior():
+    rng = np.random.default_rng(1)
+    return Posterior(
+        names=["comp_00_a0", "comp_00_a1x"],
+        labels=["sky.a0", "sky.a1x"],
+        units=["image", ""],
+        samples=rng.normal(size=(50, 2)),
+        log_weights=np.full(50, -np.log(50)),
+        log_likelihood=rng.normal(size=50),
+        log_prior=rng.normal(size=50),
+        logz=-3.0,
+        logz_err=0.1,
+        periods=[None, None],
+        derived={"b.x": rng.normal(size=50)},
+        derived_units={"b.x": "deg"},
+        fixed={"sky.rs": 1.0},
+        meta={"n_eff": 50.0, "finished": "2026-01-01T00:00:00Z"},
+    )
+
+
+def test_a_container_holds_what_its_files_held(posterior, tmp_path):
+    posterior.save(tmp_path / "a.h5")
+    save_failure(tmp_path / "b.h5", "no PSF", {"target": "b"})
+    path = tmp_path / "many.h5"
+    write_container(path, {"a+1": Place(tmp_path / "a.h5"), "b": Place(tmp_path / "b.h5")})
+    found = socca.load(path, "a+1")
+    for key in ("samples", "log_weights", "log_likelihood", "log_prior"):
+        assert np.array_equal(getattr(found, key), getattr(posterior, key))
+    for key in ("names", "labels", "units", "periods", "derived_units", "fixed", "meta", "logz", "logz_err"):
+        assert getattr(found, key) == getattr(posterior, key)
+    assert np.array_equal(found.derived["b.x"], posterior.derived["b.x"])
+    with pytest.raises(PosteriorError, match="the fit failed: no PSF"):
+        socca.load(path, "b")
+    records = read_records(path)
+    assert [(name, record["status"]) for name, record in records.items()] == [("a+1", "done"), ("b", "failed")]
+    assert records["a+1"]["summary"] == posterior.summary()
+    # Taken over into another, the first one itself among its sources.
+    write_container(path, {"b": Place(path, "b"), "c": Place(path, "a+1")})
+    assert list(read_records(path)) == ["b", "c"]
+    assert np.array_equal(socca.load(path, "c").samples, posterior.samples)
+
+
+def test_containers_and_files_of_one_fit_are_told_apart(posterior, tmp_path):
+    posterior.save(tmp_path / "a.h5")
+    write_container(tmp_path / "many.h5", {"a": Place(tmp_path / "a.h5")})
+    with pytest.raises(PosteriorError, match=r"many\.h5: holds many fits: say of which target"):
+        socca.load(tmp_path / "many.h5")
+    with pytest.raises(PosteriorError, match=r"a\.h5: holds a single fit"):
+        socca.load(tmp_path / "a.h5", "a")
+    with pytest.raises(PosteriorError, match=r"many\.h5: has no fit of 'x'"):
+        socca.load(tmp_path / "many.h5", "x")
+    assert read_records(tmp_path / "absent.h5") == {}
+
+
+def test_an_error_leaves_the_old_container(posterior, tmp_path):
+    posterior.save(tmp_path / "a.h5")
+    path = tmp_path / "many.h5"
+    write_container(path, {"a": Place(tmp_path / "a.h5")})
+    before = path.read_bytes()
+    with pytest.raises(PosteriorError):
+        write_container(path, {"a": Place(path, "a"), "b": Place(tmp_path / "absent.h5")})
+    assert path.read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {"a.h5", "many.h5"}
+
+
+# what is up to date
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "a.fits").write_text("image")
+    (tmp_path / "b.fits").write_text("psf")
+    return {"image": tmp_path / "a.fits", "psf": tmp_path / "b.fits"}
+
+
+PARAMS = {"row": "r", "settings": "s", "socca": "1"}
+
+
+@pytest.fixture
+def record(files):
+    return {"status": "done", "meta": {"params": dict(PARAMS), "files": described(files)}}
+
+
+def test_what_is_up_to_date_is_not_fitted_again(record, files):
+    assert reason_to_fit(record, files, PARAMS) == ""
+    assert reason_to_fit(None, files, PARAMS) == "no result yet"
+
+
+@pytest.mark.parametrize("key", PARAMS)
+def test_other_params_are_a_reason(record, files, key):
+    assert reason_to_fit(record, files, PARAMS | {key: "x"})
+
+
+@pytest.mark.parametrize("content", ["IMAGE", "a longer one"])
+def test_other_content_is_a_reason_and_another_time_is_none(record, files, content):
+    later = time.time() + 60
+    os.utime(files["psf"], (later, later))
+    assert reason_to_fit(record, files, PARAMS) == ""
+    files["image"].write_text(content)
+    os.utime(files["image"], (later, later))
+    assert reason_to_fit(record, files, PARAMS) == "image has changed"
+
+
+def test_files_that_come_and_go_are_a_reason(record, files):
+    files["psf"].unlink()
+    assert reason_to_fit(record, files, PARAMS) == "other files: psf"
+    before = {"status": "failed", "meta": {"params": dict(PARAMS), "files": described(files)}}
+    assert reason_to_fit(before, files, PARAMS) == ""
+    files["psf"].write_text("psf")
+    assert reason_to_fit(before, files, PARAMS) == "other files: psf"
+
+
+@pytest.mark.parametrize(("cap", "again"), [(1.0, False), (2.0, True), (None, True), (0.5, False)])
+def test_more_time_is_a_reason_for_what_lacked_it(record, files, cap, again):
+    record = {"status": "failed", "meta": record["meta"] | {"cap_minutes": 1.0}}
+    assert bool(reason_to_fit(record, files, PARAMS, cap)) is again
+
+
+# a chunk's job
+
+
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+def write_image(folder, name, level, n=6):
+    data = np.random.default_rng(number_of(name, 1000)).normal(level, 1, (n, n))
+    fits.writeto(folder / f"{name}.fits", data, overwrite=True)
+
+
+@pytest.fixture
+def make_survey(tmp_path):
+    """Give a function that writes a survey of five skies, one of them without an image, and loads it."""
+
+    def make(names=NAMES, *, missing="c", **changes):
+        for k, name in enumerate(names):
+            if name != missing and not (tmp_path / f"{name}.fits").exists():
+                write_image(tmp_path, name, k + 1.0, 40 if name == "e" else 6)
+        (tmp_path / "targets.csv").write_text("target,image\n" + "".join(f"{name},{name}.fits\n" for name in names))
+        config = {
+            "survey": "skies",
+            "targets": "targets.csv",
+            "output": str(tmp_path / "results"),
+            "image": {"pixel_scale": "0.2 arcsec"},
+            "noise": {"level": 1},
+            "models": {"sky": {"components": {"sky": {"type": "Background", "a0": {"normal": [0, 10]}}}}},
+            "sampler": {"method": "optimizer", "options": {"n_draws": 20, "n_starts": 1, "n_samples": 50}},
+            "batch": {"chunk": 10},
+            "outputs": {"model_images": "none", "figures": "none"},
+        } | changes
+        (tmp_path / "survey.yaml").write_text(yaml.safe_dump(config))
+        return Survey.load(tmp_path / "survey.yaml")
+
+    return make
+
+
+ONE = Chunk("sky", 0, 1)
+
+
+def run(survey, folder, **options):
+    return list(fit_chunks(survey, folder / "survey.yaml", None, survey.chunks, **options))
+
+
+def test_a_job_fits_what_is_not_up_to_date(make_survey, tmp_path):
+    survey = make_survey()
+    outcomes = run(survey, tmp_path)
+    # The largest first; the one that has no image last.
+    assert [(outcome.target, outcome.status) for outcome in outcomes] == [
+        *[(name, "done") for name in "eabd"],
+        ("c", "failed"),
+    ]
+    path = tmp_path / "results" / "chunks" / "sky" / "0of1.h5"
+    assert list(read_records(path)) == NAMES
+    assert not Chunk.parts(path).exists()
+    for k, name in enumerate(NAMES):
+        if name != "c":
+            # The mean of n pixels of noise 1: five standard deviations.
+            assert socca.load(path, name).median()[0] == pytest.approx(k + 1, abs=5 / 6)
+    assert run(make_survey(), tmp_path) == []
+
+    before = {name: socca.load(path, name).samples for name in "abde"}
+    write_image(tmp_path, "b", 20.0)
+    write_image(tmp_path, "c", 30.0)
+    assert {outcome.target for outcome in run(make_survey(), tmp_path)} == {"b", "c"}
+    assert socca.load(path, "b").median()[0] == pytest.approx(20, abs=5 / 6)
+    assert socca.load(path, "c").median()[0] == pytest.approx(30, abs=5 / 6)
+    for name in "ade":
+        assert np.array_equal(socca.load(path, name).samples, before[name])
+
+    again = run(make_survey(), tmp_path, again=["a"])
+    assert [outcome.target for outcome in again] == ["a"]
+    assert np.array_equal(socca.load(path, "a").samples, before["a"])  # of the same seed
+
+    # A row that is gone is gone from the file too.
+    assert run(make_survey(NAMES[1:]), tmp_path) == []
+    assert list(read_records(path)) == NAMES[1:]
+
+
+def test_a_job_that_was_interrupted_goes_on(make_survey, tmp_path):
+    survey = make_survey()
+    job = ChunkJob(survey, ONE)
+    assert [outcome.target for outcome in job.fit(["d", "b"])] == ["d", "b"]
+    with pytest.raises(PosteriorError, match="not fitted: a, c, e"):
+        job.finish()
+    found = survey_status(survey.results(), survey.config.folder)
+    assert found.counts == {"done": 2, "failed": 0, "running": 0, "pending": 3}
+    assert {outcome.target for outcome in run(make_survey(), tmp_path)} == {"a", "c", "e"}
+    assert list(read_records(job.path)) == NAMES
+
+
+def test_fits_are_taken_over_from_former_chunks(make_survey, tmp_path):
+    survey = make_survey()
+    run(survey, tmp_path)
+    former = ONE.path(survey.config.folder)
+    samples = socca.load(former, "a").samples
+    more = make_survey(batch={"chunk": 3})
+    assert {chunk.count for chunk in more.chunks} == {2}
+    assert run(more, tmp_path) == []
+    places = {target: place for target, _, place in more.results()}
+    assert places["a"].path != former
+    assert np.array_equal(socca.load(*places["a"]).samples, samples)
+
+
+def test_a_damaged_container_is_made_again(make_survey, tmp_path):
+    survey = make_survey(["a", "b"])
+    run(survey, tmp_path)
+    path = ONE.path(survey.config.folder)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert {outcome.target for outcome in run(make_survey(["a", "b"]), tmp_path)} == {"a", "b"}
+    assert set(read_records(path)) == {"a", "b"}
+
+
+def test_the_state_of_a_chunk_follows_its_images(make_survey, tmp_path):
+    before = make_survey(["a", "b"]).state(ONE)
+    assert make_survey(["a", "b"]).state(ONE) == before
+    write_image(tmp_path, "a", 5.0, 6)
+    other = make_survey(["a", "b"]).state(ONE)
+    assert other != before
+    models = {"sky": {"components": {"sky": {"type": "Background", "a0": {"normal": [0, 11]}}}}}
+    assert make_survey(["a", "b"], models=models).state(ONE) != other
+    assert make_survey(["a", "b", "z"]).state(ONE) != other
+
+
+def test_a_process_reads_no_more_of_the_table_than_its_chunk(make_survey, tmp_path):
+    make_survey()
+    survey = Survey.load(tmp_path / "survey.yaml", only=Members(Chunk("sky", 1, 2)))
+    expected = [name for name in NAMES if number_of(name, 2) == 1]
+    assert list(survey.targets) == expected
+    assert survey.members(Chunk("sky", 1, 2)) == expected
+
+
+# model images and figures
+
+
+def test_images_and_figures_of_flagged_fits_only(make_survey, tmp_path):
+    outputs = {"model_images": "all", "figures": "flagged"}
+    changes = {"missing": "", "outputs": outputs, "flags": {"poor_fit": 50.0}}
+    write_image(tmp_path, "b", 5.0)
+    data = fits.getdata(tmp_path / "b.fits")
+    data[:3] *= 30
+    fits.writeto(tmp_path / "b.fits", data, overwrite=True)
+    survey = make_survey(["a", "b"], **changes)
+    run(survey, tmp_path)
+    manifest = tmp_path / "drawn.json"
+    assert draw_chunk(survey, ONE, manifest) == 2
+    images = {name: survey.path(name, "sky", "model.fits") for name in "ab"}
+    figures = {name: survey.path(name, "sky", "comparison.png") for name in "ab"}
+    assert fits.getheader(images["a"])["STATUS"] == "done"
+    assert figures["b"].exists()
+    assert not figures["a"].exists()
+
+    times = {path: path.stat().st_mtime_ns for path in (*images.values(), figures["b"])}
+    assert draw_chunk(survey, ONE, manifest) == 2
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+    # Other looks: the figure alone; flags that spare b: no figure; images of none: nothing at all.
+    draw_chunk(make_survey(["a", "b"], **changes, plots={"format": "pdf"}), ONE, manifest)
+    assert figures["b"].with_suffix(".pdf").exists()
+    assert not figures["b"].exists()
+    assert images["b"].stat().st_mtime_ns == times[images["b"]]
+    draw_chunk(make_survey(["a", "b"], **changes | {"flags": {"poor_fit": 1e9}}), ONE, manifest)
+    assert not figures["b"].with_suffix(".pdf").exists()
+    draw_chunk(
+        make_survey(["a", "b"], **changes | {"outputs": {"model_images": "none", "figures": "none"}}), ONE, manifest
+    )
+    assert not any(path.exists() for path in images.values())
+
+
+# what one fit may take, and what it costs if it takes more
+
+WORKER = """
+import json, os, sys, time
+task = json.loads(sys.stdin.readline())
+for line in sys.stdin:
+    name = json.loads(line)
+    if name.startswith("dies"):
+        os.kill(os.getpid(), 9)
+    if name.startswith("dies_once") or name.startswith("leaves"):
+        os._exit(3)
+    if name.startswith("eats"):
+        food = bytearray(400 << 20)
+        food[::4096] = bytes(len(food[::4096]))
+        time.sleep(60)
+    if name.startswith("sleeps"):
+        time.sleep(60)
+    print(json.dumps({"status": "done", "message": "", "seconds": 0.0}), flush=True)
+"""
+
+
+@pytest.fixture
+def supervisor(tmp_path, monkeypatch):
+    """Give a function that runs targets by workers of the tests' own, whose names say what happens to them."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    popen = subprocess.Popen
+
+    def start(command, **options):
+        assert command[1:] == ["-m", "socca.worker"]
+        return popen([sys.executable, str(tmp_path / "worker.py")], **options)
+
+    monkeypatch.setattr("socca.supervise.subprocess.Popen", start)
+
+    def run(targets, workers=2, **caps):
+        made = Supervisor({}, "m", workers, Caps(**caps), lambda now: None)
+        return Counter((outcome.target, outcome.status) for outcome in made.run(targets))
+
+    return run
+
+
+def children():
+    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_each_target_is_fitted_once(supervisor):
+    names = [f"t{k}" for k in range(30)]
+    assert supervisor(names) == Counter((name, "done") for name in names)
+    assert not children()
+
+
+@pytest.mark.parametrize("how", ["dies", "leaves"])
+def test_a_dead_worker_costs_its_target_alone(supervisor, how, caplog):
+    assert supervisor([how, "x", "y", "z"]) == Counter([(how, "died"), ("x", "done"), ("y", "done"), ("z", "done")])
+    assert caplog.text.count("trying again") == 1
+    assert ("killed by signal 9" if how == "dies" else "ended with status 3") in caplog.text
+    assert not children()
+
+
+def test_a_straggler_is_ended(supervisor):
+    start = time.monotonic()
+    assert supervisor(["sleeps", "x"], workers=1, minutes=0.02) == Counter([("sleeps", "capped"), ("x", "done")])
+    assert time.monotonic() - start < 30
+    assert not children()
+
+
+def test_a_glutton_is_ended(supervisor):
+    assert supervisor(["eats", "x"], memory_mb=300) == Counter([("eats", "capped"), ("x", "done")])
+    assert not children()
+
+
+def test_fits_that_fail_for_want_of_time_are_recorded(make_survey, tmp_path):
+    slow = {"method": "nautilus", "options": {"n_live": 2000, "n_eff": 10_000_000, "focus": False}}
+    changes = {"missing": "", "batch": {"chunk": 10, "max_minutes": 0.15}, "sampler": slow}
+    survey = make_survey(["a"], **changes)
+    assert [outcome.status for outcome in run(survey, tmp_path)] == ["capped"]
+    path = ONE.path(survey.config.folder)
+    record = read_records(path)["a"]
+    assert record["status"] == "failed"
+    assert "took longer than 0.15 minutes (batch.max_minutes)" in record["message"]
+    assert run(survey, tmp_path) == []
+    # It goes on from where it was once it may take longer.
+    assert (Chunk.parts(path) / "a.socca").exists()
+    longer = make_survey(["a"], **changes | {"batch": {"chunk": 10, "max_minutes": 0.2}})
+    assert ChunkJob(longer, ONE).to_fit() == ["a"]
+
+
+def test_a_fit_whose_process_dies_fails_the_job_until_its_last_try(make_survey, tmp_path, supervisor, monkeypatch):
+    survey = make_survey(["a", "dies"], missing="")
+    monkeypatch.setattr(ChunkJob, "finish", lambda self: None)
+    with pytest.raises(PoolError, match="dies: its process was killed by signal 9"):
+        run(survey, tmp_path, last_try=False)
+    assert not (Chunk.parts(ONE.path(survey.config.folder)) / "dies.h5").exists()
+    run(survey, tmp_path, last_try=True)
+    with open_result(Chunk.parts(ONE.path(survey.config.folder)) / "dies.h5") as group:
+        assert "killed by signal 9: out of memory?" in group.attrs["message"]
+
+
+def test_sigterm_keeps_checkpoints_and_the_job_goes_on(make_survey, tmp_path):
+    """A batch system's notice, to the job's process alone: the workers pass it on to their fits."""
+    sampler = {"method": "nautilus", "options": {"n_live": 500, "n_eff": 3_000_000, "focus": False, "n_networks": 0}}
+    survey = make_survey(["a", "b"], missing="", sampler=sampler)
+    command = [sys.executable, "-m", "socca.cli", "fit", "--config", "survey.yaml", "--cores", "2"]
+    job = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(running(survey.config.folder)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(10)  # for the interpreter and the first steps of both
+    assert survey_status(survey.results(), survey.config.folder).counts["running"] == 2
+    job.send_signal(signal.SIGTERM)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 143, said
+    parts = Chunk.parts(ONE.path(survey.config.folder))
+    assert {path.name for path in parts.iterdir()} == {"a.socca", "b.socca"}
+    assert not running(survey.config.folder)
+
+
+# how far a survey is
+
+
+def test_what_is_running_is_known_from_files(tmp_path):
+    with Progress(tmp_path) as progress:
+        progress.now([("a", "m"), ("b", "m")])
+        assert running(tmp_path) == {("a", "m"), ("b", "m")}
+        (file,) = (tmp_path / "running").iterdir()
+        long_ago = time.time() - 100
+        os.utime(file, (long_ago, long_ago))
+        assert running(tmp_path) == set()
+        file.write_text("{")
+        assert running(tmp_path) == set()
+        progress.now([("c", "m")])
+        assert running(tmp_path) == {("c", "m")}
+    assert list((tmp_path / "running").iterdir()) == []
+    with Progress(tmp_path / "other", writes=False) as progress:
+        progress.now([("a", "m")])
+    assert not (tmp_path / "other").exists()
+
+
+def test_rate_and_time_left():
+    now = 1e9
+    # One a minute, for an hour and more: 60 in the last hour.
+    assert rate([now - 60 * k for k in range(200)], now) == pytest.approx(1 / 60, rel=0.02)
+    assert rate([], now) == rate([now], now) == rate([now - 5000] * 9, now) == 0
+    counts = {"done": 10, "failed": 1, "running": 2, "pending": 118}
+    assert summary_line("s", counts, 1 / 60) == (
+        "s: 131 fit(s): 10 done, 1 failed, 2 running, 118 pending; 1.0 a minute, 2.0 h left"
+    )
+    assert summary_line("s", counts, 0).endswith("118 pending")
+    assert summary_line("s", {"done": 3, "pending": 0}, 1.0).endswith("0 pending")
+
+
+def test_json_of_a_container_is_plain(make_survey, tmp_path):
+    """Whoever reads records without socca finds JSON in them."""
+    import h5py
+
+    survey = make_survey(["a"], missing="")
+    run(survey, tmp_path)
+    with h5py.File(ONE.path(survey.config.folder)) as file:
+        text = file["records"][()].tobytes().decode()
+    assert json.loads(text)["a"]["meta"]["target"] == "a"
+    assert Path(json.loads(text)["a"]["meta"]["files"]["image"]["path"]).name == "a.fits"
