@@ -35,6 +35,8 @@ _MAGIC = b"socca checkpoint 1\n"
 #: Seconds between two checkpoints, at least; writing them takes no more than one part in `_SHARE` of the time.
 EVERY = 30.0
 _SHARE = 50
+#: Seconds within which SIGTERM is the same notice as the one before.
+_TOGETHER = 3.0
 #: What a process returns that SIGTERM ended, as the shell counts: 128 + 15.
 TERMINATED = 143
 
@@ -139,13 +141,19 @@ class CheckpointFile(Checkpoint):
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Within this block, SIGTERM sets a mark that `offer` heeds; a second one ends the process at once."""
+        """Within this block, SIGTERM sets a mark that `offer` heeds; another, some time later, ends the process at once.
+
+        Not one that comes together with the first: a batch system tells all processes, and so may their parents.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may say what a signal does
             return
 
+        asked: list[float] = []
+
         def note(number: int, frame: Any) -> None:
-            if self._asked_to_end:
+            asked.append(time.monotonic())
+            if asked[-1] - asked[0] > _TOGETHER:
                 raise SystemExit(TERMINATED)
             self._asked_to_end = True
 

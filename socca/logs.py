@@ -22,7 +22,9 @@ def start_logging(file: Path | None, level: int = logging.INFO, *, append: bool 
         handler: logging.Handler = logging.StreamHandler()
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(file, mode="a" if append else "w", encoding="utf-8")
+        if not append:
+            file.write_text("", encoding="utf-8")
+        handler = logging.FileHandler(file, mode="a", encoding="utf-8")  # several processes may share it
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("socca").setLevel(level)

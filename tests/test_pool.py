@@ -290,9 +290,11 @@ def alive(pid):
 
 
 ORPHANS = """
-import sys, time
+import signal, sys, time
 import numpy as np
 from socca.pool import open_pool
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
 
 
 def likelihood(theta):
@@ -327,7 +329,10 @@ def test_no_worker_outlives_its_parent(tmp_path, doing, signalled):
             assert all(alive(pid) for pid in pids)
             time.sleep(0.2)  # it is within the likelihood by now
             parent.send_signal(getattr(signal, signalled))
-        parent.wait(timeout=20)
+        try:
+            parent.wait(timeout=20)
+        finally:
+            parent.kill()
         deadline = time.monotonic() + 10
         while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -1,0 +1,162 @@
+"""Whole surveys under a real Slurm, by the profiles alone: `tests/slurm/start` makes one (as root, on Debian)."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+from astropy.table import Table
+from test_slurm import pytestmark as needs_slurm
+
+import socca
+from socca.chunks import Chunk
+from socca.survey import Survey
+
+pytestmark = needs_slurm
+ROOT = Path(__file__).parents[2]
+#: What only tests ask of Slurm's executor: to look at once, since these jobs are short.
+QUICK = ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10"]
+
+
+class Clone:
+    """A copy of the repository, in whose root Snakemake is run as a user would."""
+
+    def __init__(self, path):
+        self.path = path
+        leave = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, path, symlinks=True, ignore=leave)
+        scripts = Path(sys.executable).parent
+        own = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        self.environment = {**os.environ, **own, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+
+    def save(self, config):
+        (self.path / "survey.yaml").write_text(yaml.safe_dump(config))
+
+    def start(self, *arguments):
+        """Start Snakemake on the survey."""
+        command = [sys.executable, "-m", "snakemake", *arguments, "--config", "survey=survey.yaml"]
+        return subprocess.Popen(
+            command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run(self, *arguments, timeout=400):
+        job = self.start(*arguments)
+        try:
+            text, _ = job.communicate(timeout=timeout)
+        finally:
+            job.kill()
+        assert job.returncode == 0, text
+        return text
+
+    def results(self):
+        """Return the place of each result."""
+        with pytest.MonkeyPatch.context() as patched:
+            patched.chdir(self.path)
+            survey = Survey.load("survey.yaml")
+            return {(t, m): place._replace(path=self.path / place.path) for t, m, place in survey.results()}
+
+
+@pytest.fixture
+def clone(tmp_path):
+    return Clone(tmp_path / "socca")
+
+
+def sky_survey(folder, names, *, shape=(8, 8), **changes):
+    """Write images of a flat sky, and return the config of their survey."""
+    for k, name in enumerate(names):
+        data = np.random.default_rng(k).normal(0.5, 1, shape)
+        fits.writeto(folder / f"{name}.fits", data)
+    (folder / "targets.csv").write_text("target,image\n" + "".join(f"{name},{name}.fits\n" for name in names))
+    prior = {"normal": [0, 1]}
+    return {
+        "survey": "skies",
+        "targets": "targets.csv",
+        "image": {"pixel_scale": "0.2 arcsec"},
+        "noise": {"level": 1},
+        "models": {"sky": {"components": {"sky": {"type": "Background", "a0": prior, "a1x": prior}}}},
+        "sampler": {"method": "nautilus", "options": {"n_live": 100, "n_eff": 200}},
+        "outputs": {"model_images": "none", "figures": "none"},
+    } | changes
+
+
+def running_jobs(comment):
+    """Return the ids of running jobs whose comment, Snakemake's rule and wildcards, has this in it."""
+    done = subprocess.run(["squeue", "-h", "-t", "R", "-o", "%i %k"], capture_output=True, text=True, check=True)
+    return [line.split()[0] for line in done.stdout.splitlines() if comment in line]
+
+
+def test_the_demo_survey_with_a_job_that_is_cancelled(clone):
+    """Through ``snakemake --profile slurm``, fewer galaxies than the demo has, in chunks; one job is cancelled."""
+    config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    config["simulate"]["number"] = 2
+    config["batch"] = {"chunk": 2}
+    config["sampler"]["options"] = {"n_live": 100, "n_eff": 300}
+    config["outputs"] = {"model_images": "none", "figures": "none"}
+    clone.save(config)
+    job = clone.start("--profile", "slurm", *QUICK)
+    try:
+        cancelled, deadline = [], time.monotonic() + 200
+        while not cancelled and time.monotonic() < deadline and job.poll() is None:
+            time.sleep(0.3)
+            cancelled = running_jobs("rule_fit")
+        subprocess.run(["scancel", cancelled[0]], check=True)
+        text, _ = job.communicate(timeout=500)
+    finally:
+        job.kill()
+    assert job.returncode == 0, text
+    assert "Trying to restart job" in text
+    folder = clone.path / "results" / "demo"
+    catalog = Table.read(folder / "catalog.ecsv")
+    assert list(catalog["status"]) == ["done"] * 2, text
+    assert (folder / "recovery.png").exists()
+    # Nothing is left to do, on this machine or the cluster.
+    assert "Nothing to be done" in clone.run("--profile", "slurm", "--dry-run")
+
+
+def test_ranks_share_a_fit_and_a_bad_image_costs_only_itself(clone):
+    config = sky_survey(clone.path, ["a", "bad"])
+    whole = (clone.path / "bad.fits").read_bytes()
+    (clone.path / "bad.fits").write_bytes(whole[: len(whole) // 3])
+    clone.save(config)
+    # The profile's own fit needs more cores than this machine has.
+    ranks = ["fit:mpi=srun --mpi=pmix", "fit:tasks=2", "fit:mem_mb=2000"]
+    clone.run("--profile", "slurm-mpi", *QUICK, "--set-resources", *ranks)
+    found = clone.results()
+    shared = socca.load(*found["a", "sky"])
+    assert (shared.meta["pool"], shared.meta["workers"]) == ("mpi", 2)
+    table = Table.read(clone.path / "results" / "skies" / "catalog.ecsv")
+    assert dict(zip(table["target"], table["status"], strict=True)) == {"a": "done", "bad": "failed"}
+
+    # The same on this machine, with processes of loky, which is what the config asks for.
+    clone.save(config | {"output": "results/local", "pool": {"cores": 2}})
+    clone.run("--cores", "2")
+    alone = socca.load(*clone.results()["a", "sky"])
+    assert (alone.meta["pool"], alone.meta["workers"]) == ("loky", 2)
+    assert np.array_equal(shared.samples, alone.samples)
+    assert np.array_equal(shared.log_weights, alone.log_weights)
+    assert shared.logz == alone.logz
+
+
+def test_a_fit_that_meets_its_time_limit_goes_on_in_the_next_job(clone):
+    """Slurm's limits are whole minutes, so that this test takes two."""
+    sampler = {"method": "emcee", "options": {"n_eff": 10_000_000, "max_steps": 3000}}
+    config = sky_survey(clone.path, ["a", "b"], shape=(500, 500), sampler=sampler, batch={"chunk": 2})
+    clone.save(config)
+    text = clone.run("--profile", "slurm", *QUICK, "--set-resources", "fit:runtime=1 if attempt == 1 else 20")
+    if "Trying to restart job" not in text:
+        pytest.skip("this machine is too fast: the fit ended before its limit")
+    (log,) = (clone.path / "results" / "skies" / "logs" / "fit" / "sky").glob("*.log")
+    said = log.read_text()
+    assert "going on from" in said
+    results = clone.results()
+    for target in "ab":
+        posterior = socca.load(*results[target, "sky"])
+        # Of all steps, those of the job before included.
+        assert posterior.meta["n_calls"] >= 3000 * 16
+    assert not Chunk.parts(results["a", "sky"].path).exists()
