@@ -32,6 +32,7 @@ if SIMULATED:
 rule all:
     default_target: True
     input:
+        POSTERIORS,  # so that one that was deleted is made again
         CATALOG,
         FIGURES,
         RECOVERY,

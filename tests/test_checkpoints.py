@@ -319,12 +319,21 @@ def test_the_signal_is_given_back(tmp_path):
     assert CheckpointFile(place.path, IDENTITY).state["n"] == 5
 
 
-def test_a_second_signal_ends_at_once(tmp_path):
+def test_a_later_signal_ends_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("socca.checkpoint._TOGETHER", 0.005)
     place = CheckpointFile(tmp_path / "a.socca", IDENTITY, every=3600)
     with pytest.raises(SystemExit) as caught:
         terminated(place, 2)
     assert caught.value.code == 143
     assert not place.path.exists()
+
+
+def test_a_signal_that_comes_twice_is_one(tmp_path):
+    """Slurm tells all processes of a job, and a parent its workers."""
+    place = CheckpointFile(tmp_path / "a.socca", IDENTITY, every=3600)
+    with pytest.raises(SystemExit):
+        terminated(place, 3)
+    assert CheckpointFile(place.path, IDENTITY).state["n"] == 5
 
 
 def test_without_a_checkpoint_nothing_is_kept(known):

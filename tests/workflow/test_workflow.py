@@ -67,6 +67,7 @@ class Folder:
     def __init__(self, path):
         self.path = path
         self.data = path / "data"
+        self.first = []  # folders in which commands are looked for first
 
     def save(self, settings):
         (self.path / "survey.yaml").write_text(yaml.safe_dump(settings))
@@ -79,8 +80,8 @@ class Folder:
             *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", self.path),
             *("--workflow-profile", ROOT / "profiles" / "default", "--config", "survey=survey.yaml", "--cores", "2"),
         ]
-        scripts = Path(sys.executable).parent
-        environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+        paths = [*self.first, Path(sys.executable).parent, os.environ["PATH"]]
+        environment = {**os.environ, "PATH": os.pathsep.join(map(str, paths))}
         done = subprocess.run([*command, *arguments], cwd=self.path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -164,6 +165,12 @@ def test_new_time_with_old_content_refits_nothing(survey):
     later = time.time() + 60
     os.utime(survey.data / "b.fits", (later, later))
     assert survey.planned()[0] == set()
+
+
+def test_a_posterior_that_is_deleted_is_made_again(survey):
+    survey.posterior("b", "sky").unlink()
+    fitted = {("fit", "b", "sky"), ("figure", "b", "sky"), ("catalog",)}
+    assert survey.planned()[0] == fitted
 
 
 def test_changed_row_refits_its_target_alone(survey):

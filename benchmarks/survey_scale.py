@@ -1,0 +1,241 @@
+"""What surveys of many targets cost besides fitting them.
+
+    python benchmarks/survey_scale.py scale [1000 10000 100000]
+    python benchmarks/survey_scale.py fits
+
+`scale` makes tables and tiny images of so many targets, in chunks of 50, and measures Snakemake with a stand-in for
+``socca`` that makes the files and fits nothing: a dry run of all of it, the whole run, a run with nothing to do, a run
+after one image has changed (dry); then the real ``socca catalog`` and ``socca status`` on containers with a record for
+each target. Seconds and the highest memory of each process.
+
+`fits` runs a chunk of 50 real fits (a Sersic profile and a sky on 64 x 64 pixels, with a PSF) in one process on a core
+and in two, and says what a fit takes besides sampling, and how many targets a minute there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+from astropy.io import fits
+
+from socca.storage import CONTAINER_FORMAT, FORMAT_VERSION, read_records
+from socca.survey import Survey
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = """#!/bin/sh
+# Instead of socca: makes the files that a rule is to make.
+while [ $# -gt 0 ]; do
+    case "$1" in --model) model=$2;; --chunk) chunk=$2;; fit) rule=fit;; catalog) rule=catalog;; esac
+    shift
+done
+case $rule in
+    fit) : > results/big/chunks/$model/$chunk.h5;;
+    catalog) : > results/big/catalog.fits; : > results/big/catalog.ecsv;;
+esac
+"""
+
+
+def config(sampler: dict, components: dict) -> dict:
+    """Return a survey in chunks of 50."""
+    return {
+        "survey": "big",
+        "targets": "targets.csv",
+        "image": {"pixel_scale": "0.2 arcsec"},
+        "models": {"galaxy": {"components": components}},
+        "sampler": sampler,
+        "batch": {"chunk": 50},
+        "outputs": {"model_images": "none", "figures": "none"},
+    }
+
+
+def measured(command: list[str], folder: Path, path: str | None = None) -> tuple[float, float, str]:
+    """Run a command in a folder; return seconds, megabytes and what it wrote."""
+    environment = {**os.environ, "PATH": f"{path or Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with tempfile.TemporaryFile("w+") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        output.seek(0)
+        text = output.read()
+    if status:
+        raise SystemExit(text)
+    return seconds, usage.ru_maxrss / 1024, text
+
+
+def many_targets(folder: Path, number: int) -> None:
+    """Write a table and its images, all of the same few bytes."""
+    (folder / "images").mkdir(parents=True)
+    fits.writeto(folder / "one.fits", np.ones((4, 4), dtype=np.float32))
+    content = (folder / "one.fits").read_bytes()
+    names = [f"t{k:06d}" for k in range(number)]
+    for name in names:
+        (folder / "images" / f"{name}.fits").write_bytes(content)
+    rows = (f"{name},images/{name}.fits,{18 + k % 50 / 10}" for k, name in enumerate(names))
+    (folder / "targets.csv").write_text("target,image,mag\n" + "\n".join(rows) + "\n")
+    sky = {"sky": {"type": "Background", "a0": {"normal": [0, 1]}}}
+    (folder / "survey.yaml").write_text(yaml.safe_dump(config({"method": "optimizer"}, sky)))
+
+
+def record(survey: Survey, target: str) -> dict:
+    """Return a record as large as those of real fits."""
+    quantities = dict.fromkeys(("mean", "std", "median", "lower", "upper", "best"), 1.234567890123)
+    names = ("xc", "yc", "theta", "e", "re", "Ie", "ns", "a0")
+    return {
+        "status": "done",
+        "message": "",
+        "summary": [{"label": f"galaxy.{name}", "unit": "deg", **quantities} for name in names],
+        "logz": -1.0,
+        "logz_err": 0.1,
+        "n_eff": 1000.0,
+        "meta": {
+            "target": target,
+            "finished": "2026-01-01T00:00:00Z",
+            "params": survey.fit_params(target, "galaxy"),
+            "image": {"frame": "pixel", "bunit": "", "n_pixels": 16},
+            "fit": {"chi2_red": 1.0, "chi2_source": 1.0},
+            "timing": {"total": 1.0},
+            "notes": {"filler": "x" * 1500},
+        },
+    }
+
+
+def write_records(folder: Path) -> None:
+    """Write containers without samples, for what reads records alone."""
+    import h5py
+
+    os.chdir(folder)
+    survey = Survey.load("survey.yaml")
+    for chunk, targets in survey.chunks.items():
+        path = chunk.path(survey.config.folder)
+        with h5py.File(path, "w") as file:
+            file.attrs.update({"format": CONTAINER_FORMAT, "format_version": FORMAT_VERSION})
+            text = json.dumps({target: record(survey, target) for target in targets}).encode()
+            file.create_dataset("records", data=np.frombuffer(text, np.uint8), compression="gzip")
+
+
+def scale(numbers: list[int]) -> None:
+    """Print what surveys of so many targets cost."""
+    print("| targets | jobs | | seconds | MB |\n| --- | --- | --- | --- | --- |")
+    for number in numbers:
+        folder = Path(tempfile.mkdtemp(prefix="socca-scale-"))
+        try:
+            _scale(folder, number)
+        finally:
+            shutil.rmtree(folder)
+
+
+def _scale(folder: Path, number: int) -> None:
+    many_targets(folder, number)
+    stand_in = folder / "bin"
+    stand_in.mkdir()
+    (stand_in / "socca").write_text(STAND_IN)
+    (stand_in / "socca").chmod(0o755)
+    snakemake = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "--quiet", "all"),
+        *("--workflow-profile", str(ROOT / "profiles" / "default"), "--config", "survey=survey.yaml"),
+    ]
+    jobs = ""
+
+    def line(what: str, command: list[str], path: str | None = None) -> None:
+        seconds, memory, _ = measured(command, folder, path)
+        print(f"| {number:,} | {jobs} | {what} | {seconds:.1f} | {memory:.0f} |", flush=True)
+
+    count = subprocess.run(
+        [*snakemake[:-2], "--dry-run", "--quiet", "rules", "--config", "survey=survey.yaml"],
+        cwd=folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = re.search(r"fit\s+(\d+)", count.stdout)
+    jobs = found[1] if found else "?"
+    line("dry run, nothing done yet", [*snakemake, "--dry-run"])
+    line("whole run, fits stubbed", snakemake, str(stand_in))
+    line("nothing to do", snakemake, str(stand_in))
+    fits.writeto(folder / "images" / "t000007.fits", np.zeros((4, 4)), overwrite=True)
+    line("dry run, one image changed", [*snakemake, "--dry-run"])
+    write_records(folder)
+    socca = str(Path(sys.executable).parent / "socca")
+    line("socca catalog", [socca, "catalog", "--config", "survey.yaml"])
+    line("socca status", [socca, "status", "--config", "survey.yaml"])
+
+
+def galaxies(folder: Path, number: int) -> None:
+    """Write images of exponential disks seen through a Gaussian PSF, and their survey."""
+    folder.mkdir(parents=True, exist_ok=True)
+    y, x = np.mgrid[:64, :64] - 31.5
+    psf = np.exp(-(x**2 + y**2)[20:45, 20:45] / 2 / 1.5**2)
+    fits.writeto(folder / "psf.fits", psf)
+    rows = []
+    for k in range(number):
+        rng = np.random.default_rng(k)
+        light = rng.uniform(20, 60) * np.exp(-np.hypot(x - rng.normal(), y / rng.uniform(0.5, 1)) / rng.uniform(3, 6))
+        fits.writeto(folder / f"t{k:03d}.fits", light + rng.normal(size=(64, 64)))
+        rows.append(f"t{k:03d},t{k:03d}.fits,psf.fits")
+    (folder / "targets.csv").write_text("target,image,psf\n" + "\n".join(rows) + "\n")
+    galaxy = {
+        "type": "Sersic",
+        "position": {"within": "1 arcsec"},
+        "theta": {"uniform": [0, "180 deg"]},
+        "e": {"uniform": [0, 0.9]},
+        "re": {"loguniform": ["0.2 arcsec", "5 arcsec"]},
+        "Ie": {"loguniform": [0.1, 1000]},
+        "ns": {"uniform": [0.5, 8]},
+    }
+    survey = config(
+        {"method": "nautilus", "options": {"n_live": 200, "n_eff": 1000}},
+        {"galaxy": galaxy, "sky": {"type": "Background", "a0": {"normal": [0, 1]}}},
+    )
+    (folder / "survey.yaml").write_text(yaml.safe_dump(survey | {"noise": {"level": 1}}))
+
+
+def real_fits(number: int) -> None:
+    """Print what a fit of a chunk takes besides sampling, and the gain of a second worker."""
+    folder = Path(tempfile.mkdtemp(prefix="socca-fits-"))
+    try:
+        rates = {}
+        galaxies(folder, number)
+        socca = str(Path(sys.executable).parent / "socca")
+        command = [socca, "fit", "--config", "survey.yaml", "--log", "log.txt"]
+        measured([*command, "--cores", "1", "--target", "t000"], folder)  # which fits all, and fills the cache
+        for cores in (1, 2):
+            shutil.rmtree(folder / "results")
+            seconds, _, _ = measured([*command, "--cores", str(cores)], folder)
+            (container,) = (folder / "results").rglob("*.h5")
+            timings = [entry["meta"]["timing"] for entry in read_records(container).values()]
+            sampling = sum(timing["sampling"] - timing["compilation"] for timing in timings)
+            rates[cores] = 60 * number / seconds
+            print(
+                f"{cores} worker(s): {seconds:.0f} s for {number} fits, {rates[cores]:.1f} a minute; "
+                f"{(cores * seconds - sampling) / number:.2f} s of a worker's time per fit besides sampling "
+                f"({sampling / number:.2f} s)",
+                flush=True,
+            )
+        print(f"two workers: {rates[2] / rates[1]:.2f} times the targets a minute of one")
+    finally:
+        shutil.rmtree(folder)
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["scale", "fits"])
+    parser.add_argument("numbers", type=int, nargs="*")
+    given = parser.parse_args()
+    if given.what == "scale":
+        scale(given.numbers or [1000, 10_000, 100_000])
+    else:
+        real_fits(given.numbers[0] if given.numbers else 50)
+
+
+if __name__ == "__main__":
+    main()
