@@ -10,7 +10,7 @@ import numpy as np
 
 from socca.errors import DataError
 from socca.fits import read_plane
-from socca.lazy import jnp
+from socca.lazy import jax, jnp
 from socca.noise.covariance import Covariance, cut_cube, read_cube, scale_of
 from socca.parametrised import Spec
 
