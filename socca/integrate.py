@@ -23,6 +23,9 @@ from socca import quadrature
 from socca.grid import BORDER, coordinates, coordinates_at, grid_size
 from socca.parametrised import Spec
 
+#: GPUs multiply matrices of single precision with a third of their digits unless told otherwise.
+_EXACT = jax.lax.Precision.HIGHEST
+
 
 class Place(NamedTuple):
     """Where a source lies.
@@ -136,7 +139,7 @@ def _stencil(centers: Any) -> Any:
     weight = jnp.asarray(quadrature.STENCIL, centers.dtype)
     planes = centers[None, None]
     for kernel in (weight[None, None, :, None], weight[None, None, None, :]):
-        planes = jax.lax.conv_general_dilated(planes, kernel, (1, 1), "VALID")
+        planes = jax.lax.conv_general_dilated(planes, kernel, (1, 1), "VALID", precision=_EXACT)
     return planes[0, 0]
 
 
@@ -169,12 +172,13 @@ def _over_pixels(values: Any, rungs: tuple[quadrature.Rung, ...], side_weight: A
     """Add up the values at all nodes to the mean over each ranked pixel."""
     means, at = [], 0
     for rung in rungs:
-        means.append(rung.weight.astype(values.dtype) @ values[at : at + rung.nodes].reshape(len(rung.weight), -1))
+        own = values[at : at + rung.nodes].reshape(len(rung.weight), -1)
+        means.append(jnp.matmul(rung.weight.astype(values.dtype), own, precision=_EXACT))
         at += rung.nodes
     if side_weight is not None:
         t, weight = quadrature.graded(quadrature.RAY_POINTS, quadrature.RAY_GRADING)
         rays = values[at:].reshape(len(t), -1)
-        along = side_weight * ((t * weight).astype(values.dtype) @ rays)
+        along = side_weight * jnp.matmul((t * weight).astype(values.dtype), rays, precision=_EXACT)
         along, lowest, highest = (part.reshape(quadrature.RAY_PIXELS, -1) for part in (along, rays.min(0), rays.max(0)))
         # Of a source far thinner than a pixel the terms cancel; a mean lies between the lowest and the highest value.
         means.insert(0, jnp.clip(along.sum(1), lowest.min(1), highest.max(1)))
