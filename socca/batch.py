@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from socca.compilation import meter
 from socca.errors import CheckpointError, PoolError, SoccaError
-from socca.freshness import described
+from socca.freshness import Inputs, described
 from socca.launch import launched
 from socca.pool import chosen_kind
 from socca.storage import save_failure
@@ -103,9 +103,9 @@ def fit_all(
     writes = is_first(survey)
     for target, model in fits:
         start = time.perf_counter()
-        place = outputs(survey, target, model)
+        place, files = outputs(survey, target, model), described(survey.files(target))
         try:
-            message = fit_one(survey, target, model, place, writes)
+            message = fit_one(survey, target, model, place, files, writes)
             status = "done"
         except (PoolError, MemoryError):
             raise  # the machine's fault, not the target's: whoever runs this process may try again
@@ -114,14 +114,14 @@ def fit_all(
             log.exception("%s %s failed", target, model)
             status = "failed"
             if writes:
-                record_failure(survey, target, model, place, message, time.perf_counter() - start)
+                record_failure(survey, target, model, place, files, message, time.perf_counter() - start)
         seconds = time.perf_counter() - start
         if status == "done":
             log.info("%s %s: done in %.1f s: %s", target, model, seconds, message)
         yield Outcome(target, model, status, message, seconds)
 
 
-def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, writes: bool = True) -> str:
+def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, files: Inputs, writes: bool = True) -> str:
     """Fit one target with one model, and write its posterior and model images.
 
     Parameters
@@ -132,6 +132,8 @@ def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, writes: b
         Which fit.
     outputs : Outputs
         Where it writes.
+    files : dict
+        What it reads, as described before it did.
     writes : bool
         Whether this process writes files; of the ranks of MPI that share a fit, only one should.
 
@@ -155,7 +157,6 @@ def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, writes: b
     start, compiled = time.perf_counter(), meter().reading()
     row, config = survey.target(target), survey.config.for_target(target)
     log.info("%s %s: reading %s", target, model, row.files["image"])
-    inputs = described(survey.files(target))
     image = build_image(row, config)
     problem, labelled = build_problem(model, row, config, image)
     loading = time.perf_counter() - start
@@ -189,7 +190,7 @@ def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, writes: b
         model=model,
         image=describe_image(image, fit["n_used"]),
         fit=fit,
-        files=inputs,
+        files=files,
         params=survey.fit_params(target, model),
     )
     if outputs.images is not None:
@@ -210,7 +211,14 @@ def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, writes: b
 
 
 def record_failure(
-    survey: Survey, target: str, model: str, outputs: Outputs, message: str, seconds: float, **notes: Any
+    survey: Survey,
+    target: str,
+    model: str,
+    outputs: Outputs,
+    files: Inputs,
+    message: str,
+    seconds: float,
+    **notes: Any,
 ) -> None:
     """Write, where a fit's results would be, why there are none.
 
@@ -222,6 +230,8 @@ def record_failure(
         Which fit.
     outputs : Outputs
         Where it writes.
+    files : dict
+        What it read, as described before it did: a file that has changed meanwhile is a reason to fit again.
     message : str
         What went wrong.
     seconds : float
@@ -232,10 +242,6 @@ def record_failure(
     from socca.products import write_failed_images
 
     message = " ".join(message.split())
-    try:
-        files = described(survey.files(target))
-    except OSError:  # what cannot be read may be why it failed
-        files = {}
     meta = {
         "target": target,
         "model": model,

@@ -205,21 +205,39 @@ def _rows(places: Sequence[Path | Place], limits: FlagsConfig | None) -> list[di
             rows[k] = _read(place.path if isinstance(place, Place) else Path(place), limits)
     # One file after another: all that a survey says of itself is too much to hold at once.
     for path, members in gathered.items():
-        records: dict[str, dict[str, Any]] = {}
-        damage = ""
-        try:
-            records = read_records(path)
-        except PosteriorError as error:
-            damage = str(error)
-        parts = Chunk.parts(path)
-        waiting = {part.stem for part in parts.glob("*.h5")} if parts.is_dir() else set()
-        for target, k in members.items():
-            if target in waiting:
-                rows[k] = _read(parts / f"{target}.h5", limits)
-            elif target in records:
-                rows[k] = _row_of(records[target], limits)
-            else:
-                rows[k] = _row("failed", damage) if damage else _row("missing", "there is no result")
+        for target, row in _rows_of_chunk(path, members, limits).items():
+            rows[members[target]] = row
+    return rows
+
+
+def _rows_of_chunk(path: Path, targets: Iterable[str], limits: FlagsConfig | None) -> dict[str, dict[str, Any]]:
+    """Return the rows of a chunk's targets, while its job may be running."""
+    chunk, folder = Chunk.of(path), path.parents[2]
+    parts = chunk.parts(path)
+    rows: dict[str, dict[str, Any]] = {}
+    # Parts first: one that is gone when it is looked for has been gathered meanwhile.
+    waiting = {part.stem for part in parts.glob("*.h5")} if parts.is_dir() else set()
+    for target in waiting.intersection(targets):
+        row = _read(parts / f"{target}.h5", limits)
+        if row["status"] != "missing":
+            rows[target] = row
+    known: dict[Path, dict[str, dict[str, Any]]] = {}
+    damage = ""
+    for target in targets:
+        if target in rows:
+            continue
+        for place in (path, *(chunk.former(folder, target) if target not in known.get(path, {}) else ())):
+            if place not in known:
+                try:
+                    known[place] = read_records(place)
+                except PosteriorError as error:
+                    known[place] = {}
+                    damage = damage or (str(error) if place == path else "")
+            if target in known[place]:
+                rows[target] = _row_of(known[place][target], limits)
+                break
+        else:
+            rows[target] = _row("failed", damage) if damage else _row("missing", "there is no result")
     return rows
 
 

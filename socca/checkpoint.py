@@ -141,7 +141,7 @@ class CheckpointFile(Checkpoint):
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Within this block, SIGTERM sets a mark that `offer` heeds; another, some time later, ends the process at once.
+        """Within this block, SIGTERM sets a mark that `offer` heeds; another, some time later, ends the process.
 
         Not one that comes together with the first: a batch system tells all processes, and so may their parents.
         """

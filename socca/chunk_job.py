@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from socca.batch import Outcome, Outputs, fit_all
-from socca.errors import PosteriorError
+from socca.errors import PoolError, PosteriorError
 from socca.freshness import reason_to_fit, size_and_time
 from socca.storage import Place, open_result, read_records, record_of, write_container
 
@@ -47,13 +47,40 @@ class ChunkJob:
         """Return where a fit writes while the job runs, for `fit_all`."""
         return Outputs(self._parts / f"{target}.h5", self._parts / f"{target}.socca")
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from the chunk within this block.
+
+        Raises
+        ------
+        PoolError
+            If another one is at it.
+        """
+        import fcntl
+
+        self._parts.mkdir(parents=True, exist_ok=True)
+        path = self._parts / "lock"
+        with path.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PoolError(f"{self.path}: another process is fitting this chunk") from None
+            except OSError as error:  # file systems without locks
+                log.debug("%s cannot be locked: %s", path, error)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # what is left are parts and checkpoints
+                    self._parts.rmdir()
+
     def to_fit(self, again: Iterable[str] = ()) -> list[str]:
         """Return the targets to be fitted, largest first, with the reasons in the log.
 
         Parameters
         ----------
         again : iterable of str
-            Targets to fit in any case; what there is of them in the job's folder is deleted.
+            Fit these and no others, in any case; what there is of them in the job's folder is deleted.
 
         Returns
         -------
@@ -66,28 +93,32 @@ class ChunkJob:
                 path.unlink(missing_ok=True)
         found = []
         for target in self.targets:
-            reason = "asked for" if target in again else self._reason(target)
+            reason = ("asked for" if target in again else "") if again else self._reason(target)
             if reason:
                 log.info("%s %s: to be fitted: %s", target, self.chunk.model, reason)
                 found.append(target)
         return sorted(found, key=self._size, reverse=True)
 
-    def finish(self) -> None:
+    def finish(self, *, complete: bool = True) -> None:
         """Gather all results in the chunk's file, and delete what they were gathered from.
+
+        Parameters
+        ----------
+        complete : bool
+            Whether every target must have a result.
 
         Raises
         ------
         PosteriorError
-            If a target has no result.
+            If one has none.
         """
-        places = {target: place for target in self.targets if (place := self._place(target)) is not None}
-        if missing := [target for target in self.targets if target not in places]:
+        places = {target: place for target in self.targets if (place := self.place(target)) is not None}
+        missing = [target for target in self.targets if target not in places]
+        if missing and complete:
             raise PosteriorError(f"{self.path}: not fitted: {', '.join(missing[:5])}")
         write_container(self.path, places)
         for target in self.targets:
             (self._parts / f"{target}.h5").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # checkpoints of fits that took too long stay
-            self._parts.rmdir()
 
     def fit(self, targets: Iterable[str]) -> Iterable[Outcome]:
         """Fit targets one after another in this process."""
@@ -95,24 +126,25 @@ class ChunkJob:
 
     def _reason(self, target: str) -> str:
         params = self.survey.fit_params(target, self.chunk.model)
-        return reason_to_fit(
-            self._record(target), self.survey.files(target), params, self.survey.config.batch.max_minutes
-        )
+        return reason_to_fit(self._record(target), self.survey.files(target), params, self.survey.config.batch.caps)
 
     def _size(self, target: str) -> int:
         state = size_and_time(self.survey.target(target).files["image"])
         return 0 if state is None else state[0]
 
     def _record(self, target: str) -> dict[str, Any] | None:
-        """Return what the latest result of a target says of itself."""
-        record = part_record(self._parts / f"{target}.h5")
+        """Return what the latest result of a target says of itself; a damaged part is deleted."""
+        part = self._parts / f"{target}.h5"
+        record = part_record(part)
+        if record is None:
+            part.unlink(missing_ok=True)
         place = None if record else self._gathered(target)
         return record if place is None else self._known(place.path)[target]
 
-    def _place(self, target: str) -> Place | None:
+    def place(self, target: str) -> Place | None:
         """Return where the latest result of a target is."""
         part = self._parts / f"{target}.h5"
-        return Place(part) if part.exists() else self._gathered(target)
+        return self._gathered(target) if part_record(part) is None else Place(part)
 
     def _gathered(self, target: str) -> Place | None:
         for path in (self.path, *self.chunk.former(self.survey.config.folder, target)):

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def draw_chunk(survey: Survey, chunk: Chunk, manifest: Path) -> int:
+def draw_chunk(survey: Survey, chunk: Chunk) -> int:
     """Draw what the config asks for, as far as it is not there already.
+
+    A file beside the chunk's says what was drawn, of which fits and in which looks; what an earlier one has and is not
+    wanted any more is deleted.
 
     Parameters
     ----------
@@ -28,9 +31,6 @@ def draw_chunk(survey: Survey, chunk: Chunk, manifest: Path) -> int:
         Config and targets, of which only those of the chunk need be there.
     chunk : Chunk
         Which chunk.
-    manifest : Path
-        Says what was drawn, of which fits and in which looks; what an earlier one has and is not wanted any more is
-        deleted.
 
     Returns
     -------
@@ -45,6 +45,7 @@ def draw_chunk(survey: Survey, chunk: Chunk, manifest: Path) -> int:
     records = read_records(chunk.path(survey.config.folder))
     if not records:
         raise PosteriorError(f"{chunk.path(survey.config.folder)}: is not there")
+    manifest = chunk.path(survey.config.folder).with_suffix(".drawn.json")
     before = _earlier(manifest)
     looks = survey.config.plots.model_dump()
     kept: dict[str, dict[str, Any]] = {}
@@ -57,7 +58,9 @@ def draw_chunk(survey: Survey, chunk: Chunk, manifest: Path) -> int:
                 if old.get("finished") != finished or not survey.path(target, chunk.model, "model.fits").exists():
                     _draw_images(survey, chunk, target)
                     old = {}
-                if wanted["figure"] and not (old.get("figure") and looks == before["looks"]):
+                drawn = old.get("figure") and looks == before["looks"]
+                drawn = drawn and _figure_path(survey, chunk, target, looks["format"]).exists()
+                if wanted["figure"] and not drawn:
                     _draw_figure(survey, chunk, target)
             except (SoccaError, OSError, ValueError) as error:
                 log.warning("%s %s: cannot be drawn: %s", target, chunk.model, error)

@@ -45,13 +45,22 @@ class Chunk:
     def named(cls, model: str, name: str) -> Self:
         """Return the chunk of that name; anything else is a `ConfigError`."""
         match = _NAME.fullmatch(name)
-        if match is None:
+        if match is None or not int(match[1]) < int(match[2]):
             raise ConfigError(f"chunk {name!r}: names look like 007of128")
         return cls(model, int(match[1]), int(match[2]))
 
     def path(self, folder: Path) -> Path:
         """Return the file of its posteriors, for results that lie in `folder`."""
         return folder / "chunks" / self.model / f"{self.name}.h5"
+
+    def stamp(self, folder: Path, state: str) -> Path:
+        """Return the file which says that the chunk's posteriors are those of a state of its inputs."""
+        return self.path(folder).with_name(f"{self.name}-{state}.done")
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return the chunk whose file that is."""
+        return cls.named(path.parent.name, path.stem)
 
     @staticmethod
     def parts(path: Path) -> Path:

@@ -149,6 +149,7 @@ def fit(
             "job has, to be tried again with more.",
         ),
     ] = True,
+    stamp: Annotated[Path | None, typer.Option(help="Write this file once a chunk is up to date.")] = None,
     log: LogOption = None,
 ) -> None:
     """Fit targets, one after another, and write posteriors and model images.
@@ -156,8 +157,8 @@ def fit(
     A fit that fails is recorded in its output, and the exit status is still 0: one bad image costs only itself. Under
     mpirun or srun, all processes share each fit, and the first one writes.
 
-    In a survey in chunks, what is up to date is not fitted again unless --target names it, and as many targets as there
-    are cores are fitted at once.
+    In a survey in chunks, what is up to date is not fitted again unless --target names it, and then nothing else is; as
+    many targets as there are cores are fitted at once.
     """
     # Before JAX loads: a fit uses the cores that it was given, through its pool, and no more.
     from socca.compilation import single_thread_environment
@@ -165,11 +166,14 @@ def fit(
     os.environ.update(single_thread_environment())
     from socca.batch import is_first
     from socca.chunks import Members
-    from socca.run import fit_chunks, fit_separately
+    from socca.errors import ConfigError
+    from socca.run import fit_chunks, fit_separately, write_stamp
 
     one = _one_chunk(model, chunk)
     survey = _load(config, targets, None if one is None else Members(one)).with_pool(pool, cores)
     first = is_first(survey)
+    if one is not None and not survey.chunked:
+        raise ConfigError(f"{config}: is no survey in chunks: batch.chunk is 1")
     start_logging(log if first else None, logging.INFO if first else logging.WARNING)
     chosen = _chosen(survey, target, model)
     if survey.chunked:
@@ -177,10 +181,11 @@ def fit(
         outcomes = fit_chunks(survey, config, targets, chunks, again=target or (), last_try=last_try, log=log)
     else:
         outcomes = fit_separately(survey, chosen)
-    for k, outcome in enumerate(outcomes):
+    for outcome in outcomes:
         if first:
-            count = f"[{k + 1}/{len(chosen)}] " if len(chosen) > 1 else ""
-            typer.echo(f"{count}{outcome}", err=True)
+            typer.echo(str(outcome), err=True)
+    if stamp is not None and one is not None and first:
+        write_stamp(stamp, one)
 
 
 def _one_chunk(models: list[str] | None, name: str | None) -> Chunk | None:
@@ -268,7 +273,6 @@ def draw(
     config: ConfigOption,
     model: Annotated[str, typer.Option(help="The model.")],
     chunk: Annotated[str, typer.Option(help="The chunk of its fits, such as 007of128.")],
-    output: Annotated[Path, typer.Option(help="Where to write what was drawn.")],
     targets: TargetsOption = None,
     log: LogOption = None,
 ) -> None:
@@ -282,20 +286,27 @@ def draw(
     one = Chunk.named(model, chunk)
     survey = _load(config, targets, Members(one))
     use_persistent_cache()
-    typer.echo(f"{model} {chunk}: {draw_chunk(survey, one, output)} fit(s) drawn", err=True)
+    typer.echo(f"{model} {chunk}: {draw_chunk(survey, one)} fit(s) drawn", err=True)
 
 
 @app.command()
 def extract(config: ConfigOption, target: str, model: str, output: Path, targets: TargetsOption = None) -> None:
     """Copy one posterior out of the file of its chunk, into a file of its own."""
+    from socca.chunk_job import ChunkJob
+    from socca.errors import PosteriorError
     from socca.posterior import Posterior
+    from socca.storage import Place
 
     survey = _load(config, targets)
     survey.target(target)
-    places = {(name, key): place for name, key, place in survey.results()}
-    if (target, model) not in places:
-        _chosen(survey, [target], [model])  # which says what is wrong
-    Posterior.load(*places[target, model]).save(output)
+    _chosen(survey, [target], [model])  # which says what is wrong
+    place: Place | None = Place(survey.path(target, model, "posterior.h5"))
+    if survey.chunked:
+        (chunk,) = survey.chunks_of([(target, model)])
+        place = ChunkJob(survey, chunk).place(target)
+    if place is None:
+        raise PosteriorError(f"{target} {model}: is not fitted yet")
+    Posterior.load(*place).save(output)
 
 
 @app.command()

@@ -218,6 +218,11 @@ class BatchConfig(Strict):
         None, gt=0, description="Memory of the process of one fit, beyond which it has failed. Fits of chunks only."
     )
 
+    @property
+    def caps(self) -> dict[str, float | None]:
+        """What one fit may take, by key."""
+        return {"max_minutes": self.max_minutes, "max_memory_mb": self.max_memory_mb}
+
     @model_validator(mode="after")
     def _caps_need_chunks(self) -> BatchConfig:
         if self.chunk == 1 and (self.max_minutes is not None or self.max_memory_mb is not None):

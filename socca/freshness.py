@@ -22,13 +22,23 @@ def size_and_time(path: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def described(files: Mapping[str, Path]) -> Inputs:
+def _digest(path: Path) -> str:
+    """Return the digest of a file; empty, which is that of no file, if it cannot be read."""
+    try:
+        return file_digest(path)
+    except OSError:
+        return ""
+
+
+def described(files: Mapping[str, Path], *, digests: bool = True) -> Inputs:
     """Describe the files that a fit reads, as its result records them.
 
     Parameters
     ----------
     files : mapping of str to Path
         By what they are to the fit, such as ``image``. Those that do not exist are left out.
+    digests : bool
+        Whether to read them; without a digest, another time alone is taken for another content.
 
     Returns
     -------
@@ -38,13 +48,21 @@ def described(files: Mapping[str, Path]) -> Inputs:
     found = {}
     for role, path in files.items():
         state = size_and_time(path)
-        if state is not None and path.is_file():
-            found[role] = {"path": str(path), "sha256": file_digest(path), "size": state[0], "mtime_ns": state[1]}
+        if state is not None:
+            found[role] = {
+                "path": str(path),
+                "sha256": _digest(path) if digests else "",
+                "size": state[0],
+                "mtime_ns": state[1],
+            }
     return found
 
 
 def reason_to_fit(
-    record: Mapping[str, Any] | None, files: Mapping[str, Path], params: Mapping[str, Any], cap: float | None = None
+    record: Mapping[str, Any] | None,
+    files: Mapping[str, Path],
+    params: Mapping[str, Any],
+    caps: Mapping[str, float | None] | None = None,
 ) -> str:
     """Say why a target has to be fitted (again), or nothing if it has not.
 
@@ -56,13 +74,14 @@ def reason_to_fit(
         What it would read now.
     params : mapping
         What else it depends on, as `Survey.fit_params`.
-    cap : float, optional
-        Minutes that a fit may take: one that failed for want of time is tried again with more.
+    caps : mapping, optional
+        What a fit may take, by the key of the config: one that failed for want of it is tried again with more.
 
     Returns
     -------
     str
-        One reason, or an empty text. A file of another time with the content of before is none.
+        One reason, or an empty text. A file of another time with the content of before is none; one that could not be
+        read, or has changed while it was, is.
     """
     if record is None:
         return "no result yet"
@@ -78,12 +97,16 @@ def reason_to_fit(
     for role, state in states.items():
         entry = known[role]
         if (entry["size"], entry["mtime_ns"]) != state and (
-            entry["size"] != state[0] or entry["sha256"] != file_digest(files[role])
+            entry["size"] != state[0] or not entry["sha256"] or entry["sha256"] != _digest(files[role])
         ):
             return f"{role} has changed"
-    limit = meta.get("cap_minutes")
-    if record["status"] == "failed" and limit is not None and (cap is None or cap > limit):
-        return "more time than before"
+    if record["status"] == "failed":
+        if meta.get("died"):
+            return "its process had died"
+        for key, limit in meta.get("capped", {}).items():
+            now = (caps or {}).get(key)
+            if now is None or now > limit:
+                return f"more than before of {key}"
     return ""
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
+import contextlib
 import json
+import logging
 import os
 import platform
 import threading
@@ -14,8 +17,11 @@ from typing import Any, Self
 
 from socca.fits import atomic_path
 
+log = logging.getLogger(__name__)
+
 #: Seconds between two signs of life, and after how many without one a process is taken for dead.
 BEAT, DEAD = 15.0, 60.0
+_FORGOTTEN = 3600.0
 #: Seconds of the past over which a rate is taken.
 WINDOW = 3600.0
 
@@ -38,12 +44,20 @@ class Progress:
 
     def now(self, fits: Sequence[tuple[str, str]]) -> None:
         """Say which targets and models are being fitted from now on."""
-        if self._writes:
+        if not self._writes:
+            return
+        try:
             with atomic_path(self._path) as temporary:
                 temporary.write_text(json.dumps({"fits": fits, "since": time.time()}), encoding="utf-8")
+        except OSError as error:  # which costs no fit
+            log.warning("%s cannot be written: %s", self._path, error)
 
     def __enter__(self) -> Self:
         if self._writes:
+            for path in self._path.parent.glob("*.json"):  # of processes that were killed
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > _FORGOTTEN:
+                        path.unlink()
             threading.Thread(target=self._beat, daemon=True, name="socca-progress").start()
         return self
 
@@ -56,7 +70,7 @@ class Progress:
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
-            if self._path.exists():
+            with contextlib.suppress(OSError):
                 os.utime(self._path)
 
 
@@ -128,8 +142,6 @@ def _duration(seconds: float) -> str:
 def finished_at(meta: dict[str, Any]) -> float | None:
     """Return when a fit ended, seconds since the epoch; None where it does not say."""
     try:
-        import calendar
-
         return float(calendar.timegm(time.strptime(meta["finished"], "%Y-%m-%dT%H:%M:%SZ")))
     except (KeyError, ValueError, TypeError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from socca.batch import Outcome, fit_all, is_first, record_failure
 from socca.chunk_job import ChunkJob
-from socca.errors import PoolError
+from socca.errors import ConfigError, PoolError
+from socca.freshness import described
 from socca.launch import launched
 from socca.pool import chosen_kind
 from socca.progress import Progress
@@ -67,7 +69,7 @@ def fit_chunks(
     chunks : iterable of Chunk
         Which ones.
     again : collection of str
-        Targets to be fitted in any case.
+        Fit these targets and no others, in any case.
     last_try : bool
         Whether a fit whose process dies is recorded as failed; otherwise the whole job fails once all else is done.
     log : Path, optional
@@ -80,16 +82,25 @@ def fit_chunks(
 
     Raises
     ------
+    ConfigError
+        If a launcher of MPI started this process, and its ranks are not to share the fits.
     PoolError
-        If a fit's process died and this is not the last try.
+        If a fit's process died and this is not the last try, or another process is at the same chunk.
     """
+    ranks = launched()
+    shared = ranks is not None and chosen_kind(survey.config.pool.kind) == "mpi"
+    if ranks is not None and not shared:
+        raise ConfigError(
+            f"{ranks.launcher} started {ranks.size} processes, which would all fit the same chunk: let them share each "
+            "fit (--pool mpi), or start one"
+        )
     for chunk in chunks:
         job = ChunkJob(survey, chunk)
-        ranks = launched()
-        if ranks is not None and chosen_kind(survey.config.pool.kind) == "mpi":
+        if shared:
             yield from _on_ranks(job, again)
         else:
-            yield from _on_workers(job, _task(survey, config, table, job, log), again, last_try)
+            with job.alone():
+                yield from _on_workers(job, _task(survey, config, table, job, log), again, last_try)
 
 
 def _task(survey: Survey, config: Path, table: Path | None, job: ChunkJob, log: Path | None) -> dict[str, Any]:
@@ -110,6 +121,7 @@ def _on_workers(job: ChunkJob, task: dict[str, Any], again: Collection[str], las
     """Fit with processes that a supervisor watches."""
     survey, model = job.survey, job.chunk.model
     todo = job.to_fit(again)
+    before = {target: described(survey.files(target), digests=False) for target in todo}
     limits = survey.config.batch
     workers = min(survey.config.pool.cores // task["cores"], len(todo))
     died = []
@@ -124,16 +136,21 @@ def _on_workers(job: ChunkJob, task: dict[str, Any], again: Collection[str], las
         for outcome in supervisor.run(todo):
             if outcome.status == "died" and not last_try:
                 died.append(outcome)
-            elif outcome.status in ("capped", "died"):
-                caps = {"cap_minutes": limits.max_minutes} if outcome.status == "capped" else {}
-                place = job.outputs(survey, outcome.target, model)
-                record_failure(survey, outcome.target, model, place, outcome.message, outcome.seconds, **caps)
-                log.error("%s %s failed: %s", outcome.target, model, outcome.message)
+            elif outcome.status in _WHY:
+                target, key = outcome.target, _WHY[outcome.status]
+                why: dict[str, Any] = {"capped": {key: limits.caps[key]}} if key else {"died": True}
+                place = job.outputs(survey, target, model)
+                record_failure(survey, target, model, place, before[target], outcome.message, outcome.seconds, **why)
+                log.error("%s %s failed: %s", target, model, outcome.message)
             yield outcome
     if died:
         names = ", ".join(outcome.target for outcome in died)
         raise PoolError(f"{names}: {died[0].message}; all else is done, and is kept for the next try")
-    job.finish()
+    job.finish(complete=not again)
+
+
+#: Statuses of fits that were ended from outside, and the key of the config that had them ended.
+_WHY = {"died": "", "slow": "max_minutes", "large": "max_memory_mb"}
 
 
 def _on_ranks(job: ChunkJob, again: Collection[str]) -> Iterator[Outcome]:
@@ -144,11 +161,23 @@ def _on_ranks(job: ChunkJob, again: Collection[str]) -> Iterator[Outcome]:
     use_persistent_cache()
     survey, model = job.survey, job.chunk.model
     first = is_first(survey)
-    with open_pool(lambda theta: theta[:, 0], pool=None, kind="mpi") as ranks:
-        todo = ranks.drive(lambda: job.to_fit(again))
-    with Progress(survey.config.folder, writes=first) as progress:
+    with contextlib.ExitStack() as stack:
+        if first:
+            stack.enter_context(job.alone())
+        with open_pool(lambda theta: theta[:, 0], kind="mpi") as ranks:
+            todo = ranks.drive(lambda: job.to_fit(again))
+        progress = stack.enter_context(Progress(survey.config.folder, writes=first))
         for target in todo:
             progress.now([(target, model)])
             yield from job.fit([target])
-    if first:
-        job.finish()
+        if first:
+            job.finish(complete=not again)
+
+
+def write_stamp(stamp: Path, chunk: Chunk) -> None:
+    """Write the file which says that a chunk is up to date, and delete those that said so of former states."""
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    for other in stamp.parent.glob(f"{chunk.name}-*.*"):  # .done, and .drawn of the figures
+        if other.stem != stamp.stem:
+            other.unlink(missing_ok=True)
+    stamp.touch()

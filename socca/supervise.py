@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from socca.batch import Outcome
+from socca.errors import PoolError
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +51,15 @@ class Caps:
     memory_mb: float | None = None
 
 
-class Ended(SystemExit):
-    """SIGTERM was received, and the workers have ended."""
-
-
 @dataclass
 class _Worker:
     process: subprocess.Popen[str]
     target: str = ""
     since: float = 0.0
-    why: str = ""
+    fitted: int = 0
+    ready: bool = False
+    #: Why it was ended: one of the statuses of `Supervisor.run`, and in words.
+    why: tuple[str, str] | None = None
     buffer: bytes = field(default=b"")
 
 
@@ -87,7 +87,7 @@ class Supervisor:
         self._on_change = on_change
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
-        self._ending = False
+        self._ending = 0  # by which signal
 
     def run(self, targets: Iterable[str]) -> Iterator[Outcome]:
         """Fit targets.
@@ -100,45 +100,67 @@ class Supervisor:
         Yields
         ------
         Outcome
-            As fits end. Besides those of `socca.batch.fit_all`, there are the statuses ``capped`` (ended for want of
-            time or memory) and ``died`` (its worker did so `TRIES` times); neither has written anything.
+            As fits end. Besides those of `socca.batch.fit_all`, there are the statuses ``slow`` and ``large`` (ended
+            for want of time or memory) and ``died`` (its worker did so `TRIES` times); none has written anything.
 
         Raises
         ------
-        Ended
-            On SIGTERM, once the workers have kept their checkpoints.
+        PoolError
+            If a worker dies before it could begin, which is no fault of a target.
+        SystemExit
+            On SIGTERM or Ctrl-C, with status 143 or 130, once the workers have kept their checkpoints.
         """
-        waiting, deaths = list(targets), dict[str, int]()
+        waiting, deaths, grown = list(targets), dict[str, int](), set[str]()
         with self._watching():
             while waiting or any(worker.target for worker in self._workers):
-                if self._ending:
-                    self._end_all()
-                    raise Ended(128 + signal.SIGTERM)
+                self._end_if_told()
                 if self._hand_out(waiting):
                     self._on_change([worker.target for worker in self._workers if worker.target])
                 self._cap()
-                for outcome in self._answers():
+                for worker, outcome in self._answers():
+                    self._end_if_told()
+                    target = outcome.target
                     if outcome.status == "died":
-                        deaths[outcome.target] = deaths.get(outcome.target, 0) + 1
-                        if deaths[outcome.target] < TRIES:
-                            log.warning("%s %s: %s; trying again", outcome.target, self._model, outcome.message)
-                            waiting.append(outcome.target)
+                        deaths[target] = deaths.get(target, 0) + 1
+                        if deaths[target] < TRIES:
+                            log.warning("%s %s: %s; trying again", target, self._model, outcome.message)
+                            waiting.append(target)
                             continue
+                    if outcome.status == "large" and worker.fitted and target not in grown:
+                        # The memory of a process grows with what it compiles and keeps; a new one has its own alone.
+                        grown.add(target)
+                        waiting.insert(0, target)
+                        continue
                     yield outcome
+            self._end_if_told()
 
     @contextlib.contextmanager
     def _watching(self) -> Iterator[None]:
         def note(number: int, frame: Any) -> None:
-            self._ending = True
+            self._ending = number
 
-        before = signal.signal(signal.SIGTERM, note)
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
             for worker in list(self._workers):
                 self._drop(worker)
             self._selector.close()
+
+    def _end_if_told(self) -> None:
+        """End the workers, and this process, if a signal said so."""
+        if not self._ending:
+            return
+        log.warning("ended by %s; the same job goes on where these fits are", signal.Signals(self._ending).name)
+        for worker in self._workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + GRACE
+        for worker in self._workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+        raise SystemExit(128 + self._ending)
 
     def _hand_out(self, waiting: list[str]) -> bool:
         """Give idle workers something to do, and tell whether there was any."""
@@ -149,14 +171,18 @@ class Supervisor:
                 if len(self._workers) >= self._size:
                     break
                 idle = self._started()
-            idle.target, idle.since, idle.why = waiting.pop(0), time.monotonic(), ""
+            idle.target, idle.since, idle.why = waiting.pop(0), time.monotonic(), None
             self._say(idle, idle.target)
             changed = True
         return changed
 
     def _started(self) -> _Worker:
         process = subprocess.Popen(
-            [sys.executable, "-m", "socca.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "socca.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C reaches this process alone
         )
         worker = _Worker(process)
         assert process.stdout is not None  # noqa: S101  (for the type checker)
@@ -172,7 +198,7 @@ class Supervisor:
             worker.process.stdin.write(json.dumps(words) + "\n")
             worker.process.stdin.flush()
 
-    def _answers(self) -> Iterator[Outcome]:
+    def _answers(self) -> Iterator[tuple[_Worker, Outcome]]:
         for key, _ in self._selector.select(_LOOK):
             worker: _Worker = key.data
             try:
@@ -183,45 +209,37 @@ class Supervisor:
             while b"\n" in worker.buffer:
                 line, worker.buffer = worker.buffer.split(b"\n", 1)
                 answer = json.loads(line)
+                if not worker.ready:
+                    worker.ready = True
+                    continue
                 target, worker.target = worker.target, ""
-                yield Outcome(target, self._model, **answer)
+                worker.fitted += 1
+                yield worker, Outcome(target, self._model, **answer)
             if not said:
                 status = self._drop(worker)
+                how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}, see the log"
+                if not (worker.ready or worker.why or self._ending):
+                    raise PoolError(f"a worker {how}, before it could begin")
                 if worker.target:
                     seconds = time.monotonic() - worker.since
-                    how = (
-                        f"was killed by signal {-status}: out of memory?"
-                        if status < 0
-                        else f"ended with status {status}: see the log"
-                    )
-                    message = worker.why or f"its process {how}"
-                    kind = "capped" if worker.why else "died"
-                    yield Outcome(worker.target, self._model, kind, message, seconds)
+                    hint = ": out of memory?" if status < 0 else ""
+                    kind, message = worker.why or ("died", f"its process {how}{hint}")
+                    yield worker, Outcome(worker.target, self._model, kind, message, seconds)
 
     def _cap(self) -> None:
         """End the workers whose fits take too much."""
         for worker in self._workers:
-            if not worker.target:
+            if not worker.target or worker.why:
                 continue
             minutes = (time.monotonic() - worker.since) / 60
             if self._caps.minutes is not None and minutes > self._caps.minutes:
-                worker.why = f"took longer than {self._caps.minutes:g} minutes (batch.max_minutes)"
+                worker.why = "slow", f"took longer than {self._caps.minutes:g} minutes (batch.max_minutes)"
             elif self._caps.memory_mb is not None and (used := _memory_mb(worker.process.pid)) > self._caps.memory_mb:
-                worker.why = f"took {used:.0f} MB, more than {self._caps.memory_mb:g} (batch.max_memory_mb)"
+                worker.why = "large", f"took {used:.0f} MB, more than {self._caps.memory_mb:g} (batch.max_memory_mb)"
             else:
                 continue
-            log.warning("%s %s: %s", worker.target, self._model, worker.why)
-            _end(worker.process, GRACE if "minutes" in worker.why else 0)
-
-    def _end_all(self) -> None:
-        """Let the workers keep their checkpoints, and end them."""
-        log.warning("ended by SIGTERM; the same job goes on where these fits are")
-        for worker in self._workers:
-            worker.process.terminate()
-        deadline = time.monotonic() + GRACE
-        for worker in self._workers:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            log.warning("%s %s: %s", worker.target, self._model, worker.why[1])
+            _end(worker.process, GRACE if worker.why[0] == "slow" else 0)
 
     def _drop(self, worker: _Worker) -> int:
         """Forget a worker that has ended or is idle, and return its status."""

@@ -202,12 +202,27 @@ class Survey:
         Of files that the survey simulates itself, nothing but the names: they are made after this is asked.
         """
         simulated = self.config.simulate is not None
-        digest = hashlib.sha256()
-        for target in self.chunks[chunk]:
+        digest = hashlib.sha256(json.dumps(self.config.batch.caps).encode())
+        for target in sorted(self.chunks[chunk]):
             params = self.fit_params(target, chunk.model)
             files = {role: simulated or size_and_time(path) for role, path in self.files(target).items()}
             digest.update(json.dumps([target, params, files]).encode())
         return digest.hexdigest()[:16]
+
+    def stamp(self, chunk: Chunk) -> Path:
+        """Return the file that is there once a chunk is up to date.
+
+        One that is there without the chunk's posteriors says nothing, and is deleted.
+        """
+        stamp = chunk.stamp(self.config.folder, self.state(chunk))
+        if not chunk.path(self.config.folder).exists():
+            stamp.unlink(missing_ok=True)
+        return stamp
+
+    @property
+    def order(self) -> str:
+        """A digest of which rows a catalogue has, in which order."""
+        return hashlib.sha256(json.dumps(self.fits()).encode()).hexdigest()[:16]
 
     def simulated_files(self) -> list[str]:
         """Return the images that the simulation writes."""

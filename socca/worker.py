@@ -1,12 +1,13 @@
 """A process that fits targets of a chunk one after another, as `socca.supervise` tells it to.
 
-It reads lines of JSON: first what to work on, then one target at a time; and answers each with a line. When its input
+It reads lines of JSON, what to work on and then one target at a time, and answers each with a line. When its input
 ends it ends too, in the middle of a fit if there is one: whoever started it is gone.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import sys
@@ -29,16 +30,24 @@ def main() -> None:
     from socca.survey import Survey
 
     start_logging(Path(task["log"]) if task["log"] else None, append=True)
-    chunk = Chunk(**task["chunk"])
-    targets = set(task["members"])
-    survey = Survey.load(task["config"], task["targets"], only=targets).with_pool(task["pool"], task["cores"])
-    job = ChunkJob(survey, chunk)
-    use_persistent_cache()
-    for target in _names():
-        for outcome in job.fit([target]):
-            answer = {"status": outcome.status, "message": outcome.message, "seconds": outcome.seconds}
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
+    try:
+        chunk = Chunk(**task["chunk"])
+        targets = set(task["members"])
+        survey = Survey.load(task["config"], task["targets"], only=targets).with_pool(task["pool"], task["cores"])
+        job = ChunkJob(survey, chunk)
+        use_persistent_cache()
+        _say(answers, {"ready": True})
+        for target in _names():
+            for outcome in job.fit([target]):
+                _say(answers, {"status": outcome.status, "message": outcome.message, "seconds": outcome.seconds})
+    except Exception:
+        logging.getLogger("socca").exception("a worker ends")
+        raise SystemExit(1) from None
+
+
+def _say(answers: TextIO, words: dict[str, Any]) -> None:
+    answers.write(json.dumps(words) + "\n")
+    answers.flush()
 
 
 def _private_output() -> TextIO:

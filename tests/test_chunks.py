@@ -24,7 +24,7 @@ from socca.errors import ConfigError, PoolError, PosteriorError
 from socca.freshness import described, reason_to_fit
 from socca.posterior import Posterior
 from socca.progress import Progress, rate, running, summary_line
-from socca.run import fit_chunks
+from socca.run import fit_chunks, write_stamp
 from socca.storage import Place, open_result, read_records, save_failure, write_container
 from socca.supervise import Caps, Supervisor
 from socca.survey import Survey
@@ -60,7 +60,7 @@ def test_rows_that_come_and_go_move_no_other_target():
     assert moved == {"t30"}
 
 
-@pytest.mark.parametrize("name", ["", "3", "3of", "of4", "3of4.h5", "-1of4"])
+@pytest.mark.parametrize("name", ["", "3", "3of", "of4", "3of4.h5", "-1of4", "4of4", "0of0"])
 def test_names_of_chunks(name):
     with pytest.raises(ConfigError, match="007of128"):
         Chunk.named("m", name)
@@ -182,10 +182,36 @@ def test_files_that_come_and_go_are_a_reason(record, files):
     assert reason_to_fit(before, files, PARAMS) == "other files: psf"
 
 
+def test_a_file_that_changes_while_it_is_read_is_a_reason(files):
+    before = described(files, digests=False)
+    record = {"status": "failed", "meta": {"params": PARAMS, "files": before}}
+    assert reason_to_fit(record, files, PARAMS) == ""
+    files["image"].write_text("whole")
+    assert reason_to_fit(record, files, PARAMS) == "image has changed"
+
+
+def test_a_file_that_cannot_be_read_stops_nothing(record, files, monkeypatch):
+    os.utime(files["psf"])
+
+    def refused(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr("socca.freshness.file_digest", refused)
+    assert reason_to_fit(record, files, PARAMS) == "psf has changed"
+    assert described(files)["psf"]["sha256"] == ""
+
+
 @pytest.mark.parametrize(("cap", "again"), [(1.0, False), (2.0, True), (None, True), (0.5, False)])
-def test_more_time_is_a_reason_for_what_lacked_it(record, files, cap, again):
-    record = {"status": "failed", "meta": record["meta"] | {"cap_minutes": 1.0}}
-    assert bool(reason_to_fit(record, files, PARAMS, cap)) is again
+@pytest.mark.parametrize("key", ["max_minutes", "max_memory_mb"])
+def test_more_time_or_memory_is_a_reason_for_what_lacked_it(record, files, key, cap, again):
+    record = {"status": "failed", "meta": record["meta"] | {"capped": {key: 1.0}}}
+    other = {"max_minutes": 1e9, "max_memory_mb": 1e9}
+    assert bool(reason_to_fit(record, files, PARAMS, other | {key: cap})) is again
+
+
+def test_a_death_is_a_reason_whenever_one_asks(record, files):
+    record = {"status": "failed", "meta": record["meta"] | {"died": True}}
+    assert reason_to_fit(record, files, PARAMS) == "its process had died"
 
 
 # a chunk's job
@@ -258,13 +284,68 @@ def test_a_job_fits_what_is_not_up_to_date(make_survey, tmp_path):
     for name in "ade":
         assert np.array_equal(socca.load(path, name).samples, before[name])
 
+    write_image(tmp_path, "e", 7.0)
     again = run(make_survey(), tmp_path, again=["a"])
     assert [outcome.target for outcome in again] == ["a"]
+    assert [outcome.target for outcome in run(make_survey(), tmp_path)] == ["e"]
     assert np.array_equal(socca.load(path, "a").samples, before["a"])  # of the same seed
 
     # A row that is gone is gone from the file too.
     assert run(make_survey(NAMES[1:]), tmp_path) == []
     assert list(read_records(path)) == NAMES[1:]
+
+
+def test_a_target_is_fitted_alone_before_the_rest(make_survey, tmp_path):
+    survey = make_survey()
+    assert [outcome.target for outcome in run(survey, tmp_path, again=["b"])] == ["b"]
+    assert list(read_records(ONE.path(survey.config.folder))) == ["b"]
+    assert "b" not in {outcome.target for outcome in run(make_survey(), tmp_path)}
+    assert list(read_records(ONE.path(survey.config.folder))) == NAMES
+
+
+def test_one_process_at_a_time_has_a_chunk(make_survey, tmp_path):
+    survey = make_survey(["a"], missing="")
+    with (
+        ChunkJob(survey, ONE).alone(),
+        pytest.raises(PoolError, match=r"0of1\.h5: another process is fitting this chunk"),
+    ):
+        run(survey, tmp_path)
+    assert [outcome.target for outcome in run(survey, tmp_path)] == ["a"]
+
+
+def test_ranks_that_would_each_fit_the_same_chunk_are_refused(make_survey, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    survey = make_survey(["a"], missing="", pool={"kind": "serial"})
+    with pytest.raises(ConfigError, match="would all fit the same chunk"):
+        run(survey, tmp_path)
+
+
+def test_an_image_that_is_completed_while_its_fit_fails_is_fitted_again(make_survey, tmp_path, monkeypatch):
+    survey = make_survey(["a"], missing="")
+    whole = (tmp_path / "a.fits").read_bytes()
+    (tmp_path / "a.fits").write_bytes(whole[:1000])
+    job = ChunkJob(survey, ONE)
+
+    def completes(*_):
+        (tmp_path / "a.fits").write_bytes(whole)
+        raise OSError("was cut off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("socca.build.build_image", completes)
+        assert [outcome.status for outcome in job.fit(["a"])] == ["failed"]
+    assert ChunkJob(survey, ONE).to_fit() == ["a"]
+
+
+def test_a_damaged_part_is_fitted_again(make_survey, tmp_path):
+    survey = make_survey(["a", "b"], missing="")
+    run(survey, tmp_path)
+    parts = Chunk.parts(ONE.path(survey.config.folder))
+    parts.mkdir()
+    (parts / "a.h5").write_bytes(b"")
+    assert run(make_survey(["a", "b"], missing=""), tmp_path) == []
+    assert set(read_records(ONE.path(survey.config.folder))) == {"a", "b"}
+    assert not parts.exists()
 
 
 def test_a_job_that_was_interrupted_goes_on(make_survey, tmp_path):
@@ -286,6 +367,8 @@ def test_fits_are_taken_over_from_former_chunks(make_survey, tmp_path):
     samples = socca.load(former, "a").samples
     more = make_survey(batch={"chunk": 3})
     assert {chunk.count for chunk in more.chunks} == {2}
+    # Known before the jobs have run, too.
+    assert survey_status(more.results(), more.config.folder).counts["done"] == 4
     assert run(more, tmp_path) == []
     places = {target: place for target, _, place in more.results()}
     assert places["a"].path != former
@@ -310,6 +393,23 @@ def test_the_state_of_a_chunk_follows_its_images(make_survey, tmp_path):
     models = {"sky": {"components": {"sky": {"type": "Background", "a0": {"normal": [0, 11]}}}}}
     assert make_survey(["a", "b"], models=models).state(ONE) != other
     assert make_survey(["a", "b", "z"]).state(ONE) != other
+    assert make_survey(["b", "a"]).state(ONE) == other
+    assert make_survey(["b", "a"]).order != make_survey(["a", "b"]).order
+    assert make_survey(["a", "b"], batch={"chunk": 10, "max_minutes": 3}).state(ONE) != other
+
+
+def test_a_stamp_without_its_posteriors_says_nothing(make_survey, tmp_path):
+    survey = make_survey(["a", "b"], missing="")
+    run(survey, tmp_path)
+    stamp = survey.stamp(ONE)
+    former = stamp.with_name("0of1-0123456789abcdef.done")
+    former.touch()
+    write_stamp(stamp, ONE)
+    assert stamp.exists()
+    assert not former.exists()
+    assert survey.stamp(ONE).exists()
+    ONE.path(survey.config.folder).unlink()
+    assert not survey.stamp(ONE).exists()
 
 
 def test_a_process_reads_no_more_of_the_table_than_its_chunk(make_survey, tmp_path):
@@ -332,8 +432,7 @@ def test_images_and_figures_of_flagged_fits_only(make_survey, tmp_path):
     fits.writeto(tmp_path / "b.fits", data, overwrite=True)
     survey = make_survey(["a", "b"], **changes)
     run(survey, tmp_path)
-    manifest = tmp_path / "drawn.json"
-    assert draw_chunk(survey, ONE, manifest) == 2
+    assert draw_chunk(survey, ONE) == 2
     images = {name: survey.path(name, "sky", "model.fits") for name in "ab"}
     figures = {name: survey.path(name, "sky", "comparison.png") for name in "ab"}
     assert fits.getheader(images["a"])["STATUS"] == "done"
@@ -341,19 +440,20 @@ def test_images_and_figures_of_flagged_fits_only(make_survey, tmp_path):
     assert not figures["a"].exists()
 
     times = {path: path.stat().st_mtime_ns for path in (*images.values(), figures["b"])}
-    assert draw_chunk(survey, ONE, manifest) == 2
+    assert draw_chunk(survey, ONE) == 2
     assert {path: path.stat().st_mtime_ns for path in times} == times
+    figures["b"].unlink()
+    draw_chunk(survey, ONE)
+    assert figures["b"].exists()
 
     # Other looks: the figure alone; flags that spare b: no figure; images of none: nothing at all.
-    draw_chunk(make_survey(["a", "b"], **changes, plots={"format": "pdf"}), ONE, manifest)
+    draw_chunk(make_survey(["a", "b"], **changes, plots={"format": "pdf"}), ONE)
     assert figures["b"].with_suffix(".pdf").exists()
     assert not figures["b"].exists()
     assert images["b"].stat().st_mtime_ns == times[images["b"]]
-    draw_chunk(make_survey(["a", "b"], **changes | {"flags": {"poor_fit": 1e9}}), ONE, manifest)
+    draw_chunk(make_survey(["a", "b"], **changes | {"flags": {"poor_fit": 1e9}}), ONE)
     assert not figures["b"].with_suffix(".pdf").exists()
-    draw_chunk(
-        make_survey(["a", "b"], **changes | {"outputs": {"model_images": "none", "figures": "none"}}), ONE, manifest
-    )
+    draw_chunk(make_survey(["a", "b"], **changes | {"outputs": {"model_images": "none", "figures": "none"}}), ONE)
     assert not any(path.exists() for path in images.values())
 
 
@@ -362,12 +462,20 @@ def test_images_and_figures_of_flagged_fits_only(make_survey, tmp_path):
 WORKER = """
 import json, os, sys, time
 task = json.loads(sys.stdin.readline())
+if task.get("broken"):
+    sys.exit(1)
+print(json.dumps({"ready": True}), flush=True)
+kept = []
 for line in sys.stdin:
     name = json.loads(line)
     if name.startswith("dies"):
         os.kill(os.getpid(), 9)
-    if name.startswith("dies_once") or name.startswith("leaves"):
+    if name.startswith("leaves"):
         os._exit(3)
+    if name.startswith("keeps"):
+        kept.append(bytearray(150 << 20))
+        kept[-1][::4096] = bytes(len(kept[-1][::4096]))
+        time.sleep(1.2)
     if name.startswith("eats"):
         food = bytearray(400 << 20)
         food[::4096] = bytes(len(food[::4096]))
@@ -390,8 +498,8 @@ def supervisor(tmp_path, monkeypatch):
 
     monkeypatch.setattr("socca.supervise.subprocess.Popen", start)
 
-    def run(targets, workers=2, **caps):
-        made = Supervisor({}, "m", workers, Caps(**caps), lambda now: None)
+    def run(targets, workers=2, task=None, **caps):
+        made = Supervisor(task or {}, "m", workers, Caps(**caps), lambda now: None)
         return Counter((outcome.target, outcome.status) for outcome in made.run(targets))
 
     return run
@@ -417,13 +525,24 @@ def test_a_dead_worker_costs_its_target_alone(supervisor, how, caplog):
 
 def test_a_straggler_is_ended(supervisor):
     start = time.monotonic()
-    assert supervisor(["sleeps", "x"], workers=1, minutes=0.02) == Counter([("sleeps", "capped"), ("x", "done")])
+    assert supervisor(["sleeps", "x"], workers=1, minutes=0.02) == Counter([("sleeps", "slow"), ("x", "done")])
     assert time.monotonic() - start < 30
     assert not children()
 
 
 def test_a_glutton_is_ended(supervisor):
-    assert supervisor(["eats", "x"], memory_mb=300) == Counter([("eats", "capped"), ("x", "done")])
+    assert supervisor(["eats", "x"], memory_mb=300) == Counter([("eats", "large"), ("x", "done")])
+    assert not children()
+
+
+def test_what_earlier_fits_left_in_memory_is_no_fit_s_own(supervisor):
+    names = [f"keeps{k}" for k in range(4)]
+    assert supervisor(names, workers=1, memory_mb=300) == Counter((name, "done") for name in names)
+
+
+def test_workers_that_cannot_begin_blame_no_target(supervisor):
+    with pytest.raises(PoolError, match="a worker ended with status 1, see the log, before it could begin"):
+        supervisor(["x", "y"], task={"broken": True})
     assert not children()
 
 
@@ -431,7 +550,7 @@ def test_fits_that_fail_for_want_of_time_are_recorded(make_survey, tmp_path):
     slow = {"method": "nautilus", "options": {"n_live": 2000, "n_eff": 10_000_000, "focus": False}}
     changes = {"missing": "", "batch": {"chunk": 10, "max_minutes": 0.15}, "sampler": slow}
     survey = make_survey(["a"], **changes)
-    assert [outcome.status for outcome in run(survey, tmp_path)] == ["capped"]
+    assert [outcome.status for outcome in run(survey, tmp_path)] == ["slow"]
     path = ONE.path(survey.config.folder)
     record = read_records(path)["a"]
     assert record["status"] == "failed"
@@ -445,7 +564,7 @@ def test_fits_that_fail_for_want_of_time_are_recorded(make_survey, tmp_path):
 
 def test_a_fit_whose_process_dies_fails_the_job_until_its_last_try(make_survey, tmp_path, supervisor, monkeypatch):
     survey = make_survey(["a", "dies"], missing="")
-    monkeypatch.setattr(ChunkJob, "finish", lambda self: None)
+    monkeypatch.setattr(ChunkJob, "finish", lambda self, *, complete: None)
     with pytest.raises(PoolError, match="dies: its process was killed by signal 9"):
         run(survey, tmp_path, last_try=False)
     assert not (Chunk.parts(ONE.path(survey.config.folder)) / "dies.h5").exists()
@@ -454,20 +573,25 @@ def test_a_fit_whose_process_dies_fails_the_job_until_its_last_try(make_survey, 
         assert "killed by signal 9: out of memory?" in group.attrs["message"]
 
 
-def test_sigterm_keeps_checkpoints_and_the_job_goes_on(make_survey, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_keeps_checkpoints(make_survey, tmp_path, number):
     """A batch system's notice, to the job's process alone: the workers pass it on to their fits."""
-    sampler = {"method": "nautilus", "options": {"n_live": 500, "n_eff": 3_000_000, "focus": False, "n_networks": 0}}
+    sampler = {"method": "emcee", "options": {"n_eff": 10_000_000, "max_steps": 1_000_000}}
     survey = make_survey(["a", "b"], missing="", sampler=sampler)
-    command = [sys.executable, "-m", "socca.cli", "fit", "--config", "survey.yaml", "--cores", "2"]
+    command = [sys.executable, "-m", "socca.cli", "fit", "--config", "survey.yaml", "--cores", "2", "--log", "log.txt"]
     job = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while len(running(survey.config.folder)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(10)  # for the interpreter and the first steps of both
+    deadline = time.monotonic() + 200
+    # Each tells when it begins to sample.
+    while time.monotonic() < deadline and job.poll() is None:
+        time.sleep(0.2)
+        log = (tmp_path / "log.txt").read_text() if (tmp_path / "log.txt").exists() else ""
+        if log.count("reached the highest maximum") == 2:
+            break
     assert survey_status(survey.results(), survey.config.folder).counts["running"] == 2
-    job.send_signal(signal.SIGTERM)
+    job.send_signal(number)
     _, said = job.communicate(timeout=60)
-    assert job.returncode == 143, said
+    assert job.returncode == 128 + number, said
+    assert "Traceback" not in said + (tmp_path / "log.txt").read_text()
     parts = Chunk.parts(ONE.path(survey.config.folder))
     assert {path.name for path in parts.iterdir()} == {"a.socca", "b.socca"}
     assert not running(survey.config.folder)

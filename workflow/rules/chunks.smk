@@ -1,12 +1,12 @@
 # One job per chunk of fits of one model, and one file with its posteriors: for surveys of thousands of targets.
 #
-# A chunk's file depends on the images of its targets through their sizes and times, which `SURVEY.state` looks up: were
-# they listed as inputs, Snakemake would need minutes for a hundred thousand. The job fits what is not up to date.
-from socca.chunks import Chunk
-
+# The job updates the chunk's file in place, fitting what is not up to date. What Snakemake makes is a stamp, empty, which
+# is named for the state of all that goes into the chunk: rows, settings, sizes and times of the images. Another state is
+# another stamp, still to be made. (Were the images listed as inputs, Snakemake would need minutes for a hundred thousand;
+# and were the chunk's file an output, it would be lost whenever a job fails.)
 CHUNK = f"{FOLDER}/chunks/{{model}}/{{chunk}}"
-POSTERIORS = [chunk.path(SURVEY.config.folder).as_posix() for chunk in SURVEY.chunks]
-FIGURES = [path.removesuffix(".h5") + ".drawn.json" for path in POSTERIORS]
+POSTERIORS = [SURVEY.stamp(chunk).as_posix() for chunk in SURVEY.chunks]
+FIGURES = [path.removesuffix(".done") + ".drawn" for path in POSTERIORS]
 if SURVEY.config.outputs.model_images == "none":
     FIGURES = []
 
@@ -14,6 +14,7 @@ if SURVEY.config.outputs.model_images == "none":
 wildcard_constraints:
     chunk="[0-9]+of[0-9]+",
     model="[^/]+",
+    state="[0-9a-f]+",
 
 
 rule fit:
@@ -21,12 +22,11 @@ rule fit:
         # The images of a simulated survey are made first.
         str(SURVEY.config.table) if SIMULATED else [],
     output:
-        # What it holds already is kept, and kept too if the job fails.
-        update(f"{CHUNK}.h5"),
+        f"{CHUNK}-{{state}}.done",
     log:
-        f"{FOLDER}/logs/fit/{{model}}/{{chunk}}.log",
+        f"{FOLDER}/logs/fit/{{model}}/{{chunk}}-{{state}}.log",
     benchmark:
-        f"{FOLDER}/benchmarks/fit/{{model}}/{{chunk}}.tsv"
+        f"{FOLDER}/benchmarks/fit/{{model}}/{{chunk}}-{{state}}.tsv"
     retries: TRIES - 1
     conda:
         "../envs/socca.yaml"
@@ -40,22 +40,21 @@ rule fit:
         launcher=launcher,
         workers=workers,
         last=lambda wildcards, resources: "--last-try" if resources.attempt >= TRIES else "--not-last-try",
-        state=lambda wildcards: SURVEY.state(Chunk.named(wildcards.model, wildcards.chunk)),
     shell:
         "{params.launcher}socca fit {params.survey} --model {wildcards.model} --chunk {wildcards.chunk} {params.workers} "
-        "{params.last} --log {log:q}"
+        "{params.last} --stamp {output:q} --log {log:q}"
 
 
 rule figure:
     input:
-        f"{CHUNK}.h5",
+        f"{CHUNK}-{{state}}.done",
     output:
-        # Says what was drawn, and in which looks: model images and figures lie in a folder for each target.
-        update(f"{CHUNK}.drawn.json"),
+        # A stamp too: model images and figures lie in a folder for each target.
+        touch(f"{CHUNK}-{{state}}.drawn"),
     log:
-        f"{FOLDER}/logs/figure/{{model}}/{{chunk}}.log",
+        f"{FOLDER}/logs/figure/{{model}}/{{chunk}}-{{state}}.log",
     benchmark:
-        f"{FOLDER}/benchmarks/figure/{{model}}/{{chunk}}.tsv"
+        f"{FOLDER}/benchmarks/figure/{{model}}/{{chunk}}-{{state}}.tsv"
     conda:
         "../envs/socca.yaml"
     threads: 1
@@ -68,4 +67,4 @@ rule figure:
         wanted=SURVEY.config.outputs.model_dump(),
         flags=SURVEY.config.flags.model_dump(),
     shell:
-        "socca draw {params.survey} --model {wildcards.model} --chunk {wildcards.chunk} --output {output:q} --log {log:q}"
+        "socca draw {params.survey} --model {wildcards.model} --chunk {wildcards.chunk} --log {log:q}"

@@ -19,6 +19,7 @@ rule catalog:
     params:
         survey=survey_options,
         flags=SURVEY.config.flags.model_dump(),
+        order=SURVEY.order,
     shell:
         "socca catalog {params.survey} --log {log:q}"
 
