@@ -126,10 +126,10 @@ def test_engines_for_the_outer_scale_take_the_workflow(survey):
     shutil.rmtree(survey.path / "results")
     survey.save(chunked(batch={"chunk": 2}))
     survey.write_table([row(name) for name in [*NAMES, "d", "e", "f", "g"]])
-    text = survey.snakemake("--dry-run", "--batch", "catalog=1/4", "--until", "catalog", "--quiet", "rules", "catalog")
-    assert re.search(r"^fit +1$", text, re.M), text
-    text = survey.snakemake("--dry-run", "--quiet", "rules", "catalog")
-    assert re.search(r"^fit +4$", text, re.M), text
+    # The default target asks for all posteriors itself: a part of the survey is a part of the catalogue's inputs.
+    for batch, fits_planned in ((["--batch", "catalog=1/4"], 1), ([], 4)):
+        text = survey.snakemake("catalog", "--dry-run", "--quiet", "rules", *batch)
+        assert re.search(rf"^fit +{fits_planned}$", text, re.M), text
     pytest.importorskip("snakemake_executor_plugin_slurm")
     assert "fit" in survey.snakemake("--dry-run", "--executor", "slurm", "--slurm-array-jobs", "fit", "--jobs", "4")
 
