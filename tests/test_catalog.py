@@ -228,9 +228,10 @@ def test_status(survey, tmp_path):
 def test_a_container_has_the_rows_of_its_fits(survey, tmp_path):
     alone = [entry for entry in survey if entry[2].stem in ("a_one", "failed")]
     places = {target: Place(path) for target, _, path in alone}
-    write_container(tmp_path / "many.h5", places)
-    gathered = [(target, model, Place(tmp_path / "many.h5", target)) for target, model, _ in alone]
-    gathered.append(("z", "one", Place(tmp_path / "many.h5", "z")))
+    path = Chunk("one", 0, 1).path(tmp_path)
+    write_container(path, places)
+    gathered = [(target, model, Place(path, target)) for target, model, _ in alone]
+    gathered.append(("z", "one", Place(path, "z")))
     expected = build_catalog([*alone, ("z", "one", tmp_path / "no.h5")])
     found = build_catalog(gathered)
     assert found.colnames == expected.colnames
@@ -238,7 +239,7 @@ def test_a_container_has_the_rows_of_its_fits(survey, tmp_path):
 
 
 def test_what_is_not_gathered_yet_is_in_the_catalogue(survey, tmp_path):
-    path = tmp_path / "many.h5"
+    path = Chunk("two", 0, 1).path(tmp_path)
     write_container(path, {"b": Place(survey[3][2])})
     parts = Chunk.parts(path)
     parts.mkdir()
@@ -249,10 +250,12 @@ def test_what_is_not_gathered_yet_is_in_the_catalogue(survey, tmp_path):
 
 
 def test_a_damaged_container_is_named_in_each_of_its_rows(tmp_path):
-    (tmp_path / "many.h5").write_bytes(b"no HDF5")
-    table = build_catalog([(name, "m", Place(tmp_path / "many.h5", name)) for name in "ab"])
+    path = Chunk("m", 0, 1).path(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no HDF5")
+    table = build_catalog([(name, "m", Place(path, name)) for name in "ab"])
     assert list(table["status"]) == ["failed"] * 2
-    assert all("many.h5" in message for message in table["message"])
+    assert all("0of1.h5" in message for message in table["message"])
 
 
 def test_imports_are_light():

@@ -465,11 +465,11 @@ def test_the_command_line_shares_a_fit_and_writes_once(tmp_path, survey_file):
 
 def fit_pool(path, monkeypatch, *arguments, **changes):
     """Return the pool that `socca fit` gives to the fits."""
-    import socca.batch
+    import socca.run
     from socca.cli import app
 
     seen = []
-    monkeypatch.setattr(socca.batch, "fit_all", lambda survey, fits: seen.append(survey.config.pool) or [])
+    monkeypatch.setattr(socca.run, "fit_all", lambda survey, fits: seen.append(survey.config.pool) or [])
     config = yaml.safe_load(path.read_text()) | changes
     path.write_text(yaml.safe_dump(config))
     app(["fit", "--config", str(path), *arguments], standalone_mode=False)
