@@ -15,6 +15,8 @@ repartitioning: Chen, Hobson, Das & Gelderblom 2019, Stat. Comput. 29, 835). The
 with ``q`` a product of Student densities that follow the covariance at the maximum. Other maxima are not lost: the
 prior keeps the share ``a`` of the cube everywhere. A mixture of this form can be inverted axis by axis, since each
 conditional density of it is again a mixture, of a constant and of ``q_k``, with known weights.
+
+A posterior that is curved, or has several modes, has parts that ``q`` does not cover. `uncovered` measures them.
 """
 
 from __future__ import annotations
