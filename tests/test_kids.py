@@ -71,7 +71,7 @@ def median_of(posterior, k, center):
 def test_samplers_agree_on_a_galaxy(tmp_path):
     """Medians to 4.5 of their standard errors, deviations to 5: 24 comparisons of either kind. Evidences to 3."""
     survey = load(tmp_path)
-    row, config = survey.target("G266035"), survey.config.for_target(survey.target("G266035"))
+    row, config = survey.target("G266035"), survey.config.for_target("G266035")
     problem, _ = build_problem("sersic", row, config, build_image(row, config))
     options = {
         "nautilus": {},
