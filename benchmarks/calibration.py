@@ -5,7 +5,7 @@ and noise, and fitted with the same priors. If all is right, the rank of the tru
 posterior is uniform, for each parameter, and for the likelihood (Modrak et al. 2023, Bayesian Anal. 20, 461).
 Run it, in parts if need be: what `results.jsonl` holds already is not done again.
 
-    python benchmarks/calibration.py results.jsonl [--number 200] [--method nautilus] [--figure calibration.svg]
+    python benchmarks/calibration.py results.jsonl [--number 200] [--method nautilus] [--figure calibration.png]
 """
 
 from __future__ import annotations
