@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from socca.models import Background, Model
+from socca.models import Background, Model, Sersic
 from socca.noise import Normal
 from socca.priors import normal, uniform
 from socca.problem import Problem
@@ -83,6 +83,46 @@ def linear_image(make_image, ndim, seed=5):
     off = data.ravel() - design @ loc
     _, logdet = np.linalg.slogdet(2 * np.pi * marginal)
     logz = -0.5 * (off @ np.linalg.solve(marginal, off) + logdet)
+    return SimpleNamespace(problem=problem, logz=float(logz), mean=mean, covariance=covariance)
+
+
+def faint_source(make_image, make_psf):
+    """Return a Sersic profile that is hardly above the noise, whose posterior is curved, and a sky.
+
+    Evidence, mean and covariance are by Gauss-Legendre quadrature over radius and index, and linear algebra over
+    intensity and sky, whose priors end 5 standard deviations away or more.
+    """
+    pixel, sigma, galaxy, psf = PIXEL / 3600, 2.0, {"xc": 0.0, "yc": 0.0, "e": 0.3, "theta": 0.7}, make_psf(sigma=1.4)
+    priors = {"re": uniform(pixel, 6 * pixel), "Ie": uniform(0, 1000), "ns": uniform(0.5, 4), "a0": uniform(0, 10)}
+    model = Model(Sersic(**galaxy, **{name: priors[name] for name in ("re", "Ie", "ns")}))
+    model.addcomponent(Background(a0=priors["a0"]))
+    light = Sersic(**galaxy, re=3 * pixel, Ie=20.0, ns=1.5).getmap(make_image(shape=(24, 24), psf=psf), convolve=True)
+    data = light + 2.0 + np.random.default_rng(22).normal(scale=sigma, size=light.shape)
+    problem = Problem(make_image(data, noise=Normal(sigma=sigma), psf=psf), model)
+    order = [name.split("_")[-1] for name in problem.names]
+    nodes, node_weights = np.polynomial.legendre.leggauss(40)
+    nodes, node_weights = 0.5 + 0.5 * nodes, 0.5 * node_weights
+    logs, means, covariances = [], [], []
+    for u, u_weight in zip(nodes, node_weights, strict=True):
+        for v, v_weight in zip(nodes, node_weights, strict=True):
+            values = {"re": float(priors["re"].icdf(u)), "Ie": 1.0, "ns": float(priors["ns"].icdf(v)), "a0": 0.0}
+            shape = problem.render(np.array([values[name] for name in order])).total.ravel()
+            design = np.stack([shape, np.ones_like(shape)], axis=1)
+            inner = sigma**2 * np.linalg.inv(design.T @ design)
+            best = inner @ design.T @ data.ravel() / sigma**2
+            chi2 = np.sum((data.ravel() - design @ best) ** 2) / sigma**2
+            norm = data.size * math.log(2 * math.pi * sigma**2) - np.linalg.slogdet(2 * np.pi * inner)[1]
+            logs.append(-0.5 * (chi2 + norm) - math.log(1000 * 10) + math.log(u_weight * v_weight))
+            values |= {"Ie": best[0], "a0": best[1]}
+            means.append([values[name] for name in order])
+            covariances.append(np.zeros((4, 4)))
+            where = [order.index("Ie"), order.index("a0")]
+            covariances[-1][np.ix_(where, where)] = inner
+    logz = np.logaddexp.reduce(logs)
+    weights, means = np.exp(logs - logz), np.array(means)
+    mean = weights @ means
+    off = means - mean
+    covariance = (off * weights[:, None]).T @ off + np.tensordot(weights, covariances, 1)
     return SimpleNamespace(problem=problem, logz=float(logz), mean=mean, covariance=covariance)
 
 

@@ -14,11 +14,11 @@ EVIDENCES = [method for method in METHODS if get_sampler(method).evidence]
 #: pocoMC spends its time on its networks: few particles, where only the interplay is tested.
 SMALL = {"pocomc": {"n_active": 128, "n_effective": 256, "n_total": 800, "n_evidence": 2000, "flow": "nsf3"}}
 SLOW = {"pocomc": {"flow": "nsf3"}}
-CASES = ["linear 2", "linear 5", "linear 10", "two modes", "banana", "partly impossible"]
+CASES = ["linear 2", "linear 5", "linear 10", "two modes", "banana", "partly impossible", "faint source"]
 
 
 @pytest.fixture(scope="module")
-def case(make_image):
+def case(make_image, make_psf):
     made = {}
 
     def make(name):
@@ -26,6 +26,8 @@ def case(make_image):
             kind, _, ndim = name.partition(" ")
             if kind == "linear":
                 made[name] = fakes.linear_image(make_image, int(ndim))
+            elif kind == "faint":
+                made[name] = fakes.faint_source(make_image, make_psf)
             else:
                 made[name] = getattr(fakes, name.replace(" ", "_"))()
         return made[name]

@@ -3,11 +3,15 @@
 import itertools
 import math
 
+import fakes
 import numpy as np
 import pytest
 from fakes import Numpy
 
+from socca.checkpoint import Checkpoint
+from socca.pool import SerialPool
 from socca.priors import uniform
+from socca.samplers.cube import Cube
 from socca.samplers.focus import PRIOR_SHARE, Focus, Unfocused
 from socca.samplers.maximum import Maximum
 
@@ -88,6 +92,13 @@ def test_points_of_the_mapped_cube_have_the_density_that_is_stated():
     assert np.all(np.abs(volume - 0.01) < 4.5 * error + 1e-5)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_the_density_is_the_same_both_ways(case):
+    cube = CASES[case]
+    v, log_density = cube.to_prior(np.random.default_rng(3).random((500, len(cube._center))))
+    assert cube.log_density(v) == pytest.approx(log_density, abs=1e-6)
+
+
 def test_the_focus_lies_at_the_maximum():
     cube = focus(3, angle=2, place=0.95)
     v, _ = cube.to_prior(np.random.default_rng(1).random((20_000, 3)))
@@ -102,3 +113,61 @@ def test_without_focus_the_cube_stays():
     v, log_density = Unfocused().to_prior(w)
     assert np.array_equal(v, w)
     assert not log_density.any()
+
+
+def explored(known, seed=1, state=None):
+    """Give the cube of a problem; `state` is of a checkpoint."""
+    checkpoint = Checkpoint()
+    checkpoint.state = state
+    return Cube(known.problem, SerialPool(known.problem.log_likelihood), seed, checkpoint, focus=True)
+
+
+@pytest.fixture(scope="module")
+def known(make_image, make_psf):
+    def make(name):
+        kind, _, ndim = name.partition(" ")
+        if kind == "linear":
+            return fakes.linear_image(make_image, int(ndim))
+        if kind == "faint":
+            return fakes.faint_source(make_image, make_psf)
+        return getattr(fakes, name.replace(" ", "_"))()
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["linear 2", "linear 5", "linear 10", "partly impossible"])
+def test_a_gaussian_is_focused_on(known, name):
+    """Even if a part of it is cut off."""
+    problem = known(name)
+    assert all(isinstance(explored(problem, seed)._map, Focus) for seed in range(3))
+
+
+@pytest.mark.parametrize("name", ["banana", "two modes", pytest.param("faint source", marks=pytest.mark.slow)])
+def test_what_is_no_gaussian_is_not_focused_on(known, name):
+    problem = known(name)
+    assert all(isinstance(explored(problem, seed)._map, Unfocused) for seed in range(5))
+
+
+@pytest.mark.parametrize("name", ["linear 2", "banana"])
+def test_a_checkpoint_knows_the_cube(known, name):
+    problem = known(name)
+    first = explored(problem)
+    problem.problem.log_likelihood = None  # nothing is evaluated again
+    again = explored(problem, state=first.kept)
+    w = np.random.default_rng(1).random((20, 2))
+    for one, other in zip(again._map.to_prior(w), first._map.to_prior(w), strict=True):
+        assert np.array_equal(one, other)
+    assert again.kept.keys() == first.kept.keys()
+
+
+def test_an_angle_keeps_its_period_without_a_focus():
+    """A bow in the plane of an angle and a second parameter, across the end of the angle's period."""
+
+    def log_likelihood(theta):
+        off = (theta[:, 0] + np.pi / 2) % np.pi - np.pi / 2
+        return -0.5 * ((off / 0.4) ** 2 + ((theta[:, 1] - 2 * off**2) / 0.05) ** 2)
+
+    problem = Numpy(log_likelihood, [uniform(0, np.pi), uniform(-3, 6)], [np.pi, None])
+    cube = Cube(problem, SerialPool(log_likelihood), 1, Checkpoint(), focus=True)
+    assert isinstance(cube._map, Unfocused)
+    assert cube.periodic == [0]

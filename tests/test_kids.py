@@ -9,8 +9,10 @@ import yaml
 from astropy.table import Table
 
 from socca.batch import fit_all
+from socca.build import build_image, build_problem
 from socca.catalog import build_catalog
 from socca.check import check_survey
+from socca.inference import sample
 from socca.survey import Survey
 
 DATA = Path(os.environ.get("SOCCA_TEST_DATA", "/nonexistent")) / "kids"
@@ -50,3 +52,43 @@ def test_all_ten_are_fitted_and_two_stand_out(tmp_path):
     assert np.all((table["galaxy_ns"] > 0.35) & (table["galaxy_ns"] < 9.5))
     assert np.all(np.abs(table["sky_a0"]) < 3e-12)
     assert np.all(np.hypot(table["galaxy_xc"], table["galaxy_yc"]) * 3600 < 1.9)
+
+
+def median_of(posterior, k, center):
+    """Return a median, its standard error for a Gaussian, and the deviation; angles as they lie around `center`."""
+    x = posterior.samples[:, k]
+    if (period := posterior.periods[k]) is not None:
+        x = center + (x - center + period / 2) % period - period / 2
+    order = np.argsort(x)
+    below = np.cumsum(posterior.weights[order])
+    median = np.interp(0.5, below, x[order])
+    deviation = np.sqrt(posterior.weights @ (x - posterior.weights @ x) ** 2)
+    return median, np.sqrt(np.pi / 2) * deviation / np.sqrt(posterior.n_eff), deviation
+
+
+@needs_data
+@pytest.mark.slow
+def test_samplers_agree_on_a_galaxy(tmp_path):
+    """Medians to 4.5 of their standard errors, deviations to 5: 24 comparisons of either kind. Evidences to 3."""
+    survey = load(tmp_path)
+    row, config = survey.target("G266035"), survey.config.for_target("G266035")
+    problem, _ = build_problem("sersic", row, config, build_image(row, config))
+    options = {
+        "nautilus": {},
+        "dynesty": {},
+        "emcee": {"n_eff": 3000},
+        "numpyro": {"num_chains": 2, "num_samples": 1500},
+    }
+    found = {method: sample(problem, method, seed=1, **given)[0] for method, given in options.items()}
+    assert all(posterior.meta["converged"] for posterior in found.values())
+    first = found.pop("nautilus")
+    for method, other in found.items():
+        for k, name in enumerate(first.names):
+            (one, error, spread), (two, its_error, its_spread) = (
+                median_of(posterior, k, first.best[k]) for posterior in (first, other)
+            )
+            assert abs(one - two) < 4.5 * np.hypot(error, its_error), (method, name)
+            n = 1 / (1 / first.n_eff + 1 / other.n_eff)
+            assert its_spread / spread == pytest.approx(1, abs=5 / np.sqrt(2 * n)), (method, name)
+    dynesty = found["dynesty"]
+    assert abs(first.logz - dynesty.logz) < 3 * np.hypot(first.logz_err, dynesty.logz_err)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca.samplers.base import Draws
-from socca.samplers.focus import Focus, Unfocused
+from socca.samplers.focus import UNCOVERED, Focus, Unfocused, uncovered
 from socca.samplers.maximum import quick_maximum
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
     from socca.pool import Pool
     from socca.problem import Problem
+
+log = logging.getLogger(__name__)
 
 #: Below it lies what back ends that cannot deal with -inf put in its place.
 _IMPOSSIBLE = -1e99
@@ -33,7 +36,8 @@ class Cube:
     checkpoint : Checkpoint
         Where the maximum is known from, if the fit goes on.
     focus : bool
-        Whether to stretch the cube around the maximum; see `socca.samplers.focus`.
+        Whether to stretch the cube around the maximum, if its Gaussian covers the posterior; see
+        `socca.samplers.focus`.
     at_least : int
         Axes of the cube: those beyond the problem's parameters do nothing, and change nothing.
 
@@ -55,16 +59,30 @@ class Cube:
         self._map: Focus | Unfocused = Unfocused()
         self._n_gradients = 0
         self.kept: dict[str, Any] = {}
+        if focus:
+            self._try_focus(seed, checkpoint)
         # Focus turns whole periods out of the way by itself.
         self.periodic = [
             k
             for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True))
-            if prior.is_flat_over(period) and not focus
+            if prior.is_flat_over(period) and isinstance(self._map, Unfocused)
         ]
-        if focus:
-            maximum = quick_maximum(problem, pool, seed, checkpoint)
-            self._map, self._n_gradients = Focus(problem, maximum), maximum.n_gradients
-            self.kept = maximum.arrays()
+
+    def _try_focus(self, seed: int, checkpoint: Checkpoint) -> None:
+        """Stretch the cube, unless that would hide a part of the posterior."""
+        maximum = quick_maximum(self._problem, self._pool, seed, checkpoint)
+        focus = Focus(self._problem, maximum)
+        if checkpoint.state is not None:
+            good = bool(checkpoint.state["focused"])
+        else:
+            share = uncovered(self._problem, self._pool, np.random.default_rng([seed, 4]), focus, maximum)
+            good = share <= UNCOVERED
+            if not good:
+                log.info("%.2g of the posterior lie away from its maximum's Gaussian: no focus", share)
+        if good:
+            self._map = focus
+        self._n_gradients = maximum.n_gradients
+        self.kept = {**maximum.arrays(), "focused": np.asarray(good)}
 
     def log_likelihood(self, w: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of points of the cube, shape (n, ndim) to (n,)."""
@@ -97,6 +115,6 @@ class Cube:
             samples=self._problem.prior_transform(v),
             log_weights=log_weights - np.logaddexp.reduce(log_weights),
             log_likelihood=log_likelihood[possible] + log_density,
-            notes={**notes, "n_gradients": self._n_gradients},
+            notes={**notes, "n_gradients": self._n_gradients, "focused": isinstance(self._map, Focus)},
             **rest,
         )

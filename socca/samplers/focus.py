@@ -15,23 +15,29 @@ repartitioning: Chen, Hobson, Das & Gelderblom 2019, Stat. Comput. 29, 835). The
 with ``q`` a product of Student densities that follow the covariance at the maximum. Other maxima are not lost: the
 prior keeps the share ``a`` of the cube everywhere. A mixture of this form can be inverted axis by axis, since each
 conditional density of it is again a mixture, of a constant and of ``q_k``, with known weights.
+
+A posterior that is curved, or has several modes, has parts that ``q`` does not cover. `uncovered` measures them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from socca.samplers.maximum import Maximum
 
 if TYPE_CHECKING:
+    from socca.pool import Pool
     from socca.problem import Problem
 
 #: Share of the cube that stays with the prior.
 PRIOR_SHARE = 0.1
 #: Scale of the Student densities, in standard deviations of the posterior.
 WIDTH = 1.2
+#: Draws that a focus is tried with, and the share of the posterior that it may leave uncovered.
+DRAWS, UNCOVERED = 2000, 0.01
 #: Bisections: to the last bit of a number between 0 and 1.
 _HALVINGS = 54
 
@@ -39,6 +45,21 @@ _HALVINGS = 54
 def _student_cdf(z: np.ndarray) -> np.ndarray:
     """Return the distribution function of Student's t with two degrees of freedom."""
     return 0.5 + 0.5 * z / np.sqrt(2 + z**2)
+
+
+class _Axis(NamedTuple):
+    """One axis at given places of the axes before: a Student density, cut off by the cube, and the prior's share."""
+
+    center: np.ndarray
+    scale: float
+    below: np.ndarray
+    whole: np.ndarray
+    share: np.ndarray
+
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        """Return the distribution function at a place of each row."""
+        student = (_student_cdf((x - self.center) / self.scale) - self.below) / self.whole
+        return self.share * x + (1 - self.share) * student
 
 
 class Focus:
@@ -85,8 +106,29 @@ class Focus:
         log_density : ndarray, shape (n,)
             ``ln g(v)``, to be subtracted from the log-likelihood.
         """
-        n, ndim = w.shape
-        x, z = np.zeros((n, ndim)), np.zeros((n, ndim))
+        x = np.zeros(w.shape)
+
+        def solve(k: int, axis: _Axis) -> np.ndarray:
+            low, high = np.zeros(len(w)), np.ones(len(w))
+            for _ in range(_HALVINGS):
+                middle = 0.5 * (low + high)
+                less = axis.cdf(middle) < w[:, k]
+                low, high = np.where(less, middle, low), np.where(less, high, middle)
+            x[:, k] = 0.5 * (low + high)
+            return x[:, k]
+
+        log_density = self._walk(w.shape, solve)
+        return np.where(self._turn != 0, (x + self._turn) % 1.0, x), log_density
+
+    def log_density(self, v: np.ndarray) -> np.ndarray:
+        """Return ``ln g(v)``, shape (n,), of points of the prior's cube, shape (n, ndim)."""
+        x = np.where(self._turn != 0, (v - self._turn) % 1.0, v)
+        return self._walk(x.shape, lambda k, axis: x[:, k])
+
+    def _walk(self, shape: tuple[int, ...], place: Callable[[int, _Axis], np.ndarray]) -> np.ndarray:
+        """Go from axis to axis, to where `place` says; return the log density there."""
+        n, ndim = shape
+        z = np.zeros((n, ndim))
         log_peak = np.zeros(n)  # sum of ln q_k so far
         for k in range(ndim):
             root = self._root[k]
@@ -95,19 +137,44 @@ class Focus:
             below = _student_cdf(-center / scale)
             whole = _student_cdf((1 - center) / scale) - below
             peak = (1 - PRIOR_SHARE) * np.exp(np.minimum(log_peak, 700))
-            share = PRIOR_SHARE / (PRIOR_SHARE + peak)
-            low, high = np.zeros(n), np.ones(n)
-            for _ in range(_HALVINGS):
-                middle = 0.5 * (low + high)
-                cdf = share * middle + (1 - share) * (_student_cdf((middle - center) / scale) - below) / whole
-                less = cdf < w[:, k]
-                low, high = np.where(less, middle, low), np.where(less, high, middle)
-            x[:, k] = 0.5 * (low + high)
-            deviation = (x[:, k] - center) / scale
-            z[:, k] = (x[:, k] - center) / root[k]
-            log_peak += -1.5 * np.log(2 + deviation**2) - np.log(scale * whole)
-        log_density = np.logaddexp(np.log(PRIOR_SHARE), np.log1p(-PRIOR_SHARE) + log_peak)
-        return np.where(self._turn != 0, (x + self._turn) % 1.0, x), log_density
+            x = place(k, _Axis(center, scale, below, whole, PRIOR_SHARE / (PRIOR_SHARE + peak)))
+            z[:, k] = (x - center) / root[k]
+            log_peak += -1.5 * np.log(2 + ((x - center) / scale) ** 2) - np.log(scale * whole)
+        return np.logaddexp(np.log(PRIOR_SHARE), np.log1p(-PRIOR_SHARE) + log_peak)
+
+
+def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Focus, maximum: Maximum) -> float:
+    """Return how much of a posterior lies where a focus is too thin for it.
+
+    Of a Gaussian posterior, ``L / g`` is highest at the maximum, or as good as. Where the posterior is curved, or has
+    another mode, ``L / g`` is higher than there. A sampler finds such places late, if at all, since they have little
+    of the stretched cube; it is better off with the cube as it was.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    pool : Pool
+        Evaluates the likelihood.
+    rng : numpy.random.Generator
+        Source of randomness.
+    focus : Focus
+        What is tried, with some draws.
+    maximum : Maximum
+        What it is focused on.
+
+    Returns
+    -------
+    float
+        Share of the posterior where ``L / g`` is more than e times what it is at the maximum.
+    """
+    theta = np.atleast_2d(maximum.theta)
+    top = np.array([[float(np.clip(prior.cdf(x), 0, 1)) for prior, x in zip(problem.priors, theta[0], strict=True)]])
+    v, log_density = focus.to_prior(rng.random((DRAWS, problem.ndim)))
+    log_ratio = pool.evaluate(np.concatenate([theta, problem.prior_transform(v)]))
+    log_ratio -= np.concatenate([focus.log_density(top), log_density])
+    weights = np.exp(log_ratio - log_ratio.max())
+    return float(weights[log_ratio > log_ratio[0] + 1].sum() / weights.sum())
 
 
 class Unfocused:

@@ -59,9 +59,10 @@ class Nautilus(Sampler):
     """The recommended sampler: posterior samples and evidence.
 
     With ``focus`` (on by default) a quick search for the maximum first shows nautilus where to look, which leaves
-    posterior and evidence as they are: see `socca.samplers.focus`. What is left to explore then is round enough for
-    ellipsoids alone, and ``n_networks`` is 0: networks would cost more than the likelihood, and with few live points
-    cut corners off the posterior (see docs/method.md). Without focus it is nautilus's own 4, trained in the pool.
+    posterior and evidence as they are: see `socca.samplers.focus`. A posterior that the Gaussian at its maximum does
+    not cover is explored without it. What is left to explore is round enough for ellipsoids alone, and ``n_networks``
+    is 0: networks would cost more than the likelihood, and with few live points cut corners off the posterior (see
+    docs/method.md). With ``focus=False`` it is nautilus's own 4, trained in the pool.
     """
 
     name = "nautilus"
