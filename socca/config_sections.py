@@ -252,8 +252,8 @@ class OutputsConfig(Strict):
         levels = ("none", "flagged", "all")
         if levels.index(self.figures) > levels.index(self.model_images):
             raise ValueError(
-                f"outputs.figures ({self.figures}) are drawn from outputs.model_images ({self.model_images}): ask for as "
-                "many of these, or for no figures"
+                f"outputs.figures ({self.figures}) are drawn from outputs.model_images ({self.model_images}): ask for "
+                "as many of these, or for no figures"
             )
         return self
 
