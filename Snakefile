@@ -32,7 +32,7 @@ if SIMULATED:
 rule all:
     default_target: True
     input:
-        POSTERIORS,  # so that one that was deleted is made again
+        posteriors,  # so that one that was deleted is made again
         CATALOG,
-        FIGURES,
+        figures,
         RECOVERY,

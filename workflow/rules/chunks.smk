@@ -5,10 +5,6 @@
 # another stamp, still to be made. (Were the images listed as inputs, Snakemake would need minutes for a hundred thousand;
 # and were the chunk's file an output, it would be lost whenever a job fails.)
 CHUNK = f"{FOLDER}/chunks/{{model}}/{{chunk}}"
-POSTERIORS = [SURVEY.stamp(chunk).as_posix() for chunk in SURVEY.chunks]
-FIGURES = [path.removesuffix(".done") + ".drawn" for path in POSTERIORS]
-if SURVEY.config.outputs.model_images == "none":
-    FIGURES = []
 
 
 wildcard_constraints:

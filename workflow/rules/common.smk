@@ -1,4 +1,5 @@
 # The survey, and the files that are made of it: everything is looked up here, once.
+import functools
 import shlex
 
 from snakemake.exceptions import WorkflowError
@@ -38,6 +39,29 @@ def launcher(wildcards, resources):
 def workers(wildcards, resources, threads):
     """Return which workers a fit has: the ranks of MPI, or as many processes as the job has cores."""
     return "--pool mpi" if resources.get("mpi") else f"--cores {threads}"
+
+
+@functools.cache
+def stamps():
+    """Return the stamps of all chunks. Looked up when asked for: a job on a node has no need of the others'."""
+    return [SURVEY.stamp(chunk).as_posix() for chunk in SURVEY.chunks]
+
+
+def posteriors(wildcards):
+    """Return what is there once all fits are up to date."""
+    if SURVEY.chunked:
+        return stamps()
+    return [SURVEY.path(target, model, "posterior.h5").as_posix() for target, model in SURVEY.fits()]
+
+
+def figures(wildcards):
+    """Return what is there once all is drawn that the config asks for."""
+    if SURVEY.chunked:
+        wanted = SURVEY.config.outputs.model_images != "none"
+        return [path.removesuffix(".done") + ".drawn" for path in stamps()] if wanted else []
+    wanted = SURVEY.config.outputs.figures != "none"
+    name = f"comparison.{SURVEY.config.plots.format}"
+    return [SURVEY.path(target, model, name).as_posix() for target, model in SURVEY.fits()] if wanted else []
 
 
 SURVEY_CONFIG = config.get("survey", "config/demo.yaml")

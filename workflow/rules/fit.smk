@@ -1,10 +1,6 @@
 # One job per target and model, each with a folder of its own.
 FIT = f"{FOLDER}/fits/{{target}}/{{model}}"
 COMPARISON = f"comparison.{SURVEY.config.plots.format}"
-POSTERIORS = [SURVEY.path(target, model, "posterior.h5").as_posix() for target, model in SURVEY.fits()]
-FIGURES = [SURVEY.path(target, model, COMPARISON).as_posix() for target, model in SURVEY.fits()]
-if SURVEY.config.outputs.figures == "none":
-    FIGURES = []
 
 
 wildcard_constraints:

@@ -3,7 +3,7 @@
 
 rule catalog:
     input:
-        POSTERIORS,
+        posteriors,
     output:
         CATALOG,
     log:

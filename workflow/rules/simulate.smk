@@ -27,7 +27,7 @@ rule simulate:
 rule recovery:
     input:
         truth=rules.simulate.output.truth,
-        posteriors=POSTERIORS,
+        posteriors=posteriors,
     output:
         RECOVERY,
     log:
