@@ -400,7 +400,7 @@ def test_the_end_of_a_rank_is_that_of_all(tmp_path, how, said):
 def test_a_killed_rank_ends_all_where_the_launcher_does_not(tmp_path, rank):
     # As srun, which leaves the other tasks alone unless told otherwise.
     done, seconds = run_ranks(POOL, tmp_path, f"{rank} is killed", ranks=3, launcher=["--enable-recovery"])
-    assert done.returncode != 0
+    # mpirun's own status means nothing here: it was told to bear with dead ranks.
     assert seconds < PROMPT
     assert "ended" not in done.stdout
     assert f"socca: rank {rank} (" in done.stderr
