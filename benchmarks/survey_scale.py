@@ -36,11 +36,11 @@ ROOT = Path(__file__).parents[1]
 STAND_IN = """#!/bin/sh
 # Instead of socca: makes the files that a rule is to make.
 while [ $# -gt 0 ]; do
-    case "$1" in --model) model=$2;; --chunk) chunk=$2;; fit) rule=fit;; catalog) rule=catalog;; esac
+    case "$1" in --model) model=$2;; --chunk) chunk=$2;; --stamp) stamp=$2;; fit|catalog) rule=$1;; esac
     shift
 done
 case $rule in
-    fit) : > results/big/chunks/$model/$chunk.h5;;
+    fit) : > results/big/chunks/$model/$chunk.h5; : > $stamp;;
     catalog) : > results/big/catalog.fits; : > results/big/catalog.ecsv;;
 esac
 """
