@@ -91,8 +91,8 @@ def test_a_killed_rank_ends_the_step(run):
     done = run("srun", "--mpi=pmix", "--ntasks=2", "--kill-on-bad-exit=0", arguments=["killed"])
     assert done.returncode != 0
     assert not ended(done)
-    # The interpreter, JAX and compiling included.
-    assert time.monotonic() - start < 60
+    # Slurm, the interpreter, JAX and compiling included, beside other tests.
+    assert time.monotonic() - start < 120
 
 
 def test_an_allocation_is_no_launcher(tmp_path, alone):
