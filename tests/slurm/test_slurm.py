@@ -52,7 +52,7 @@ def run(tmp_path_factory):
     script = folder / "fit.py"
     script.write_text(FIT)
 
-    def run(*launcher, arguments=(), timeout=120):
+    def run(*launcher, arguments=(), timeout=300):
         command = [*launcher, sys.executable, str(script), *arguments]
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
 
@@ -100,7 +100,7 @@ def test_an_allocation_is_no_launcher(tmp_path, alone):
     (tmp_path / "fit.py").write_text(FIT)
     (tmp_path / "job.sh").write_text(f"#!/bin/sh\nexec {sys.executable} fit.py\n")
     command = ["sbatch", "--wait", "--ntasks=2", "--output=out.txt", "job.sh"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     text = (tmp_path / "out.txt").read_text()
     assert done.returncode == 0, text
     assert [line.split()[1:] for line in text.splitlines() if line.startswith("ended")] == [alone]
