@@ -45,7 +45,7 @@ class Clone:
             command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    def run(self, *arguments, timeout=400):
+    def run(self, *arguments, timeout=900):
         job = self.start(*arguments)
         try:
             text, _ = job.communicate(timeout=timeout)
@@ -106,7 +106,7 @@ def test_the_demo_survey_with_a_job_that_is_cancelled(clone):
             time.sleep(0.3)
             cancelled = running_jobs("rule_fit")
         subprocess.run(["scancel", cancelled[0]], check=True)
-        text, _ = job.communicate(timeout=500)
+        text, _ = job.communicate(timeout=900)
     finally:
         job.kill()
     assert job.returncode == 0, text
