@@ -204,13 +204,18 @@ def _rows(places: Sequence[Path | Place], limits: FlagsConfig | None) -> list[di
         else:
             rows[k] = _read(place.path if isinstance(place, Place) else Path(place), limits)
     # One file after another: all that a survey says of itself is too much to hold at once.
+    counts: dict[Path, list[int]] = {}  # one look into each folder, which may hold thousands of files
     for path, members in gathered.items():
-        for target, row in _rows_of_chunk(path, members, limits).items():
+        if path.parent not in counts:
+            counts[path.parent] = Chunk.of(path).former_counts(path.parents[2])
+        for target, row in _rows_of_chunk(path, members, counts[path.parent], limits).items():
             rows[members[target]] = row
     return rows
 
 
-def _rows_of_chunk(path: Path, targets: Iterable[str], limits: FlagsConfig | None) -> dict[str, dict[str, Any]]:
+def _rows_of_chunk(
+    path: Path, targets: Iterable[str], former_counts: list[int], limits: FlagsConfig | None
+) -> dict[str, dict[str, Any]]:
     """Return the rows of a chunk's targets, while its job may be running."""
     chunk, folder = Chunk.of(path), path.parents[2]
     parts = chunk.parts(path)
@@ -226,7 +231,7 @@ def _rows_of_chunk(path: Path, targets: Iterable[str], limits: FlagsConfig | Non
     for target in targets:
         if target in rows:
             continue
-        for place in (path, *(chunk.former(folder, target) if target not in known.get(path, {}) else ())):
+        for place in (path, *chunk.former(folder, target, former_counts)):
             if place not in known:
                 try:
                     known[place] = read_records(place)

@@ -41,6 +41,7 @@ class ChunkJob:
         self.targets = survey.members(chunk)
         self.path = chunk.path(survey.config.folder)
         self._parts = chunk.parts(self.path)
+        self._former_counts = chunk.former_counts(survey.config.folder)
         self._read: dict[Path, dict[str, dict[str, Any]]] = {}
 
     def outputs(self, survey: Survey, target: str, model: str) -> Outputs:
@@ -147,10 +148,10 @@ class ChunkJob:
         return self._gathered(target) if part_record(part) is None else Place(part)
 
     def _gathered(self, target: str) -> Place | None:
-        for path in (self.path, *self.chunk.former(self.survey.config.folder, target)):
-            if target in self._known(path):
-                return Place(path, target)
-        return None
+        if target in self._known(self.path):
+            return Place(self.path, target)
+        former = self.chunk.former(self.survey.config.folder, target, self._former_counts)
+        return next((Place(path, target) for path in former if target in self._known(path)), None)
 
     def _known(self, path: Path) -> dict[str, dict[str, Any]]:
         if path not in self._read:

@@ -67,14 +67,17 @@ class Chunk:
         """Return the folder in which results lie before they are in a chunk's file."""
         return path.with_suffix(".parts")
 
-    def former(self, folder: Path, target: str) -> list[Path]:
-        """Return files of former chunks that may hold a target's fit, the latest first."""
-        found = {}
-        for path in self.path(folder).parent.glob("*of*.h5"):
-            match = _NAME.fullmatch(path.stem)
-            if match and int(match[2]) != self.count and int(match[1]) == number_of(target, int(match[2])):
-                found[path] = path.stat().st_mtime
-        return sorted(found, key=lambda path: -found[path])
+    def former_counts(self, folder: Path) -> list[int]:
+        """Return into how many chunks the model's fits were divided before, as far as files of it are left."""
+        found = {
+            int(match[2]) for path in self.path(folder).parent.glob("*of*.h5") if (match := _NAME.fullmatch(path.stem))
+        }
+        return sorted(found - {self.count})
+
+    def former(self, folder: Path, target: str, counts: Iterable[int]) -> list[Path]:
+        """Return files of former chunks that may hold a target's fit, the latest first; `counts` of `former_counts`."""
+        paths = (Chunk(self.model, number_of(target, count), count).path(folder) for count in counts)
+        return sorted((path for path in paths if path.exists()), key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 @dataclass(frozen=True)
