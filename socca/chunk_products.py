@@ -59,15 +59,15 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
                     _draw_images(survey, chunk, target)
                     old = {}
                 drawn = old.get("figure") and looks == before["looks"]
-                drawn = drawn and _figure_path(survey, chunk, target, looks["format"]).exists()
+                drawn = drawn and survey.figure(target, chunk.model).exists()
                 if wanted["figure"] and not drawn:
-                    _draw_figure(survey, chunk, target)
+                    draw_figure(survey, target, chunk.model)
             except (SoccaError, OSError, ValueError) as error:
                 log.warning("%s %s: cannot be drawn: %s", target, chunk.model, error)
                 continue
             kept[target] = {"finished": finished, "figure": wanted["figure"]}
     for target, old in before["fits"].items():
-        figure = _figure_path(survey, chunk, target, before["looks"].get("format", ""))
+        figure = survey.figure(target, chunk.model).with_suffix(f".{before['looks'].get('format', '')}")
         if old.get("figure") and (not kept.get(target, {}).get("figure") or figure.suffix[1:] != looks["format"]):
             figure.unlink(missing_ok=True)
         if target not in kept:
@@ -92,10 +92,6 @@ def _earlier(manifest: Path) -> dict[str, Any]:
     return {"looks": {}, "fits": {}, **found}
 
 
-def _figure_path(survey: Survey, chunk: Chunk, target: str, ending: str) -> Path:
-    return survey.path(target, chunk.model, f"comparison.{ending}")
-
-
 def _draw_images(survey: Survey, chunk: Chunk, target: str) -> None:
     from socca.build import build_image, build_problem
     from socca.posterior import Posterior
@@ -109,9 +105,9 @@ def _draw_images(survey: Survey, chunk: Chunk, target: str) -> None:
     write_model_images(path, problem, image, labelled, posterior.best, image_header(posterior))
 
 
-def _draw_figure(survey: Survey, chunk: Chunk, target: str) -> None:
+def draw_figure(survey: Survey, target: str, model: str) -> None:
+    """Draw the comparison figure of one fit from its model images, in the looks that the config asks for."""
     from socca.plotting import comparison_figure
 
     looks = survey.config.plots.model_dump(exclude={"format"})
-    output = _figure_path(survey, chunk, target, survey.config.plots.format)
-    comparison_figure(survey.path(target, chunk.model, "model.fits"), output, **looks)
+    comparison_figure(survey.path(target, model, "model.fits"), survey.figure(target, model), **looks)

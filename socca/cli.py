@@ -258,14 +258,12 @@ def status(config: ConfigOption, targets: TargetsOption = None) -> None:
 @app.command()
 def plot(config: ConfigOption, target: str, model: str, targets: TargetsOption = None, log: LogOption = None) -> None:
     """Draw the comparison figure of one fit: data, model, residual."""
-    from socca.plotting import comparison_figure
+    from socca.chunk_products import draw_figure
 
     start_logging(log)
     survey = _load(config, targets)
     survey.target(target)
-    looks = survey.config.plots.model_dump(exclude={"format"})
-    output = survey.path(target, model, f"comparison.{survey.config.plots.format}")
-    comparison_figure(survey.path(target, model, "model.fits"), output, **looks)
+    draw_figure(survey, target, model)
 
 
 @app.command()

@@ -105,6 +105,10 @@ class Survey:
         """Return where a file of one fit lies, such as ``posterior.h5``."""
         return self.config.folder / "fits" / target / model / name
 
+    def figure(self, target: str, model: str) -> Path:
+        """Return where the comparison figure of one fit lies."""
+        return self.path(target, model, f"comparison.{self.config.plots.format}")
+
     @property
     def chunked(self) -> bool:
         """Whether several fits share a job and a file."""

@@ -60,8 +60,7 @@ def figures(wildcards):
         wanted = SURVEY.config.outputs.model_images != "none"
         return [path.removesuffix(".done") + ".drawn" for path in stamps()] if wanted else []
     wanted = SURVEY.config.outputs.figures != "none"
-    name = f"comparison.{SURVEY.config.plots.format}"
-    return [SURVEY.path(target, model, name).as_posix() for target, model in SURVEY.fits()] if wanted else []
+    return [SURVEY.figure(target, model).as_posix() for target, model in SURVEY.fits()] if wanted else []
 
 
 SURVEY_CONFIG = config.get("survey", "config/demo.yaml")
