@@ -144,15 +144,17 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="64,128,256,512")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=9, help="rounds at least")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of rounds at least")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     for size in map(int, options.sizes.split(",")):
         one, two, single = problem(size), problem(size, 2), problem(size, precision="float32")
         print(f"{size} x {size}, transforms of {one.spec.scene.grid.full}")
         for name, function in (("value", one.log_likelihood), ("gradient", one.log_likelihood_and_grad)):
+            row = draws(one, 1)
             before = meter().reading()
-            function(draws(one, 1))
+            function(row)
             after = meter().reading()
             print(f"    compiling the {name}: {after[1] - before[1]:.1f} s ({after[0] - before[0]} programs)")
         rows = draws(one, BATCH)
@@ -167,7 +169,9 @@ def main() -> None:
             "pyimfit": imfit(one, size, rows[:4]),
         }
         found = {name: np.inf for name, what in timed.items() if what}
-        for _ in range(options.rounds):
+        started, rounds = time.perf_counter(), 0
+        while rounds < options.rounds or time.perf_counter() - started < options.seconds:
+            rounds += 1
             for name in found:
                 call, number = timed[name]  # type: ignore[misc]
                 start = time.perf_counter()
