@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from socca import timestamps
 from socca.compilation import meter
 from socca.errors import CheckpointError, PoolError, SoccaError
 from socca.freshness import Inputs, described
@@ -246,7 +247,7 @@ def record_failure(
         "target": target,
         "model": model,
         "timing": {"total": round(seconds, 3)},
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "finished": timestamps.now(),
         "files": files,
         "params": survey.fit_params(target, model),
         **notes,

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from socca import timestamps
 from socca.errors import CheckpointError
 from socca.fits import atomic_path
 
@@ -175,7 +176,7 @@ class CheckpointFile(Checkpoint):
         manifest = {
             "identity": self._identity,
             "spent": dict(self._spent()),
-            "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "written": timestamps.now(),
             "sha256": hashlib.sha256(payload).hexdigest(),
         }
         if self._key is not None:

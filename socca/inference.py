@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import socca
+from socca import timestamps
 from socca.checkpoint import Checkpoint, CheckpointFile
 from socca.compilation import meter
 from socca.errors import ConfigError
@@ -197,7 +198,7 @@ def sample(
                 "versions": versions(sampler.requires),
                 "host": platform.node(),
                 "cpus": os.cpu_count(),
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "finished": timestamps.now(),
             }
             return posterior, draws
 

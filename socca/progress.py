@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import contextlib
 import json
 import logging
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from socca.fits import atomic_path
+from socca.timestamps import seconds_since_epoch
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,6 @@ def _duration(seconds: float) -> str:
 def finished_at(meta: dict[str, Any]) -> float | None:
     """Return when a fit ended, seconds since the epoch; None where it does not say."""
     try:
-        return float(calendar.timegm(time.strptime(meta["finished"], "%Y-%m-%dT%H:%M:%SZ")))
+        return seconds_since_epoch(meta["finished"])
     except (KeyError, ValueError, TypeError):
         return None
