@@ -9,7 +9,8 @@ after one image has changed (dry); then the real ``socca catalog`` and ``socca s
 each target. Seconds and the highest memory of each process.
 
 `fits` runs a chunk of 50 real fits (a Sersic profile and a sky on 64 x 64 pixels, with a PSF) in one process on a core
-and in two, and says what a fit takes besides sampling, and how many targets a minute there are.
+and in two, and says what a fit takes besides sampling, and how many targets a minute there are; and how many times the
+work of one process two can do on this machine, which others may be using.
 """
 
 from __future__ import annotations
@@ -198,6 +199,19 @@ def galaxies(folder: Path, number: int) -> None:
     (folder / "survey.yaml").write_text(yaml.safe_dump(survey | {"noise": {"level": 1}}))
 
 
+def gain_of_two_processes() -> float:
+    """Return how many times the work of one process two do, side by side: as many as this machine lets them."""
+    work = [sys.executable, "-c", "for k in range(60_000_000): pass"]
+
+    def seconds(count: int) -> float:
+        start = time.perf_counter()
+        for process in [subprocess.Popen(work) for _ in range(count)]:
+            process.wait()
+        return time.perf_counter() - start
+
+    return 2 * seconds(1) / seconds(2)
+
+
 def real_fits(number: int) -> None:
     """Print what a fit of a chunk takes besides sampling, and the gain of a second worker."""
     folder = Path(tempfile.mkdtemp(prefix="socca-fits-"))
@@ -207,6 +221,7 @@ def real_fits(number: int) -> None:
         socca = str(Path(sys.executable).parent / "socca")
         command = [socca, "fit", "--config", "survey.yaml", "--log", "log.txt"]
         measured([*command, "--cores", "1", "--target", "t000"], folder)  # which fills the cache
+        gains = [gain_of_two_processes()]
         for cores in (1, 2):
             shutil.rmtree(folder / "results")
             seconds, _, _ = measured([*command, "--cores", str(cores)], folder)
@@ -220,6 +235,8 @@ def real_fits(number: int) -> None:
                 f"({sampling / number:.2f} s)",
                 flush=True,
             )
+            gains.append(gain_of_two_processes())
+        print("two processes on this machine, before, between and after:", ", ".join(f"{g:.2f}" for g in gains))
         print(f"two workers: {rates[2] / rates[1]:.2f} times the targets a minute of one")
     finally:
         shutil.rmtree(folder)

@@ -82,23 +82,6 @@ def use_persistent_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
-@functools.cache
-def quickly() -> dict[str, Any]:
-    """Return options for `jax.jit`: compile in two thirds of the time what then runs up to a tenth longer.
-
-    For programs of which a fit makes no more than some thousand calls. Empty where XLA does not know the option.
-    """
-    import jax
-
-    options = {"xla_cpu_use_fusion_emitters": False}
-    try:
-        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
-    except Exception as error:  # jaxlib's own class; XLA's options come and go with its versions
-        log.debug("no %s: %s", options, error)
-        return {}
-    return options
-
-
 #: Environment of a process that shall use one core: set before JAX and BLAS load.
 SINGLE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from socca.compilation import quickly
 from socca.errors import ModelError
 from socca.forward import Rendered, SceneSpec, render
 from socca.parameters import ModelSpec, all_values, log_prior, out_of_range, transform
@@ -46,8 +45,8 @@ class ProblemSpec:
         return self.model.parts[-1]
 
 
-def looped(function: Any, **options: Any) -> Any:
-    """Compile a function of the arrays and one row for the first `count` rows of a batch; options are XLA's.
+def looped(function: Any) -> Any:
+    """Compile a function of the arrays and one row for the first `count` rows of a batch.
 
     Row by row: on a CPU, the images of several rows would no longer fit its cache together.
     """
@@ -63,7 +62,7 @@ def looped(function: Any, **options: Any) -> Any:
 
         return jax.lax.fori_loop(0, count, step, out)
 
-    return jax.jit(batched, compiler_options=options)
+    return jax.jit(batched)
 
 
 def draw(spec: ProblemSpec, arrays: dict[str, Any], theta: Any) -> tuple[Rendered, dict[str, Any], Any]:
@@ -115,7 +114,7 @@ class Programs:
         self.one = one
         self.log_posterior = lambda arrays, theta: one(arrays, theta) + log_prior(model, arrays["model"], theta)
         self.log_likelihood = looped(one)
-        self.log_likelihood_and_grad = looped(jax.value_and_grad(one, argnums=1), **quickly())
+        self.log_likelihood_and_grad = looped(jax.value_and_grad(one, argnums=1))
         self.log_prior = jax.jit(lambda arrays, theta, count: log_prior(model, arrays["model"], theta))
         self.transform = jax.jit(lambda arrays, u, count: transform(model, arrays["model"], u))
         self.values = jax.jit(
