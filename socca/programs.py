@@ -50,7 +50,6 @@ def looped(function: Any) -> Any:
 
     Row by row: on a CPU, the images of several rows would no longer fit its cache together.
     """
-
     function = jax.jit(function, inline=True)  # which is traced once, for its shapes and for the loop
 
     def batched(arrays: dict[str, Any], theta: Any, count: Any) -> Any:

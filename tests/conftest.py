@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from socca.compilation import use_persistent_cache
 from socca.data import Image
 from socca.noise import Normal
 
@@ -11,10 +12,11 @@ PIXEL = 0.2
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_of_programs(tmp_path_factory):
-    """Let the processes that tests start share what they compile, in a folder of this session."""
+def cache_of_programs(pytestconfig):
+    """Share what is compiled, with the processes that tests start and with later runs (`--cache-clear` forgets it)."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("SOCCA_CACHE", str(tmp_path_factory.mktemp("programs")))
+        patched.setenv("SOCCA_CACHE", str(pytestconfig.cache.mkdir("programs")))
+        use_persistent_cache()
         yield
 
 

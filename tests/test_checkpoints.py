@@ -36,6 +36,7 @@ CASES = {
     "dynesty, dynamic": ("dynesty", {"nlive": 50, "dynamic": True, "n_effective": 300}),
     "dynesty, walks": ("dynesty", {"nlive": 60, "sample": "rwalk", "focus": False}),
 }
+LONG = ("pocomc", "nautilus, networks", "dynesty, dynamic")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def require(method):
         pytest.importorskip("pocomc")
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c == "pocomc" else c for c in CASES])
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c in LONG else c for c in CASES])
 def test_resumed_equals_uninterrupted(known, tmp_path, eager, case):
     """Cut twice, once early and once later, bit for bit."""
     method, options = CASES[case]
@@ -157,11 +158,27 @@ def wait_for(place, process):
         time.sleep(0.02)
 
 
+WALKS = {"nlive": 250, "sample": "rwalk"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a process finds that nobody ends."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_STATE_HOME", str(folder / "state"))
+        process = launch(folder, "dynesty", folder / "whole.npz", folder / "fit.socca", WALKS)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "going on from" not in said
+    return np.load(folder / "whole.npz")
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_a_process_that_is_ended_goes_on(tmp_path, end):
+def test_a_process_that_is_ended_goes_on(tmp_path, whole, end):
     """With SIGTERM the state is written and the status is that of a process it ended; with SIGKILL nothing is."""
-    place, options = tmp_path / "fit.socca", {"nlive": 250, "sample": "rwalk"}
-    process = launch(tmp_path, "dynesty", tmp_path / "cut.npz", place, options)
+    place = tmp_path / "fit.socca"
+    process = launch(tmp_path, "dynesty", tmp_path / "cut.npz", place, WALKS)
     wait_for(place, process)
     time.sleep(0.3)
     process.send_signal(end)
@@ -169,12 +186,11 @@ def test_a_process_that_is_ended_goes_on(tmp_path, end):
     assert process.returncode == (143 if end == signal.SIGTERM else -signal.SIGKILL), said
     assert ("ended by SIGTERM; the same run goes on from" in said) == (end == signal.SIGTERM)
     assert not (tmp_path / "cut.npz").exists()
-    for out, where in [("resumed.npz", place), ("whole.npz", tmp_path / "other.socca")]:
-        process = launch(tmp_path, "dynesty", tmp_path / out, where, options)
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
-        assert ("going on from" in said) == (where == place)
-    resumed, whole = np.load(tmp_path / "resumed.npz"), np.load(tmp_path / "whole.npz")
+    process = launch(tmp_path, "dynesty", tmp_path / "resumed.npz", place, WALKS)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "going on from" in said
+    resumed = np.load(tmp_path / "resumed.npz")
     assert np.array_equal(resumed["samples"], whole["samples"])
     assert resumed["logz"] == whole["logz"]
 

@@ -573,7 +573,7 @@ def test_a_fit_whose_process_dies_fails_the_job_until_its_last_try(make_survey, 
         assert "killed by signal 9: out of memory?" in group.attrs["message"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_keeps_checkpoints(make_survey, tmp_path, number):
     """A batch system's notice, to the job's process alone: the workers pass it on to their fits."""
     sampler = {"method": "emcee", "options": {"n_eff": 10_000_000, "max_steps": 1_000_000}}

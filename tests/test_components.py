@@ -505,7 +505,14 @@ def test_bridges():
 
 
 @pytest.mark.parametrize("kind", [SimpleBridge, MesaBridge])
-@pytest.mark.parametrize("laws", [(None, None), (models.Power(alpha=6), models.Power(alpha=3)), ("TopHat", "TopHat")])
+@pytest.mark.parametrize(
+    "laws",
+    [
+        (None, None),
+        (models.Power(alpha=6), models.Power(alpha=3)),
+        pytest.param(("TopHat", "TopHat"), marks=pytest.mark.slow),
+    ],
+)
 def test_bridges_stay_finite_on_their_axes(kind, laws):
     parts = [REGISTRY[law]() if isinstance(law, str) else law for law in laws]
     bridge = kind(*parts, **BRIDGE)

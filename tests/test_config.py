@@ -165,8 +165,12 @@ def test_targets_are_relative_to_the_config_and_variables_expanded(write_survey,
 
 @pytest.fixture(scope="module")
 def validator():
-    jsonschema.Draft202012Validator.check_schema(schema())
     return jsonschema.Draft202012Validator(schema())
+
+
+@pytest.mark.slow  # half a minute, in a library
+def test_the_schema_is_one():
+    jsonschema.Draft202012Validator.check_schema(schema())
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "kids.yaml"])

@@ -86,7 +86,7 @@ def test_dynesty_by_option(case, options):
     check_moments(draws, known, float(1 / np.sum(np.exp(2 * draws.log_weights))))
 
 
-@pytest.mark.parametrize("sample", ["rwalk", "slice", "rslice"])
+@pytest.mark.parametrize("sample", ["rwalk", "slice", pytest.param("rslice", marks=pytest.mark.slow)])
 def test_dynesty_proposals_are_made_together(case, sample):
     known = case("linear 2")
     sizes = []

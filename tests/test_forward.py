@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -12,6 +13,7 @@ from socca.data import Image
 from socca.models import REGISTRY, Background, Exponential, Gaussian, Model, Point, Sersic
 from socca.models.radial import sersic_b
 from socca.noise import Normal
+from socca.parameters import all_values
 from socca.priors import uniform
 from socca.problem import Problem
 
@@ -507,9 +509,44 @@ def quickly_compiled():
     jax.config.update("jax_disable_most_optimizations", before)
 
 
+@pytest.mark.usefixtures("quickly_compiled")
+@pytest.mark.parametrize("kind", sorted(kind for kind in REGISTRY if REGISTRY[kind].role == "extended"))
+def test_slopes_of_the_brightness(make_image, pixel, kind):
+    problem = Problem(make_image(shape=(8, 8)), Model(generic(REGISTRY[kind], pixel)))
+    (spec,), model = problem.spec.scene.components, problem.spec.model
+    theta = problem.prior_transform(np.full(problem.ndim, 0.6))[0]
+    widths = np.array([p.values[1] - p.values[0] for p in problem.priors])
+    with jax.enable_x64(True):
+        dx, dy = pixel * jnp.array([[1.3, -2.2, 0.4], [0.7, 0.9, -3.1]])
+
+        @jax.jit
+        @jax.value_and_grad
+        def brightness(units):
+            values = all_values(model, problem.on_device["model"], theta + widths * units)
+            own = {name: values[f"comp_00_{name}"] for name, _ in spec.fields}
+            return spec.kind.brightness(dx, dy, own, spec, pixel * jnp.eye(2)).sum()
+
+        steps = 1e-5 * np.eye(problem.ndim)
+        slopes = np.asarray(brightness(np.zeros(problem.ndim))[1])
+        numeric = np.array([brightness(step)[0] - brightness(-step)[0] for step in steps]) / 2e-5
+    # As below.
+    np.testing.assert_allclose(slopes, numeric, rtol=1e-5, atol=1e-7 * np.abs(numeric).max())
+    assert np.any(slopes)
+
+
+#: Of these, every run compiles the whole likelihood's gradient, seconds each; of the others, that of their own light.
+WHOLE = ("Background", "MesaBridge", "Point", "Sersic")
+
+
 # Each costs seconds of compiling without a PSF too; there, nothing differs but for points.
 @pytest.mark.usefixtures("quickly_compiled")
-@pytest.mark.parametrize(("kind", "psf"), [*((kind, True) for kind in sorted(REGISTRY)), ("Point", False)])
+@pytest.mark.parametrize(
+    ("kind", "psf"),
+    [
+        *((k, True) if k in WHOLE else pytest.param(k, True, marks=pytest.mark.slow) for k in sorted(REGISTRY)),
+        ("Point", False),
+    ],
+)
 def test_gradients(make_image, make_psf, pixel, kind, psf):
     data = np.random.default_rng(1).normal(0.5, 1, (16, 17))
     image = make_image(data, psf=make_psf((5, 6), skewed=True) if psf else None, noise=Normal(sigma=0.5))

@@ -90,8 +90,10 @@ def expected_point(make_psf, response):
     return found
 
 
-@pytest.mark.parametrize("doresp", [False, True])
-@pytest.mark.parametrize("doexp", [False, True])
+@pytest.mark.parametrize(
+    ("doresp", "doexp"),
+    [(True, True), (False, True), *(pytest.param(r, False, marks=pytest.mark.slow) for r in (True, False))],
+)
 def test_response_and_exposure(scene, make_psf, doresp, doexp):
     image, model = scene
     response, exposure = (RESPONSE if doresp else np.ones(SHAPE)), (EXPOSURE if doexp else 1.0)
@@ -123,7 +125,7 @@ def test_the_likelihood_uses_both(scene, make_psf):
     np.testing.assert_allclose(problem.predict([1.5])[0], both.smoothed + both.background, rtol=1e-12)
 
 
-@pytest.mark.parametrize("finer", [{}, {"subgrid": 2}])
+@pytest.mark.parametrize("finer", [pytest.param({}, marks=pytest.mark.slow), {"subgrid": 2}])
 def test_response_and_exposure_without_a_psf(make_image, pixel, finer):
     image = make_image(shape=SHAPE, response=RESPONSE, exposure=EXPOSURE, **finer)
     model = model_of(
@@ -219,7 +221,7 @@ def test_a_function_as_a_fine_psf(make_image, round_source):
 # Finer grids.
 
 
-@pytest.mark.parametrize(("sky", "psf"), [(False, False), (True, True)])
+@pytest.mark.parametrize(("sky", "psf"), [pytest.param(False, False, marks=pytest.mark.slow), (True, True)])
 def test_subgrids_agree(make_image, make_header, make_psf, pixel, sky, psf):
     shape = (24, 27)
     header = make_header(shape, ra=150, dec=-40, rotation=20) if sky else None
@@ -379,6 +381,7 @@ def test_correlated_noise_has_no_buckets(make_image, pixel):
 # Single precision.
 
 
+@pytest.mark.slow  # six programs of one galaxy
 def test_single_precision(make_image, make_header, make_psf, pixel):
     shape, x0, y0 = (64, 64), 150.0, 2.0
     header = make_header(shape, ra=x0, dec=y0, rotation=30)

@@ -328,7 +328,7 @@ def test_sharp_edges(tophat, pixel):
 @pytest.mark.parametrize(
     "kind",
     [
-        Gaussian,
+        pytest.param(Gaussian, marks=pytest.mark.slow),
         Exponential,
     ],
 )

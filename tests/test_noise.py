@@ -509,7 +509,9 @@ def test_no_light_at_all(make_image):
     assert evaluate(Poisson(), make_image(np.ones(SHAPE)), -TEMPLATE) == -np.inf
 
 
-@pytest.mark.parametrize(("precision", "error"), [("float64", 1e-6), ("float32", 0.05)])
+@pytest.mark.parametrize(
+    ("precision", "error"), [("float64", 1e-6), pytest.param("float32", 0.05, marks=pytest.mark.slow)]
+)
 def test_counts_of_a_compact_source_through_a_psf(make_image, make_psf, pixel, precision, error):
     psf, shape = make_psf((25, 25), sigma=1.3), (48, 49)
     model = Model(Exponential(xc=0.3 * pixel, yc=0.2 * pixel, rs=0.4 * pixel, Is=uniform(1, 1e5)))
@@ -528,7 +530,7 @@ def test_counts_of_a_compact_source_through_a_psf(make_image, make_psf, pixel, p
     assert found == pytest.approx(others.sum() + lost, abs=error)
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("precision", [pytest.param("float64", marks=pytest.mark.slow), "float32"])
 def test_counts_of_a_point_source(make_image, make_psf, pixel, precision):
     row, col = np.indices((41, 41)) - 20.0
     psf = make_psf((25, 25), sigma=1.3)
@@ -717,7 +719,10 @@ FITTED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(FITTED))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in ("normal-scale", "normal-floor") else n for n in sorted(FITTED)],
+)
 def test_noise_parameters_are_fitted(make_image, pixel, name):
     shape = (16, 17) if name in ("correlated", "fourier") else (30, 31)
     make, truth = FITTED[name]

@@ -371,7 +371,7 @@ def test_scripts_need_no_guard(tmp_path):
     assert done.stdout.splitlines() == ["started", "2.5 6.5 10.5"]
 
 
-@pytest.mark.parametrize("n_networks", [0, 1])
+@pytest.mark.parametrize("n_networks", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_fit_with_workers_gives_the_same_samples(make_image, n_networks):
     rng = np.random.default_rng(3)
     image = make_image(rng.normal(0.5, 1, (8, 8)), noise=Normal(sigma=1.0))

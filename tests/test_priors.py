@@ -418,7 +418,14 @@ NUMPYRO = {
         True,
     ),
 }
-every_numpyro = pytest.mark.parametrize("kind", NUMPYRO)
+#: Which have no inverse of their own take seconds to compile: one of them is enough for every run.
+every_numpyro = pytest.mark.parametrize(
+    "kind",
+    [
+        kind if inverse or kind == "Beta" else pytest.param(kind, marks=pytest.mark.slow)
+        for kind, (*_, inverse) in NUMPYRO.items()
+    ],
+)
 
 
 @pytest.fixture(scope="module")

@@ -309,10 +309,10 @@ def test_the_posterior_describes_its_parameters(fits):
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("nautilus", {"n_live": 100, "n_eff": 300, "n_networks": 1, "focus": False}),
+        ("nautilus", {"n_live": 60, "n_eff": 100, "n_networks": 1, "focus": False}),
         ("dynesty", {"nlive": 60}),
         ("emcee", {"n_eff": 300, "max_steps": 300}),
-        ("numpyro", {"num_warmup": 50, "num_samples": 100, "num_chains": 2}),
+        ("numpyro", {"num_warmup": 20, "num_samples": 20, "num_chains": 2}),
     ],
 )
 def test_two_workers_give_what_one_gives(problem, method, options):

@@ -248,8 +248,8 @@ def test_bad_images_cost_only_themselves(survey):
     fits.writeto(survey.data / "masked_mask.fits", np.ones((21, 21), dtype=np.int16), overwrite=True)
     (survey.data / "missing.fits").unlink()
     survey.write_table([row(name) for name in names])
-    settings = config()
-    del settings["models"]["sky"], settings["overrides"]
+    settings = config() | {"outputs": {"figures": False}}
+    del settings["models"]["plain"], settings["overrides"]
     survey.save(settings)
 
     checked = subprocess.run(
@@ -272,18 +272,18 @@ def test_bad_images_cost_only_themselves(survey):
     words = {"truncated": "truncated.fits", "psf": "psf", "masked": "masked", "missing": "no such file"}
     for name, word in words.items():
         assert word in table.loc[name]["message"]
-        log = (survey.path / "results" / "small" / "logs" / "fit" / name / "plain.log").read_text()
+        log = (survey.path / "results" / "small" / "logs" / "fit" / name / "sky.log").read_text()
         assert "Traceback (most recent call last)" in log
     assert survey.planned()[0] == set()
 
     # Once what is wrong is put right, that target is tried again.
     write_target(survey.data, "missing", seed=5)
     (survey.data / "truncated.fits").write_bytes(whole)
-    expected = {(rule, name, "plain") for rule in ("fit", "figure") for name in ("missing", "truncated")}
+    expected = {("fit", name, "sky") for name in ("missing", "truncated")}
     assert survey.planned()[0] == expected | {("catalog",)}
     survey.snakemake()
     assert list(survey.catalog()["status"]).count("failed") == 2
-    assert Posterior.load(survey.posterior("missing")).meta["target"] == "missing"
+    assert Posterior.load(survey.posterior("missing", "sky")).meta["target"] == "missing"
 
 
 def test_mistakes_in_the_config_end_with_a_message(survey):
