@@ -6,6 +6,9 @@ effective samples: compare per sample). Times leave out compiling, but for numpy
 Run it as
 
     python benchmarks/samplers.py [method ...] [--workers 1 2] [--n-eff 10000] [--no-naive]
+
+With ``--cost 5`` each likelihood keeps its core busy until 5 ms have gone, as that of a larger image would: what a
+second worker gains in a whole fit. The last column is then the time relative to the first number of workers.
 """
 
 from __future__ import annotations
@@ -69,6 +72,21 @@ def galaxy(n: int = 64) -> Problem:
     return problem(empty.render(truth).total + np.random.default_rng(1).normal(size=(n, n)))
 
 
+class Slowed:
+    """A problem whose likelihoods take a given time."""
+
+    def __init__(self, problem: Problem, seconds: float) -> None:
+        self._problem, self._seconds = problem, seconds
+
+    def log_likelihood(self, theta: np.ndarray) -> np.ndarray:
+        """Return what the problem returns, later."""
+        start = time.perf_counter()
+        found = self._problem.log_likelihood(theta)
+        while time.perf_counter() < start + self._seconds * len(theta):
+            pass
+        return found
+
+
 class Watched(Cube):
     """A cube that measures the time of its own work, likelihoods included."""
 
@@ -82,8 +100,11 @@ class Watched(Cube):
         return found
 
 
-def ours(problem: Problem, method: str, n_eff: int, workers: int) -> dict[str, float]:
-    """Run our sampler; return seconds, in total and in parts, effective samples and the evidence's error."""
+def ours(problem: Problem, method: str, n_eff: int, workers: int, cost: float) -> dict[str, float]:
+    """Run our sampler, with likelihoods of `cost` seconds at least, in a pool that has started.
+
+    Returns seconds, in total and in parts, effective samples and the evidence's error.
+    """
     import socca.samplers.dynesty
     import socca.samplers.nautilus
     import socca.samplers.pocomc
@@ -93,7 +114,8 @@ def ours(problem: Problem, method: str, n_eff: int, workers: int) -> dict[str, f
     options = ASK[method](n_eff)
     if method == "numpyro":
         options = {"num_samples": n_eff // workers, "num_chains": workers}
-    with open_pool(problem.log_likelihood, workers) as pool:
+    likelihood = Slowed(problem, cost).log_likelihood if cost else problem.log_likelihood
+    with open_pool(likelihood, workers) as pool:
         warm = {"num_warmup": 2, "num_samples": 4, "num_chains": workers} if method == "numpyro" else {"n_samples": 10}
         get_sampler("numpyro" if method == "numpyro" else "optimizer")(**warm).run(problem, pool, 1)
         pool.evaluate(np.repeat(problem.prior_transform(np.full((1, problem.ndim), 0.5)), 2 * workers, axis=0))
@@ -250,6 +272,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--n-eff", type=int, default=10_000)
     parser.add_argument("--no-naive", action="store_true")
+    parser.add_argument("--cost", type=float, default=0.0, help="milliseconds of a likelihood, at least; not naive")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     problem = galaxy()
@@ -257,14 +280,15 @@ def main() -> None:
     print("|" + " --- |" * 11)
     for method in given.methods:
         reference = None
-        if not given.no_naive:
+        if not given.no_naive and not given.cost:
             found = naive(problem, method, given.n_eff)
             reference = found["total"] / found["n_eff"]
             line(method, "naive", found)
         for workers in given.workers:
-            line(
-                method, f"{workers} worker{'s' * (workers > 1)}", ours(problem, method, given.n_eff, workers), reference
-            )
+            found = ours(problem, method, given.n_eff, workers, given.cost / 1000)
+            line(method, f"{workers} worker{'s' * (workers > 1)}", found, reference)
+            if given.cost and reference is None:
+                reference = found["total"] / found["n_eff"]
 
 
 if __name__ == "__main__":
