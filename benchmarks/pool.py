@@ -4,10 +4,10 @@ Prints three tables, in Markdown. (1) Microseconds that handing a batch of n row
 beyond the likelihood: for loky and MPI; for loky's own executor, and for a broadcast, scatter and gather by MPI, which
 the pools could be made of; and the limit, one message with a worker's share there and its values back, over a bare
 pipe or between two ranks. (2) How many times faster than one process two workers are, for likelihoods of known cost.
-(3) For each sampler, on an image of 64 x 64 pixels and a Sersic profile with seven free parameters: calls and batches
-of a fit, and the processor's time for all else that it does; from these and the first table, the cost of a likelihood
-above which two workers take less time than one process, without and with their start, once per fit; and how many times
-faster a whole fit is, start included, for two costs of a likelihood.
+(3) For each sampler, on the image of `samplers.py` (64 x 64 pixels, a Sersic profile with seven free parameters): calls
+and batches of a fit, and the processor's time for all else that it does; from these and the first table, the cost of a
+likelihood above which two workers take less time than one process, without and with their start, once per fit; and how
+many times faster a whole fit is, start included, for two costs of a likelihood.
 
 MPI is measured where mpi4py and mpirun are. Measure on an idle machine: two workers need both cores.
 """
@@ -197,16 +197,6 @@ class Recording(SerialPool):
         return found
 
 
-def galaxy() -> Problem:
-    """Return a galaxy of 64 x 64 pixels, in the middle of its priors or nearly."""
-    cores = os.sched_getaffinity(0)
-    from likelihood import problem as problem_of
-
-    os.sched_setaffinity(0, cores)  # that benchmark keeps to one
-    empty = problem_of(64)
-    return problem_of(64, light=empty.render(empty.prior_transform(np.full(NDIM, 0.6))[0]).smoothed)
-
-
 def batches_of(method: str, problem: Problem) -> tuple[np.ndarray, float]:
     """Return the sizes of the batches of a fit with the sampler's defaults, and the seconds of all else it does."""
     from socca.samplers import get_sampler
@@ -278,6 +268,8 @@ def main() -> None:
         ["pool", "cost of a likelihood [ms]", *[f"n = {number}" for number in BATCHES]],
         [[kind, 1e3 * cost, *row] for kind, found in kinds.items() for cost, row in zip(COSTS, found, strict=True)],
     )
+    from samplers import galaxy
+
     problem = galaxy()
     start = start_of_pool(problem)
     lines = []
