@@ -12,7 +12,7 @@ from socca.checkpoint import Checkpoint
 from socca.pool import SerialPool
 from socca.priors import uniform
 from socca.samplers.cube import Cube
-from socca.samplers.focus import PRIOR_SHARE, Focus, Unfocused
+from socca.samplers.focus import PRIOR_SHARE, Focus, Unfocused, _Axis, _student_cdf
 from socca.samplers.maximum import Maximum
 
 
@@ -171,3 +171,21 @@ def test_an_angle_keeps_its_period_without_a_focus():
     cube = Cube(problem, SerialPool(log_likelihood), 1, Checkpoint(), focus=True)
     assert isinstance(cube._map, Unfocused)
     assert cube.periodic == [0]
+
+
+@pytest.mark.parametrize("scale", [0.3, 1e-2, 1e-4, 1e-7, 1e-12])
+def test_an_axis_is_inverted(scale):
+    rng = np.random.default_rng(5)
+    center = np.concatenate([rng.random(500), np.zeros(250), np.ones(250)])
+    share = rng.uniform(1e-6, 1, 1000)
+    below = _student_cdf(-center / scale)
+    axis = _Axis(center, scale, below, _student_cdf((1 - center) / scale) - below, share)
+    w = np.concatenate([[0, 1, 1e-15, 1 - 1e-15], rng.random(996)])
+    x = axis.inverse(w)
+    assert x.min() >= 0
+    assert x.max() <= 1
+    # The last digit of x, at the peak.
+    np.testing.assert_allclose(axis.cdf(x), w, rtol=0, atol=2e-15 + 2e-16 * 0.36 / scale)
+    numeric = (axis.cdf(center + 1e-4 * scale) - axis.cdf(center - 1e-4 * scale)) / (2e-4 * scale)
+    inside = (center > scale) & (center < 1 - scale)
+    np.testing.assert_allclose(axis.density(center)[inside], numeric[inside], rtol=1e-6 + 1e-12 / scale)
