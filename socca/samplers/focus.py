@@ -21,7 +21,6 @@ A posterior that is curved, or has several modes, has parts that ``q`` does not 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,14 +38,20 @@ PRIOR_SHARE = 0.1
 WIDTH = 1.2
 #: Draws that a focus is tried with, and the share of the posterior that it may leave uncovered.
 DRAWS, UNCOVERED = 2000, 0.01
-#: Halvings, to the last bit of a number between 0 and 1; and how many, beyond those to the width of a peak, make it
-#: so flat that Newton's steps double the digits.
-_HALVINGS, _FLAT = 54, 12
+#: Newton's steps, at most: 14 were enough for widths from 1e-12 to 0.3 and any share of the prior.
+_STEPS = 20
+_TINY = 1e-300
 
 
 def _student_cdf(z: np.ndarray) -> np.ndarray:
     """Return the distribution function of Student's t with two degrees of freedom."""
     return 0.5 + 0.5 * z / np.sqrt(2 + z**2)
+
+
+def _student_root(u: np.ndarray) -> np.ndarray:
+    """Return where ``z / sqrt(2 + z^2)`` is `u`, which is cut off at 0 and just below 1."""
+    u = np.clip(u, 0, 1 - 1e-16)
+    return np.sqrt(2) * u / np.sqrt((1 - u) * (1 + u))
 
 
 class _Axis(NamedTuple):
@@ -63,26 +68,28 @@ class _Axis(NamedTuple):
         student = (_student_cdf((x - self.center) / self.scale) - self.below) / self.whole
         return self.share * x + (1 - self.share) * student
 
-    def density(self, x: np.ndarray) -> np.ndarray:
-        """Return the derivative of `cdf`."""
-        student = (2 + ((x - self.center) / self.scale) ** 2) ** -1.5 / (self.scale * self.whole)
-        return self.share + (1 - self.share) * student
-
     def inverse(self, w: np.ndarray) -> np.ndarray:
-        """Return where the distribution function of each row is `w`."""
-        low, high = np.zeros(len(w)), np.ones(len(w))
-        # `cdf(x) < w`, without what does not depend on x.
-        stretch, height = 1 / self.scale, (1 - self.share) / (2 * self.whole)
-        wanted = w - (1 - self.share) * (0.5 - self.below) / self.whole
-        for _ in range(min(_HALVINGS, _FLAT + max(0, math.ceil(math.log2(stretch))))):
-            x = 0.5 * (low + high)
-            z = (x - self.center) * stretch
-            less = self.share * x + height * (z / np.sqrt(2 + z * z)) < wanted
-            low, high = np.where(less, x, low), np.where(less, high, x)
-        x = 0.5 * (low + high)
-        for _ in range(2):
-            x = np.clip(x - (self.cdf(x) - w) / self.density(x), low, high)
-        return x
+        """Return where the distribution function of each row is `w`.
+
+        With ``z = (x - center) / scale`` that is ``a z + h z / sqrt(2 + z^2) = b``, odd in z, and for z > 0 increasing
+        and concave: Newton's steps from anywhere below the root go up to it, and never beyond.
+        """
+        a, h = self.share * self.scale, (1 - self.share) / (2 * self.whole)
+        b = w - (1 - self.share) * (0.5 - self.below) / self.whole - self.share * self.center
+        sign, b = np.sign(b), np.abs(b)
+        # Each of the two terms is positive, and no more than b.
+        highest = np.minimum(b / np.maximum(a, _TINY), np.where(b < h, _student_root(b / h), np.inf))
+        # Below the root: where the second term is put as its tangent at zero, as its limit, or the first at its most.
+        z = np.maximum(b / (a + h / np.sqrt(2)), (b - h) / np.maximum(a, _TINY))
+        z = np.maximum(z, _student_root((b - a * highest) / h))
+        for _ in range(_STEPS):
+            square = 2 + z * z
+            root = np.sqrt(square)
+            step = (b - a * z - h * z / root) / (a + 2 * h / (square * root))
+            z = z + step
+            if np.all(step <= 1e-14 * z):
+                break
+        return np.clip(self.center + self.scale * sign * z, 0, 1)
 
 
 class Focus:
