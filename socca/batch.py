@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from socca.pool import chosen_kind
 from socca.storage import save_failure
 
 if TYPE_CHECKING:
+    from socca.posterior import Posterior
     from socca.survey import Survey
 
 log = logging.getLogger(__name__)
@@ -183,7 +185,7 @@ def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, files: In
         log.warning("%s %s: starting afresh: %s", target, model, error)
         posterior, _ = explore(resume=False)
     if not writes:
-        return f"ln Z = {posterior.logz:.2f} +- {posterior.logz_err:.2f}"
+        return _evidence(posterior)
     add_evidences(posterior, problem)
     fit = goodness_of_fit(problem, image, posterior)
     posterior.meta.update(
@@ -208,7 +210,12 @@ def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, files: In
     outputs.checkpoint.unlink(missing_ok=True)
     flagged = "".join(f", {flag}" for flag in flags_of(posterior.meta, survey.config.flags))
     chi2 = f"{fit['chi2_source']:.2f}" if fit["chi2_source"] is not None else "none"
-    return f"ln Z = {posterior.logz:.2f} +- {posterior.logz_err:.2f}, chi2 of the source {chi2}{flagged}"
+    return f"{_evidence(posterior)}, chi2 of the source {chi2}{flagged}"
+
+
+def _evidence(posterior: Posterior) -> str:
+    error = "" if math.isnan(posterior.logz_err) else f" +- {posterior.logz_err:.2f}"
+    return "no evidence" if math.isnan(posterior.logz) else f"ln Z = {posterior.logz:.2f}{error}"
 
 
 def record_failure(

@@ -57,6 +57,12 @@ class Chunk:
         """Return the file which says that the chunk's posteriors are those of a state of its inputs."""
         return self.path(folder).with_name(f"{self.name}-{state}.done")
 
+    def remove_stamps(self, folder: Path, *, keep: str | None = None) -> None:
+        """Delete the files which say that the chunk is up to date (``.done``), or drawn, but those of a state."""
+        for stamp in self.path(folder).parent.glob(f"{self.name}-*.*"):
+            if keep is None or stamp.stem != f"{self.name}-{keep}":
+                stamp.unlink(missing_ok=True)
+
     @classmethod
     def of(cls, path: Path) -> Self:
         """Return the chunk whose file that is."""

@@ -109,7 +109,9 @@ class NoiseConfig(Strict):
         None, description="HDU of the noise map, covariance or cube; by default the first with an image."
     )
     level: ScalarField | None = Field(
-        None, description="One standard deviation for all pixels, where the table names no map. Default: estimated."
+        None,
+        description="One standard deviation for all pixels, where the table names no map. Default: estimated from the "
+        "scatter of all used pixels (which is too much where the source fills the image).",
     )
     covariance: str | None = Field(
         None,
@@ -157,7 +159,9 @@ class SamplerConfig(Strict):
     """The sampler."""
 
     method: str = Field("nautilus", description=f"One of {', '.join(METHODS)}.")
-    options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler, such as n_live.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the sampler, such as n_live: see below."
+    )
     marginalize: bool = Field(
         False,
         description="Integrate intensities with a normal or uniform prior out of the likelihood, and draw them after.",

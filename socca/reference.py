@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,8 @@ from pydantic import BaseModel
 
 from socca import models, priors
 from socca.config import Config
-from socca.config_components import COMPONENT_MODELS, DISK_VERTICAL
+from socca.config_components import COMPONENT_MODELS, DISK_VERTICAL, PositionConfig
+from socca.samplers import METHODS, get_sampler
 
 _HEAD = """# The config, key by key
 
@@ -29,6 +31,11 @@ Nothing in a config is ever run as code.
 """
 
 
+_OPTIONS = """What `sampler.options` may hold: those below, and what the back end's own constructor and run take, by the
+names in its manual, but for what socca itself gives them (likelihood, prior, pool, seed, files). `socca check` lists
+them all after a misspelt one."""
+
+
 def config_reference() -> str:
     """Return the reference page.
 
@@ -46,6 +53,12 @@ def config_reference() -> str:
     lines += ["", "## Top level", "", *_table(Config)]
     for name, section in _sections(Config):
         lines += [f"## `{name}`", "", _first_line(section), "", *_table(section)]
+    lines += ["## Options of the samplers", "", _OPTIONS, "", "| method | | defaults here |", "| --- | --- | --- |"]
+    for name in METHODS:
+        sampler = get_sampler(name)
+        defaults = ", ".join(f"`{key}: {_plain(value)}`" for key, value in sampler.defaults.items())
+        lines.append(f"| `{name}` | {_first_line(sampler)} | {defaults} |")
+    lines += ["", "## `position`", "", _first_line(PositionConfig), "", *_table(PositionConfig)]
     lines += ["## Components", "", "Each has a `type`, and a value for each of its parameters.", ""]
     for name, kind in models.REGISTRY.items():
         lines += [f"### {name}", "", _first_line(kind), "", *_table(COMPONENT_MODELS[name], skip=("type",))]
@@ -81,6 +94,11 @@ def _table(model: type[BaseModel], skip: tuple[str, ...] = ()) -> list[str]:
             default = _shown(field.default)
         rows.append(f"| `{key}` | {default} | {field.description or ''} |")
     return [*rows, ""]
+
+
+def _plain(value: Any) -> str:
+    """Return a default as YAML has it."""
+    return json.dumps(value).strip('"')
 
 
 def _shown(value: Any) -> str:

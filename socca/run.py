@@ -121,6 +121,8 @@ def _on_workers(job: ChunkJob, task: dict[str, Any], again: Collection[str], las
     """Fit with processes that a supervisor watches."""
     survey, model = job.survey, job.chunk.model
     todo = job.to_fit(again)
+    if todo:
+        job.chunk.remove_stamps(survey.config.folder)
     before = {target: described(survey.files(target), digests=False) for target in todo}
     limits = survey.config.batch
     workers = min(survey.config.pool.cores // task["cores"], len(todo))
@@ -166,6 +168,8 @@ def _on_ranks(job: ChunkJob, again: Collection[str]) -> Iterator[Outcome]:
             stack.enter_context(job.alone())
         with open_pool(lambda theta: theta[:, 0], kind="mpi") as ranks:
             todo = ranks.drive(lambda: job.to_fit(again))
+        if first and todo:
+            job.chunk.remove_stamps(survey.config.folder)
         progress = stack.enter_context(Progress(survey.config.folder, writes=first))
         for target in todo:
             progress.now([(target, model)])
@@ -177,7 +181,6 @@ def _on_ranks(job: ChunkJob, again: Collection[str]) -> Iterator[Outcome]:
 def write_stamp(stamp: Path, chunk: Chunk) -> None:
     """Write the file which says that a chunk is up to date, and delete those that said so of former states."""
     stamp.parent.mkdir(parents=True, exist_ok=True)
-    for other in stamp.parent.glob(f"{chunk.name}-*.*"):  # .done, and .drawn of the figures
-        if other.stem != stamp.stem:
-            other.unlink(missing_ok=True)
+    folder, state = stamp.parents[2], stamp.stem.removeprefix(f"{chunk.name}-")
+    chunk.remove_stamps(folder, keep=state)
     stamp.touch()

@@ -408,6 +408,12 @@ def test_a_stamp_without_its_posteriors_says_nothing(make_survey, tmp_path):
     assert stamp.exists()
     assert not former.exists()
     assert survey.stamp(ONE).exists()
+    # What another process than Snakemake's job fits has to be gathered and drawn.
+    assert run(survey, tmp_path) == []
+    assert survey.stamp(ONE).exists()
+    assert [outcome.target for outcome in run(survey, tmp_path, again=["b"])] == ["b"]
+    assert not survey.stamp(ONE).exists()
+    write_stamp(stamp, ONE)
     ONE.path(survey.config.folder).unlink()
     assert not survey.stamp(ONE).exists()
 
