@@ -1,5 +1,7 @@
 """Fixtures that the whole suite shares: factories of images, PSFs and WCS headers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,11 @@ from socca.noise import Normal
 
 #: Size of a pixel of the pixel-frame images made here, arcsec.
 PIXEL = 0.2
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with those that run whole surveys for minutes: at the end, one core would wait for another."""
+    items.sort(key=lambda item: item.path.parent == Path(__file__).parent)
 
 
 @pytest.fixture(scope="session", autouse=True)
