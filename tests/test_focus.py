@@ -173,11 +173,23 @@ def test_an_angle_keeps_its_period_without_a_focus():
     assert cube.periodic == [0]
 
 
+@pytest.mark.parametrize("sigma", [0.1, 1e-3, 1e-6])
+def test_the_density_far_from_the_maximum(sigma):
+    """Many axes: the product of the Student densities underflows where the first ones are far off."""
+    cube = focus(12, sigma=sigma)
+    v, log_density = cube.to_prior(np.random.default_rng(9).random((2000, 12)))
+    assert np.all((v >= 0) & (v <= 1))
+    assert log_density.min() >= math.log(PRIOR_SHARE)
+    # Where the prior's share is all there is, and where it is next to nothing.
+    assert np.any(log_density < math.log(PRIOR_SHARE) + 1e-6)
+    assert log_density.max() > 5
+
+
 @pytest.mark.parametrize("scale", [0.3, 1e-2, 1e-4, 1e-7, 1e-12])
 def test_an_axis_is_inverted(scale):
     rng = np.random.default_rng(5)
     center = np.concatenate([rng.random(500), np.zeros(250), np.ones(250)])
-    share = np.tile([0.1, 0.999, 1e-3, 1e-9, 1e-300], 200)
+    share = np.tile([0.1, 0.999, 1.0, 1e-9, 1e-300], 200)
     below = _student_cdf(-center / scale)
     axis = _Axis(center, scale, below, _student_cdf((1 - center) / scale) - below, share)
     w = np.concatenate([[0, 1, 1e-15, 1 - 1e-15], rng.random(996)])

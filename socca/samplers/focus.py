@@ -40,7 +40,7 @@ WIDTH = 1.2
 DRAWS, UNCOVERED = 2000, 0.01
 #: Newton's steps, at most: 14 were enough for widths from 1e-12 to 0.3 and any share of the prior.
 _STEPS = 20
-_TINY = 1e-300
+_TINY, _ROUNDING = 1e-300, 1e-15
 
 
 def _student_cdf(z: np.ndarray) -> np.ndarray:
@@ -74,20 +74,22 @@ class _Axis(NamedTuple):
         With ``z = (x - center) / scale`` that is ``a z + h z / sqrt(2 + z^2) = b``, odd in z, and for z > 0 increasing
         and concave: Newton's steps from anywhere below the root go up to it, and never beyond.
         """
-        a, h = self.share * self.scale, (1 - self.share) / (2 * self.whole)
+        a = np.maximum(self.share * self.scale, _TINY)
+        h = np.maximum((1 - self.share) / (2 * self.whole), _TINY)
         b = w - (1 - self.share) * (0.5 - self.below) / self.whole - self.share * self.center
         sign, b = np.sign(b), np.abs(b)
         # Each of the two terms is positive, and no more than b.
-        highest = np.minimum(b / np.maximum(a, _TINY), np.where(b < h, _student_root(b / h), np.inf))
+        highest = np.minimum(b / a, np.where(b < h, _student_root(b / h), np.inf))
         # Below the root: where the second term is put as its tangent at zero, as its limit, or the first at its most.
-        z = np.maximum(b / (a + h / np.sqrt(2)), (b - h) / np.maximum(a, _TINY))
-        z = np.maximum(z, _student_root((b - a * highest) / h))
+        z = np.maximum(b / (a + h / np.sqrt(2)), (b - h) / a)
+        z = np.maximum(z, _student_root((b - a * highest - _ROUNDING) / h))
+        z = np.minimum(z, 1 / self.scale)  # beyond which x is cut off
         for _ in range(_STEPS):
             square = 2 + z * z
             root = np.sqrt(square)
             step = (b - a * z - h * z / root) / (a + 2 * h / (square * root))
             z = z + step
-            if np.all(step <= 1e-14 * z):
+            if np.all(np.abs(step) <= 1e-14 * np.abs(z)):
                 break
         return np.clip(self.center + self.scale * sign * z, 0, 1)
 
