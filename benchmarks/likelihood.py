@@ -43,9 +43,9 @@ def gaussian_psf() -> np.ndarray:
     return psf / psf.sum()
 
 
-def problem(size: int, components: int = 1, precision: str = "float64", light: np.ndarray | float = 0.0) -> Problem:
-    """Return the problem: noise as data, with the light of a source or without, and broad priors."""
-    data = light + np.random.default_rng(0).normal(size=(size, size))
+def problem(size: int, components: int = 1, precision: str = "float64") -> Problem:
+    """Return the problem: noise as data, and broad priors."""
+    data = np.random.default_rng(0).normal(size=(size, size))
     image = Image(data, noise=Normal(sigma=1.0), pixel_scale=PIXEL * 3600)
     image.addpsf(gaussian_psf())
     model = Model()

@@ -58,9 +58,9 @@ class Chunk:
         return self.path(folder).with_name(f"{self.name}-{state}.done")
 
     def remove_stamps(self, folder: Path, *, keep: str | None = None) -> None:
-        """Delete the files which say that the chunk is up to date (``.done``), or drawn, but those of a state."""
+        """Delete the files which say that the chunk is up to date (``.done``), or drawn, but those of one stem."""
         for stamp in self.path(folder).parent.glob(f"{self.name}-*.*"):
-            if keep is None or stamp.stem != f"{self.name}-{keep}":
+            if stamp.stem != keep:
                 stamp.unlink(missing_ok=True)
 
     @classmethod

@@ -181,6 +181,5 @@ def _on_ranks(job: ChunkJob, again: Collection[str]) -> Iterator[Outcome]:
 def write_stamp(stamp: Path, chunk: Chunk) -> None:
     """Write the file which says that a chunk is up to date, and delete those that said so of former states."""
     stamp.parent.mkdir(parents=True, exist_ok=True)
-    folder, state = stamp.parents[2], stamp.stem.removeprefix(f"{chunk.name}-")
-    chunk.remove_stamps(folder, keep=state)
+    chunk.remove_stamps(stamp.parents[2], keep=stamp.stem)
     stamp.touch()
