@@ -103,7 +103,9 @@ def test_dynesty_proposals_are_made_together(case, sample):
     assert max(sizes) == 32
 
 
-@pytest.mark.parametrize("name", ["linear 2", pytest.param("linear 5", marks=pytest.mark.slow), "partly impossible"])
+@pytest.mark.parametrize(
+    "name", ["linear 2", pytest.param("linear 5", marks=pytest.mark.slow), "banana", "partly impossible"]
+)
 def test_emcee(case, name):
     known = case(name)
     draws = explore("emcee", known, 1, n_eff=1500)

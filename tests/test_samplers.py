@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fakes import INSTALLED, Numpy, gaussian
+from scipy.special import ive
 
 from socca.errors import ConfigError, ModelError
 from socca.inference import sample
@@ -354,16 +355,22 @@ def test_a_missing_back_end_says_how_to_get_it(monkeypatch):
         get_sampler("pocomc")()
 
 
-def test_angles_on_a_whole_circle_have_no_edge_for_chains():
+@pytest.mark.parametrize("concentration", [20, 0.7])
+def test_angles_on_a_whole_circle_have_no_edge_for_chains(concentration):
     """The posterior lies across the end of the prior; a chain that stopped there would see two halves."""
-    fake = Numpy(lambda theta: 20 * np.cos(theta[:, 0] - 0.1) - theta[:, 1] ** 2, [uniform(0, 2 * np.pi), normal(0, 1)])
+
+    def log_likelihood(theta):
+        return concentration * np.cos(theta[:, 0] - 0.1) - theta[:, 1] ** 2
+
+    fake = Numpy(log_likelihood, [uniform(0, 2 * np.pi), normal(0, 1)])
     fake.periods = [2 * np.pi, None]
     draws = get_sampler("emcee")(n_eff=1000).run(fake, SerialPool(fake.log_likelihood), 1)
     angle = draws.samples[:, 0]
     assert np.all((angle >= 0) & (angle <= 2 * np.pi))
-    off = (angle - 0.1 + np.pi) % (2 * np.pi) - np.pi
-    error = 5 / math.sqrt(20 * draws.n_eff)
-    assert abs(off.mean()) < error
-    # Of a von Mises distribution with concentration 20, by its Bessel functions: 1 - I1/I0 = 0.0256.
-    assert 1 - np.cos(off).mean() == pytest.approx(0.0256, abs=5 * 0.0256 * math.sqrt(2 / draws.n_eff))
+    # A von Mises distribution, by its Bessel functions; to five errors of so many independent samples.
+    cosine = ive(1, concentration) / ive(0, concentration)
+    square = (1 + ive(2, concentration) / ive(0, concentration)) / 2
+    off = angle - 0.1
+    assert np.cos(off).mean() == pytest.approx(cosine, abs=5 * math.sqrt((square - cosine**2) / draws.n_eff))
+    assert np.sin(off).mean() == pytest.approx(0, abs=5 * math.sqrt((1 - square) / draws.n_eff))
     assert draws.converged

@@ -36,3 +36,8 @@ class Circles:
         """Return parameters, shape (n, ndim), with these angles within their priors."""
         wrapped = self._low + (theta - self._low) % self._period
         return np.where(self.which, wrapped, theta)
+
+    def nearest(self, theta: np.ndarray, center: np.ndarray) -> np.ndarray:
+        """Return parameters, shape (n, ndim), with these angles turned to within half a period of `center`'s."""
+        turns = np.where(self.which, np.round((theta - center) / self._period), 0.0)
+        return theta - turns * self._period

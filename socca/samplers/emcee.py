@@ -10,27 +10,31 @@ import numpy as np
 from socca.errors import ConfigError, ModelError
 from socca.samplers.base import Draws, Progress, Sampler
 from socca.samplers.circles import Circles
-from socca.samplers.maximum import Maximum, quick_maximum
+from socca.samplers.maximum import Maximum, correlation_root, quick_maximum
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
     from socca.pool import Pool
     from socca.problem import Problem
 
-#: Steps between two looks at the autocorrelation time.
+#: Steps from one chance of a checkpoint to the next.
 _CHUNK = 100
 #: Autocorrelation times that are left out at the start. Walkers start where the posterior is, not far from it.
 _BURN_IN = 5
+#: Degrees of freedom and width (in standard deviations) of the Student density that walkers jump to.
+_FREEDOM, _WIDTH = 5, 1.1
 
 
 class Emcee(Sampler):
     """Samples of the posterior by an ensemble of walkers; no evidence.
 
-    Walkers start around the maximum, and move by differential evolution (ter Braak 2006, Stat. Comput. 16, 239), one
-    step in ten by a whole difference, unless ``moves`` says otherwise. The run ends once it is ``n_tau``
-    autocorrelation times long, their estimate has changed by less than ``tau_change`` since the last look, and
-    ``n_eff`` samples are independent; or, without having converged, after ``max_steps``. Another maximum far away is
-    not found.
+    Walkers start around the maximum. Unless ``moves`` says otherwise, they move in every other step, on average, by
+    differential evolution (ter Braak 2006, Stat. Comput. 16, 239; one such step in ten by a whole difference), and
+    in the others to a draw from a wide Student density in the shape of the maximum's Gaussian, accepted by the rule of
+    Metropolis and Hastings: where the posterior is like that, nearly every such draw is independent of all before. The
+    run ends once it is ``n_tau`` autocorrelation times long, their estimate has changed by less than ``tau_change``
+    since the last look, and ``n_eff`` samples are independent; or, without having converged, after ``max_steps``.
+    Another maximum far away is not found.
     """
 
     name = "emcee"
@@ -76,7 +80,11 @@ class Emcee(Sampler):
         if walkers % 2 or walkers < 2 * problem.ndim:
             raise ConfigError(f"emcee: nwalkers must be even, and at least {2 * problem.ndim} here; got {walkers}")
         # Not emcee's snooker moves: with them (3.1.6) variances come out a few per cent small.
-        moves = self.options.get("moves") or [(emcee.moves.DEMove(), 0.9), (emcee.moves.DEMove(gamma0=1.0), 0.1)]
+        moves = self.options.get("moves") or [
+            (emcee.moves.MHMove(_Independent(maximum, circles)), 0.5),
+            (emcee.moves.DEMove(), 0.45),
+            (emcee.moves.DEMove(gamma0=1.0), 0.05),
+        ]
         chain = emcee.backends.Backend()
         sampler = emcee.EnsembleSampler(
             walkers, problem.ndim, log_posterior, vectorize=True, moves=moves, backend=chain
@@ -97,8 +105,8 @@ class Emcee(Sampler):
         progress = Progress("emcee")
         while not self._converged(chain, taus) and chain.iteration < self.options["max_steps"]:
             last = sampler.run_mcmc(last, _CHUNK, skip_initial_state_check=True)
-            # Of the first half at most, what lies before the walkers have spread does not count.
-            taus = np.stack([taus[1], chain.get_autocorr_time(tol=0, discard=_burn_in(chain, taus[1]))])
+            if _look_at(chain.iteration // _CHUNK) or chain.iteration >= self.options["max_steps"]:
+                taus = np.stack([taus[1], _autocorrelation_times(chain, taus[1])])
             checkpoint.offer(state)
             if progress.due():
                 progress.say(f"{chain.iteration} steps of {walkers} walkers, autocorrelation time {taus[1].max():.1f}")
@@ -136,6 +144,41 @@ class Emcee(Sampler):
             and np.all(np.abs(taus[1] - taus[0]) < self.options["tau_change"] * taus[1])
             and self._independent(chain, taus) >= self.options["n_eff"]
         )
+
+
+class _Independent:
+    """Proposals that do not depend on where a walker is: Student's density around the maximum, in its shape."""
+
+    def __init__(self, maximum: Maximum, circles: Circles) -> None:
+        self._center, self._circles = maximum.theta, circles
+        self._root = _WIDTH * np.sqrt(np.diag(maximum.covariance))[:, None] * correlation_root(maximum.covariance)
+
+    def __call__(self, x: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+        """Return where walkers at `x`, shape (n, ndim), may go, and log q(x) - log q(there), shape (n,)."""
+        n, ndim = x.shape
+        z = rng.standard_normal((n, ndim)) * np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, (n, 1)))
+        there = self._center + z @ self._root.T
+        here = np.linalg.solve(self._root, (self._circles.nearest(x, self._center) - self._center).T).T
+        # More than half a period away, an angle is nearer from the other side, where its density is another.
+        lost = np.any(self._circles.nearest(there, self._center) != there, axis=1)
+        return there, np.where(lost, -np.inf, _log_student(here) - _log_student(z))
+
+
+def _log_student(z: np.ndarray) -> np.ndarray:
+    """Return the log-density, less a constant, of a round Student distribution, shape (n, ndim) to (n,)."""
+    return -0.5 * (_FREEDOM + z.shape[1]) * np.log1p(np.sum(z**2, axis=1) / _FREEDOM)
+
+
+def _look_at(chunk: int) -> bool:
+    """Tell whether to look at the autocorrelation times after so many chunks: each, and of many one in 3 to 6 %."""
+    return chunk % max(1, 1 << chunk.bit_length() >> 5) == 0
+
+
+def _autocorrelation_times(chain: Any, before: np.ndarray) -> np.ndarray:
+    """Return the autocorrelation time of each parameter, given its last estimate; infinite while there is none."""
+    with np.errstate(invalid="ignore"):  # of a walker that has not moved yet
+        found = chain.get_autocorr_time(tol=0, discard=_burn_in(chain, before))
+    return np.where(np.isfinite(found), found, np.inf)
 
 
 def _burn_in(chain: Any, tau: np.ndarray) -> int:

@@ -21,12 +21,17 @@ A posterior that is curved, or has several modes, has parts that ``q`` does not 
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from socca.samplers.maximum import Maximum
+from socca.programs import in_batches
+from socca.samplers.maximum import Maximum, correlation_root
 
 if TYPE_CHECKING:
     from socca.pool import Pool
@@ -43,55 +48,92 @@ _STEPS = 20
 _TINY, _ROUNDING = 1e-300, 1e-15
 
 
-def _student_cdf(z: np.ndarray) -> np.ndarray:
+def _student_cdf(z: Any) -> Any:
     """Return the distribution function of Student's t with two degrees of freedom."""
-    return 0.5 + 0.5 * z / np.sqrt(2 + z**2)
+    return 0.5 + 0.5 * z / jnp.sqrt(2 + z**2)
 
 
-def _student_root(u: np.ndarray) -> np.ndarray:
+def _student_root(u: Any) -> Any:
     """Return where ``z / sqrt(2 + z^2)`` is `u`, which is cut off at 0 and just below 1."""
-    u = np.clip(u, 0, 1 - 1e-16)
-    return np.sqrt(2) * u / np.sqrt((1 - u) * (1 + u))
+    u = jnp.clip(u, 0, 1 - 1e-16)
+    return math.sqrt(2) * u / jnp.sqrt((1 - u) * (1 + u))
 
 
 class _Axis(NamedTuple):
-    """One axis at given places of the axes before: a Student density, cut off by the cube, and the prior's share."""
+    """One axis at a given place of the axes before: a Student density, cut off by the cube, and the prior's share."""
 
-    center: np.ndarray
-    scale: float
-    below: np.ndarray
-    whole: np.ndarray
-    share: np.ndarray
+    center: Any
+    scale: Any
+    below: Any
+    whole: Any
+    share: Any
 
-    def cdf(self, x: np.ndarray) -> np.ndarray:
-        """Return the distribution function at a place of each row."""
+    def cdf(self, x: Any) -> Any:
+        """Return the distribution function."""
         student = (_student_cdf((x - self.center) / self.scale) - self.below) / self.whole
         return self.share * x + (1 - self.share) * student
 
-    def inverse(self, w: np.ndarray) -> np.ndarray:
-        """Return where the distribution function of each row is `w`.
+    def inverse(self, w: Any) -> Any:
+        """Return where the distribution function is `w`.
 
         With ``z = (x - center) / scale`` that is ``a z + h z / sqrt(2 + z^2) = b``, odd in z, and for z > 0 increasing
         and concave: Newton's steps from anywhere below the root go up to it, and never beyond.
         """
-        a = np.maximum(self.share * self.scale, _TINY)
-        h = np.maximum((1 - self.share) / (2 * self.whole), _TINY)
+        a = jnp.maximum(self.share * self.scale, _TINY)
+        h = jnp.maximum((1 - self.share) / (2 * self.whole), _TINY)
         b = w - (1 - self.share) * (0.5 - self.below) / self.whole - self.share * self.center
-        sign, b = np.sign(b), np.abs(b)
+        sign, b = jnp.sign(b), jnp.abs(b)
         # Each of the two terms is positive, and no more than b.
-        highest = np.minimum(b / a, np.where(b < h, _student_root(b / h), np.inf))
+        highest = jnp.minimum(b / a, jnp.where(b < h, _student_root(b / h), jnp.inf))
         # Below the root: where the second term is put as its tangent at zero, as its limit, or the first at its most.
-        z = np.maximum(b / (a + h / np.sqrt(2)), (b - h) / a)
-        z = np.maximum(z, _student_root((b - a * highest - _ROUNDING) / h))
-        z = np.minimum(z, 1 / self.scale)  # beyond which x is cut off
-        for _ in range(_STEPS):
+        z = jnp.maximum(b / (a + h / math.sqrt(2)), (b - h) / a)
+        z = jnp.maximum(z, _student_root((b - a * highest - _ROUNDING) / h))
+        z = jnp.minimum(z, 1 / self.scale)  # beyond which x is cut off
+
+        def moving(state: Any) -> Any:
+            number, z, step = state
+            return (number < _STEPS) & (jnp.abs(step) > 1e-14 * jnp.abs(z))
+
+        def move(state: Any) -> Any:
+            number, z, _ = state
             square = 2 + z * z
-            root = np.sqrt(square)
+            root = jnp.sqrt(square)
             step = (b - a * z - h * z / root) / (a + 2 * h / (square * root))
-            z = z + step
-            if np.all(np.abs(step) <= 1e-14 * np.abs(z)):
-                break
-        return np.clip(self.center + self.scale * sign * z, 0, 1)
+            return number + 1, z + step, step
+
+        _, z, _ = jax.lax.while_loop(moving, move, (0, z, jnp.full_like(z, jnp.inf)))
+        return jnp.clip(self.center + self.scale * sign * z, 0, 1)
+
+
+def _walk(center: Any, root: Any, place: Callable[[Any, _Axis], Any]) -> tuple[Any, Any]:
+    """Go from axis to axis, to where `place` says; return the point, shape (ndim,), and the log density there."""
+
+    def step(before: tuple[Any, Any], k: Any) -> tuple[tuple[Any, Any], Any]:
+        z, log_peak = before  # the log of the product of the q so far; z is zero from here on
+        scale = WIDTH * root[k, k]
+        middle = jnp.clip(center[k] + root[k] @ z, 0, 1)
+        below = _student_cdf(-middle / scale)
+        whole = _student_cdf((1 - middle) / scale) - below
+        peak = (1 - PRIOR_SHARE) * jnp.exp(jnp.minimum(log_peak, 700))
+        x = place(k, _Axis(middle, scale, below, whole, PRIOR_SHARE / (PRIOR_SHARE + peak)))
+        log_peak += -1.5 * jnp.log(2 + ((x - middle) / scale) ** 2) - jnp.log(scale * whole)
+        return (z.at[k].set((x - middle) / root[k, k]), log_peak), x
+
+    ndim = len(center)
+    (_, log_peak), x = jax.lax.scan(step, (jnp.zeros(ndim), 0.0), jnp.arange(ndim))
+    return x, jnp.logaddexp(math.log(PRIOR_SHARE), math.log1p(-PRIOR_SHARE) + log_peak)
+
+
+@jax.jit
+def _to_prior(center: Any, root: Any, turn: Any, w: Any, count: Any) -> tuple[Any, Any]:
+    x, log_density = jax.vmap(lambda w: _walk(center, root, lambda k, axis: axis.inverse(w[k])))(w)
+    return jnp.where(turn != 0, (x + turn) % 1.0, x), log_density
+
+
+@jax.jit
+def _log_density(center: Any, root: Any, turn: Any, v: Any, count: Any) -> Any:
+    x = jnp.where(turn != 0, (v - turn) % 1.0, v)
+    return jax.vmap(lambda x: _walk(center, root, lambda k, axis: x[k])[1])(x)
 
 
 class Focus:
@@ -118,10 +160,8 @@ class Focus:
             if prior.is_flat_over(period):
                 turn[k], center[k] = center[k] - 0.5, 0.5
         width = np.clip(width, 1e-12, 0.3)
-        correlation = maximum.covariance / np.outer(sigma, sigma)
-        self._center, self._turn = center, turn
-        # A little of the identity keeps a nearly singular correlation matrix invertible.
-        self._root = width[:, None] * np.linalg.cholesky(0.999 * correlation + 0.001 * np.eye(ndim))
+        self.ndim = ndim
+        self._arrays = center, width[:, None] * correlation_root(maximum.covariance), turn
 
     def to_prior(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Map the sampler's cube to the prior's.
@@ -138,36 +178,13 @@ class Focus:
         log_density : ndarray, shape (n,)
             ``ln g(v)``, to be subtracted from the log-likelihood.
         """
-        x = np.zeros(w.shape)
-
-        def solve(k: int, axis: _Axis) -> np.ndarray:
-            x[:, k] = axis.inverse(w[:, k])
-            return x[:, k]
-
-        log_density = self._walk(w.shape, solve)
-        return np.where(self._turn != 0, (x + self._turn) % 1.0, x), log_density
+        with jax.enable_x64(True):
+            return in_batches(functools.partial(_to_prior, *self._arrays), w, self.ndim, "Focus.to_prior")
 
     def log_density(self, v: np.ndarray) -> np.ndarray:
         """Return ``ln g(v)``, shape (n,), of points of the prior's cube, shape (n, ndim)."""
-        x = np.where(self._turn != 0, (v - self._turn) % 1.0, v)
-        return self._walk(x.shape, lambda k, axis: x[:, k])
-
-    def _walk(self, shape: tuple[int, ...], place: Callable[[int, _Axis], np.ndarray]) -> np.ndarray:
-        """Go from axis to axis, to where `place` says; return the log density there."""
-        n, ndim = shape
-        z = np.zeros((n, ndim))
-        log_peak = np.zeros(n)  # sum of ln q_k so far
-        for k in range(ndim):
-            root = self._root[k]
-            center = np.clip(self._center[k] + z[:, :k] @ root[:k], 0, 1)
-            scale = WIDTH * root[k]
-            below = _student_cdf(-center / scale)
-            whole = _student_cdf((1 - center) / scale) - below
-            peak = (1 - PRIOR_SHARE) * np.exp(np.minimum(log_peak, 700))
-            x = place(k, _Axis(center, scale, below, whole, PRIOR_SHARE / (PRIOR_SHARE + peak)))
-            z[:, k] = (x - center) / root[k]
-            log_peak += -1.5 * np.log(2 + ((x - center) / scale) ** 2) - np.log(scale * whole)
-        return np.logaddexp(np.log(PRIOR_SHARE), np.log1p(-PRIOR_SHARE) + log_peak)
+        with jax.enable_x64(True):
+            return in_batches(functools.partial(_log_density, *self._arrays), v, self.ndim, "Focus.log_density")
 
 
 def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Focus, maximum: Maximum) -> float:

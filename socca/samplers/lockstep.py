@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+import contextlib
+import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from greenlet import getcurrent, greenlet
 
 
 class Lockstep:
-    """A pool of threads in which every task goes as far as its next likelihood, and then waits for all others.
+    """A pool in which every task goes as far as its next likelihood, and then waits for all others.
 
     Samplers that know one point at a time (a random walk, a draw that is repeated until it is accepted) then have
-    their likelihoods evaluated in one vectorised call, in the thread that called `map`. Results do not depend on which
-    thread is faster.
+    their likelihoods evaluated in one vectorised call. Tasks take turns in one thread, always in the same order: going
+    from one to the next takes a microsecond.
 
     Parameters
     ----------
@@ -28,22 +29,14 @@ class Lockstep:
     def __init__(self, evaluate: Callable[[np.ndarray], np.ndarray], size: int) -> None:
         self.size = size
         self._evaluate = evaluate
-        self._task = threading.local()
-        self._told: queue.SimpleQueue[tuple[int, bool, Any]] = queue.SimpleQueue()
-        self._answers = [queue.SimpleQueue[Any]() for _ in range(size)]
-        self._jobs = [queue.SimpleQueue[Any]() for _ in range(size)]
-        for number in range(size):
-            # Daemons: of a run that failed some wait for an answer for ever, since a back end that catches whatever
-            # its likelihood raises, to print it, must not be given an error by each of them.
-            threading.Thread(target=self._work, args=(number,), daemon=True).start()
+        self._tasks: list[_Task] = []
 
     def likelihood(self, point: np.ndarray) -> float:
         """Return the log-likelihood of one point, shape (ndim,); within a task, wait for the batch."""
-        number = getattr(self._task, "number", None)
-        if number is None:
-            return float(self._evaluate(np.atleast_2d(point))[0])
-        self._told.put((number, False, point))
-        return float(self._answers[number].get())
+        task = getcurrent()
+        if isinstance(task, _Task):
+            return task.parent.switch(point)
+        return float(self._evaluate(np.atleast_2d(point))[0])
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Apply a function to each item, `size` of them at a time; the results are in order."""
@@ -54,38 +47,29 @@ class Lockstep:
         return found
 
     def close(self) -> None:
-        """End the threads."""
-        for job in self._jobs:
-            job.put(None)
-
-    def _work(self, number: int) -> None:
-        self._task.number = number
-        while (job := self._jobs[number].get()) is not None:
-            function, item = job
-            try:
-                result: Any = (function(item), None)
-            except Exception as error:
-                result = (None, error)
-            self._told.put((number, True, result))
+        """End tasks that wait still, since another one or the likelihood has failed."""
+        # Back ends print whatever ends a likelihood, and this is the end of many.
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            for task in self._tasks:
+                task.throw()
+        self._tasks = []
 
     def _together(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
-        for number, item in enumerate(items):
-            self._jobs[number].put((function, item))
-        found: list[Any] = [None] * len(items)
-        running = len(items)
-        while running:
-            asked: dict[int, np.ndarray] = {}
-            for _ in range(running):
-                number, ended, value = self._told.get()
-                if not ended:
-                    asked[number] = value
-                    continue
-                found[number], error = value
-                if error is not None:
-                    raise error
-            running = len(asked)
-            if running:
-                numbers = sorted(asked)
-                for number, value in zip(numbers, self._evaluate(np.stack([asked[k] for k in numbers])), strict=True):
-                    self._answers[number].put(value)
-        return found
+        found: dict[int, Any] = {}
+
+        def work(number: int, item: Any) -> None:
+            found[number] = function(item)
+
+        self._tasks = [_Task(work) for _ in items]
+        # What a switch to a task returns: the point that it asks for next, or None at its end.
+        asked = [task.switch(number, item) for number, (task, item) in enumerate(zip(self._tasks, items, strict=True))]
+        while waiting := [(task, point) for task, point in zip(self._tasks, asked, strict=True) if point is not None]:
+            self._tasks = [task for task, _ in waiting]
+            values = self._evaluate(np.stack([point for _, point in waiting]))
+            asked = [task.switch(value) for task, value in zip(self._tasks, values.tolist(), strict=True)]
+        self._tasks = []
+        return [found[number] for number in range(len(items))]
+
+
+class _Task(greenlet):
+    """A task of a `Lockstep`, whose parent is what called `map`."""

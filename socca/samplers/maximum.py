@@ -64,6 +64,15 @@ class Maximum:
         return cls(**{key: value if value.ndim else value.item() for key, value in found.items()})
 
 
+def correlation_root(covariance: np.ndarray) -> np.ndarray:
+    """Return a Cholesky factor of the correlation matrix that belongs to a covariance, shape (ndim, ndim).
+
+    A little of the identity keeps it invertible where the covariance is nearly singular.
+    """
+    sigma = np.sqrt(np.diag(covariance))
+    return np.linalg.cholesky(0.999 * covariance / np.outer(sigma, sigma) + 0.001 * np.eye(len(sigma)))
+
+
 def quick_maximum(problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Maximum:
     """Show a sampler where to look: the maximum that a checkpoint holds, or else a quick search.
 

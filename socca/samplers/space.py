@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from socca.samplers.circles import Circles
+from socca.samplers.maximum import correlation_root
 
 if TYPE_CHECKING:
     from socca.problem import Problem
@@ -76,9 +77,7 @@ class Space:
         stretch = np.where(bounded, np.sign(slope) * np.minimum(np.abs(slope), 2 / sigma), slope)
         covariance = maximum.covariance * np.outer(stretch, stretch)
         scale = np.sqrt(np.diag(covariance))
-        # A little of the identity keeps a nearly singular correlation matrix invertible.
-        correlation = 0.999 * covariance / np.outer(scale, scale) + 0.001 * np.eye(len(kinds))
-        return cls(kinds, low, high, center, scale[:, None] * np.linalg.cholesky(correlation))
+        return cls(kinds, low, high, center, scale[:, None] * correlation_root(covariance))
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
