@@ -11,7 +11,7 @@ from socca.pool import SerialPool
 from socca.samplers import METHODS, get_sampler
 
 EVIDENCES = [method for method in METHODS if get_sampler(method).evidence]
-#: pocoMC spends its time on its networks: few particles, where only the interplay is tested.
+#: Where it is not focused, pocoMC spends its time on its networks: few particles, if only the interplay is tested.
 SMALL = {"pocomc": {"n_active": 128, "n_effective": 256, "n_total": 800, "n_evidence": 2000, "flow": "nsf3"}}
 SLOW = {"pocomc": {"flow": "nsf3"}}
 CASES = ["linear 2", "linear 5", "linear 10", "two modes", "banana", "partly impossible", "faint source"]
@@ -58,7 +58,7 @@ def check_moments(draws, known, n_eff):
 QUICK = [
     *[("nautilus", name) for name in ("linear 2", "linear 5", "two modes", "partly impossible")],
     *[("dynesty", name) for name in ("linear 2", "linear 5", "partly impossible")],
-    ("pocomc", "partly impossible"),
+    *[("pocomc", name) for name in ("linear 2", "partly impossible")],
 ]
 PAIRS = [
     pytest.param(method, name, marks=() if (method, name) in QUICK else pytest.mark.slow)
@@ -144,9 +144,7 @@ def test_no_free_parameter(make_image, method):
     assert draws.converged
 
 
-@pytest.mark.parametrize(
-    "method", [pytest.param(m, marks=pytest.mark.slow) if m in ("pocomc", "numpyro") else m for m in METHODS]
-)
+@pytest.mark.parametrize("method", [pytest.param(m, marks=pytest.mark.slow) if m == "numpyro" else m for m in METHODS])
 def test_one_free_parameter(make_image, method):
     known = fakes.linear_image(make_image, 1)
     draws = explore(method, known, 3, **SMALL.get(method, {}))

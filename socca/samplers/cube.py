@@ -65,8 +65,13 @@ class Cube:
         self.periodic = [
             k
             for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True))
-            if prior.is_flat_over(period) and isinstance(self._map, Unfocused)
+            if prior.is_flat_over(period) and not self.focused
         ]
+
+    @property
+    def focused(self) -> bool:
+        """Whether the cube is stretched."""
+        return isinstance(self._map, Focus)
 
     def _try_focus(self, seed: int, checkpoint: Checkpoint) -> None:
         """Stretch the cube, unless that would hide a part of the posterior."""
@@ -115,6 +120,6 @@ class Cube:
             samples=self._problem.prior_transform(v),
             log_weights=log_weights - np.logaddexp.reduce(log_weights),
             log_likelihood=log_likelihood[possible] + log_density,
-            notes={**notes, "n_gradients": self._n_gradients, "focused": isinstance(self._map, Focus)},
+            notes={**notes, "n_gradients": self._n_gradients, "focused": self.focused},
             **rest,
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.stats
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Progress, Sampler
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: What stands for a likelihood of zero: pocoMC takes its logarithm times a temperature of zero.
 _IMPOSSIBLE = -1e100
+#: Share of the draws for the evidence that are from the whole cube.
+_FLAT = 0.1
 #: What of pocoMC's state belongs to one run, and is not kept.
 _OF_THE_RUN = ("pbar", "pool", "distribute", "prior", "log_prior", "sample_prior", "log_likelihood")
 
@@ -39,13 +42,16 @@ def _pocomc() -> Any:
 class Pocomc(Sampler):
     """Particles cooled from the prior to the posterior, their moves shaped by a normalising flow: also the evidence.
 
-    ``focus`` is that of nautilus (see `socca.samplers.focus`): fewer temperatures lie between prior and posterior.
+    ``focus`` is that of nautilus (see `socca.samplers.focus`): fewer temperatures lie between prior and posterior, and
+    the posterior is round. Then no flow is trained, which is nearly all that pocoMC takes its time for, unless
+    ``precondition`` is true. The evidence is that of ``n_evidence`` draws from the flow, or without one, from a Student
+    density in its place; if that is 0, of the particles, without an error.
     """
 
     name = "pocomc"
     pickles = True
     requires = ("pocomc", "torch", "zuko", "numpy")
-    defaults = {"focus": True}  # noqa: RUF012  (never changed)
+    defaults = {"focus": True, "precondition": None}  # noqa: RUF012  (never changed)
     reserved = frozenset(
         {
             *("prior", "likelihood", "n_dim", "likelihood_args", "likelihood_kwargs", "vectorize", "blobs_dtype"),
@@ -99,13 +105,15 @@ class Pocomc(Sampler):
                 n_dim=cube.ndim,
                 vectorize=True,
                 periodic=cube.periodic or None,
-                **self.arguments(pocomc.Sampler.__init__),
+                **{**self.arguments(pocomc.Sampler.__init__), "precondition": self._precondition(cube)},
             )
             options = self.arguments(pocomc.Sampler.run)
             if saved and saved["sampler"]["logz"] is not None:
                 sampler.load_state(None)  # it was done already
             else:
                 sampler.run(progress=False, save_every=1, resume_state_path="kept" if saved else None, **options)
+            if not sampler.preconditioned and sampler.n_evidence > 0:
+                sampler.logz, sampler.logz_err = _evidence(sampler, likelihood, np.random.default_rng([seed, 2]))
             checkpoint.offer(state, last=True)
         points, log_weights, log_likelihood, _ = sampler.posterior(return_logw=True)
         return cube.draws(
@@ -118,6 +126,31 @@ class Pocomc(Sampler):
             sampler=sampler,
             notes={"n_iterations": int(sampler.t), "logz_of_particles": float(sampler.particles.get("logz", -1))},
         )
+
+    def _precondition(self, cube: Cube) -> bool:
+        given = self.options["precondition"]
+        return not cube.focused if given is None else bool(given)
+
+
+def _evidence(
+    sampler: Any, log_likelihood: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return the log-evidence and its error, by importance sampling from what pocoMC knows of the posterior.
+
+    That is a Student density in its own coordinates, fitted to the particles. One draw in ten is from the whole cube,
+    so that no weight is large where the Student density is small.
+    """
+    geometry, scaler, n = sampler.u_geometry, sampler.scaler, sampler.n_evidence
+    student = scipy.stats.multivariate_t(geometry.t_mean, geometry.t_cov, geometry.t_nu, allow_singular=True)
+    n_flat = math.ceil(_FLAT * n)
+    drawn = np.reshape(student.rvs(n - n_flat, random_state=rng), (-1, sampler.n_dim))
+    u = np.concatenate([drawn, scaler.forward(rng.random((n_flat, sampler.n_dim)))])
+    x, log_slope = scaler.inverse(u)
+    log_density = np.logaddexp(np.log1p(-n_flat / n) + student.logpdf(u) - log_slope, np.log(n_flat / n))
+    log_weights = log_likelihood(x) - log_density
+    top = log_weights.max()
+    weights = np.exp(log_weights - top)
+    return float(top + np.log(weights.mean())), float(weights.std(ddof=1) / weights.mean() / math.sqrt(n))
 
 
 class _Flat:
