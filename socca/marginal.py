@@ -127,9 +127,9 @@ class Marginal:
         """Number of parameters that are sampled."""
         return len(self.names)
 
-    def _batched(self, program: Any, rows: Any, what: str) -> Any:
+    def _batched(self, program: Any, arrays: dict[str, Any], rows: Any, what: str) -> Any:
         with jax.enable_x64(True):
-            return in_batches(functools.partial(program, self._whole.on_device), rows, self.ndim, what)
+            return in_batches(functools.partial(program, arrays), rows, self.ndim, what)
 
     def log_likelihood(self, theta: Any) -> np.ndarray:
         """Return the log of the likelihood, integrated over the amplitudes, of each row; shape (n, ndim) to (n,)."""
@@ -137,19 +137,19 @@ class Marginal:
 
     def solve(self, theta: Any) -> Solved:
         """Integrate over the amplitudes; a row of each array for each row of shape (n, ndim)."""
-        return self._batched(_programs(self._split).solve, theta, "log_likelihood")
+        return self._batched(_programs(self._split).solve, self._whole.on_device, theta, "log_likelihood")
 
     def log_likelihood_and_grad(self, theta: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return `log_likelihood` and its derivatives, shapes (n,) and (n, ndim)."""
-        return self._batched(_programs(self._split).gradient, theta, "log_likelihood_and_grad")
+        return self._batched(_programs(self._split).gradient, self._whole.on_device, theta, "log_likelihood_and_grad")
 
     def log_prior(self, theta: Any) -> np.ndarray:
         """Return the log prior density of the parameters that are sampled, shape (n,)."""
-        return self._batched(_programs(self._split).log_prior, theta, "log_prior")
+        return self._batched(_programs(self._split).log_prior, self._whole.on_device["model"], theta, "log_prior")
 
     def prior_transform(self, u: Any) -> np.ndarray:
         """Map points of the unit cube to the parameters that are sampled, shape (n, ndim) to (n, ndim)."""
-        return self._batched(_programs(self._split).transform, u, "prior_transform")
+        return self._batched(_programs(self._split).transform, self._whole.on_device["model"], u, "prior_transform")
 
     def traced(self) -> tuple[Any, dict[str, Any]]:
         """Return the log posterior density of one row and its arrays, as `Problem.traced`."""
@@ -231,7 +231,7 @@ def _programs(split: _Split) -> _Programs:
     model = dataclasses.replace(spec.model, priors=tuple(spec.model.priors[k] for k in split.sampled))
 
     def own_priors(arrays: dict[str, Any]) -> dict[str, Any]:
-        return {"priors": [arrays["model"]["priors"][k] for k in split.sampled]}
+        return {"priors": [arrays["priors"][k] for k in split.sampled]}
 
     def solve(arrays: dict[str, Any], theta: Any) -> Solved:
         return _solve(split, arrays, theta)
@@ -244,7 +244,7 @@ def _programs(split: _Split) -> _Programs:
         gradient=looped(jax.value_and_grad(value, argnums=1)),
         log_prior=jax.jit(lambda arrays, theta, count: log_prior(model, own_priors(arrays), theta)),
         transform=jax.jit(lambda arrays, u, count: transform(model, own_priors(arrays), u)),
-        posterior=lambda arrays, theta: value(arrays, theta) + log_prior(model, own_priors(arrays), theta),
+        posterior=lambda arrays, theta: value(arrays, theta) + log_prior(model, own_priors(arrays["model"]), theta),
     )
 
 

@@ -131,9 +131,9 @@ class Problem:
             scene = {**self.arrays["scene"], "ranking": ranking()}
             return jax.device_put({**self.arrays, "scene": scene})
 
-    def _batched(self, program: Any, rows: Any, what: str) -> Any:
+    def _batched(self, program: Any, arrays: dict[str, Any], rows: Any, what: str) -> Any:
         with jax.enable_x64(True):
-            return in_batches(functools.partial(program, self.on_device), rows, self.ndim, what)
+            return in_batches(functools.partial(program, arrays), rows, self.ndim, what)
 
     def log_likelihood(self, theta: Any) -> np.ndarray:
         """Return the log-likelihood of each row.
@@ -148,7 +148,7 @@ class Problem:
         ndarray, shape (n,)
             Fully normalised; -inf where the model is impossible.
         """
-        return self._batched(programs(self.spec).log_likelihood, theta, "log_likelihood")
+        return self._batched(programs(self.spec).log_likelihood, self.on_device, theta, "log_likelihood")
 
     def log_likelihood_and_grad(self, theta: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-likelihood of each row and its derivatives.
@@ -165,7 +165,9 @@ class Problem:
         gradient : ndarray, shape (n, ndim)
             Per unit of each parameter.
         """
-        return self._batched(programs(self.spec).log_likelihood_and_grad, theta, "log_likelihood_and_grad")
+        return self._batched(
+            programs(self.spec).log_likelihood_and_grad, self.on_device, theta, "log_likelihood_and_grad"
+        )
 
     def traced(self) -> tuple[Callable[[Any, Any], Any], dict[str, Any]]:
         """Return the log posterior density of one row, for JAX to trace, and the arrays that it takes first.
@@ -176,11 +178,11 @@ class Problem:
 
     def log_prior(self, theta: Any) -> np.ndarray:
         """Return the log of the joint prior density of each row, shape (n,)."""
-        return self._batched(programs(self.spec).log_prior, theta, "log_prior")
+        return self._batched(programs(self.spec).log_prior, self.on_device["model"], theta, "log_prior")
 
     def prior_transform(self, u: Any) -> np.ndarray:
         """Map points of the unit cube to parameters, shape (n, ndim) to (n, ndim)."""
-        return self._batched(programs(self.spec).transform, u, "prior_transform")
+        return self._batched(programs(self.spec).transform, self.on_device["model"], u, "prior_transform")
 
     def values(self, theta: Any) -> dict[str, np.ndarray]:
         """Return every parameter, free, fixed and tied.
@@ -195,7 +197,7 @@ class Problem:
         dict of ndarray, shape (n,)
             By full name.
         """
-        return self._batched(programs(self.spec).values, theta, "values")
+        return self._batched(programs(self.spec).values, self.on_device["model"], theta, "values")
 
     def render(
         self, theta: Any, only: tuple[int, ...] | None = None, response: bool = True, exposure: bool = True

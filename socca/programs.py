@@ -114,11 +114,10 @@ class Programs:
         self.log_posterior = lambda arrays, theta: one(arrays, theta) + log_prior(model, arrays["model"], theta)
         self.log_likelihood = looped(one)
         self.log_likelihood_and_grad = looped(jax.value_and_grad(one, argnums=1))
-        self.log_prior = jax.jit(lambda arrays, theta, count: log_prior(model, arrays["model"], theta))
-        self.transform = jax.jit(lambda arrays, u, count: transform(model, arrays["model"], u))
-        self.values = jax.jit(
-            lambda arrays, theta, count: jax.vmap(lambda row: all_values(model, arrays["model"], row))(theta)
-        )
+        # These take the arrays of the model alone: to hand over all of them would take as long as the rest.
+        self.log_prior = jax.jit(lambda arrays, theta, count: log_prior(model, arrays, theta))
+        self.transform = jax.jit(lambda arrays, u, count: transform(model, arrays, u))
+        self.values = jax.jit(lambda arrays, theta, count: jax.vmap(lambda row: all_values(model, arrays, row))(theta))
         self.render = jax.jit(
             lambda arrays, theta, keep, response, exposure: render(
                 scene, arrays["scene"], all_values(model, arrays["model"], theta), keep, response, exposure
@@ -166,8 +165,8 @@ def in_batches(program: Any, rows: Any, ndim: int, what: str) -> Any:
         filled = np.zeros((BATCH, ndim))
         filled[: len(chunk)] = chunk
         parts.append(jax.tree.map(functools.partial(_first_rows, count=len(chunk)), program(filled, len(chunk))))
-    return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
 
 
 def _first_rows(array: Any, count: int) -> np.ndarray:
-    return np.asarray(array)[:count]
+    return np.array(np.asarray(array)[:count])  # JAX's own memory cannot be written to

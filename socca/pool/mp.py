@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from multiprocessing import util
+from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -31,6 +31,8 @@ _LIKELIHOOD, _FUNCTION, _ROWS, _ITEM = b"likelihd", b"function", b"rows    ", b"
 # The first bytes of an answer.
 _VALUES, _RESULT, _ERROR = b"values  ", b"result  ", b"error   "
 _HEAD = len(_ROWS)
+#: Ctrl-C and a batch system's notice go to all processes; the parent decides what becomes of them.
+_NOTICES = (signal.SIGINT, signal.SIGTERM)
 #: Seconds that a worker gets to end by itself.
 _PATIENCE = 5.0
 
@@ -39,9 +41,9 @@ def _serve(connection: Connection, life: Connection) -> None:
     """Answer messages, in a worker, for as long as the parent lives."""
     from socca.compilation import use_persistent_cache
 
-    # Ctrl-C and a batch system's notice go to all processes; the parent decides what becomes of them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _NOTICES:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOTICES)
     threading.Thread(target=_end_with_the_parent, args=(life,), daemon=True).start()
     use_persistent_cache()
     held: dict[bytes, Callable[[Any], Any]] = {}
@@ -127,9 +129,16 @@ class MultiPool(Pool):
     def _start(self, context: Any, life: Connection) -> None:
         connection, theirs = context.Pipe()
         self._connections.append(connection)
-        with theirs:
-            process = context.Process(target=_serve, args=(theirs, life), env=single_thread_environment())
-            process.start()
+        # A worker begins with them blocked, until it is so far as to ignore them. Python's own helper, which is started
+        # with the first process, would unblock them.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOTICES)
+        try:
+            with theirs:
+                process = context.Process(target=_serve, args=(theirs, life), env=single_thread_environment())
+                process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._processes.append(process)
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:

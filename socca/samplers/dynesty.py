@@ -30,14 +30,16 @@ def _identity(point: np.ndarray) -> np.ndarray:
 class Dynesty(Sampler):
     """Nested sampling from the prior inwards: posterior samples and evidence.
 
-    ``n_batch`` proposals are made side by side, so that their likelihoods are evaluated together. ``dynamic`` spends
-    further live points where the posterior is; ``focus`` is that of nautilus (see `socca.samplers.focus`).
+    ``n_batch`` proposals are made side by side, so that their likelihoods are evaluated together: 64, or an eighth of
+    the live points if that is more, unless it is given. Of so few, one in 16 is not needed any more by the time that it
+    is looked at. ``dynamic`` spends further live points where the posterior is; ``focus`` is that of nautilus (see
+    `socca.samplers.focus`).
     """
 
     name = "dynesty"
     pickles = True
     requires = ("dynesty", "numpy")
-    defaults = {"nlive": 500, "dynamic": False, "focus": True, "n_batch": 64}  # noqa: RUF012  (never changed)
+    defaults = {"nlive": 500, "dynamic": False, "focus": True, "n_batch": None}  # noqa: RUF012  (never changed)
     reserved = frozenset(
         {
             *("loglikelihood", "prior_transform", "ndim", "rstate", "periodic", "pool", "use_pool", "queue_size"),
@@ -62,7 +64,7 @@ class Dynesty(Sampler):
     def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"])
-        together = Lockstep(cube.log_likelihood, int(self.options["n_batch"]))
+        together = Lockstep(cube.log_likelihood, int(self.options["n_batch"] or max(64, self.options["nlive"] // 8)))
         try:
             resume = checkpoint.state is not None
             if checkpoint.state is not None:
