@@ -245,7 +245,7 @@ def main() -> None:
 
     logging.disable(logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", default=",".join(name for name in METHODS if get_sampler(name).parallel))
+    parser.add_argument("--methods", default=",".join(name for name in METHODS if get_sampler(name).mpi))
     parser.add_argument("--ranks", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ranks:
@@ -275,9 +275,6 @@ def main() -> None:
     lines = []
     for method in filter(None, options.methods.split(",")):
         batches, own = batches_of(method, problem)
-        if not len(batches):
-            lines.append([method, 0, *["-"] * 8])
-            continue
         shares = -(-batches // WORKERS)
         handing = {kind: float(np.interp(batches, ROWS, overheads[kind]).sum()) for kind in kinds}
         saved = float(np.sum(batches - shares))  # calls that are made beside others

@@ -43,7 +43,7 @@ class Emcee(Sampler):
     defaults = {  # noqa: RUF012  (never changed)
         "nwalkers": None,
         "n_tau": 50,
-        "tau_change": 0.01,
+        "tau_change": 0.05,
         "n_eff": 3000,
         "max_steps": 50_000,
     }
