@@ -154,6 +154,11 @@ def banana():
     )
 
 
+def plateaus():
+    """A hill with a flat top on flat ground: many points have exactly the same likelihood."""
+    return _by_quadrature(lambda theta: np.clip(gaussian(theta, np.array([0.5, 0.5]), 0.07), -8.0, -0.7), 0, 1)
+
+
 def partly_impossible():
     """A Gaussian with everything beyond a line forbidden, which cuts it off half a standard deviation from its top."""
 

@@ -14,7 +14,7 @@ EVIDENCES = [method for method in METHODS if get_sampler(method).evidence]
 #: Where it is not focused, pocoMC spends its time on its networks: few particles, if only the interplay is tested.
 SMALL = {"pocomc": {"n_active": 128, "n_effective": 256, "n_total": 800, "n_evidence": 2000, "flow": "nsf3"}}
 SLOW = {"pocomc": {"flow": "nsf3"}}
-CASES = ["linear 2", "linear 5", "linear 10", "two modes", "banana", "partly impossible", "faint source"]
+CASES = ["linear 2", "linear 5", "linear 10", "two modes", "banana", "partly impossible", "faint source", "plateaus"]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def check_moments(draws, known, n_eff):
 #: What the default run holds; the rest takes a minute or two.
 QUICK = [
     *[("nautilus", name) for name in ("linear 2", "linear 5", "two modes", "partly impossible")],
-    *[("dynesty", name) for name in ("linear 2", "linear 5", "partly impossible")],
+    *[("dynesty", name) for name in ("linear 2", "linear 5", "partly impossible", "plateaus")],
     *[("pocomc", name) for name in ("linear 2", "partly impossible")],
 ]
 PAIRS = [
@@ -104,7 +104,7 @@ def test_dynesty_proposals_are_made_together(case, sample):
 
 
 @pytest.mark.parametrize(
-    "name", ["linear 2", pytest.param("linear 5", marks=pytest.mark.slow), "banana", "partly impossible"]
+    "name", ["linear 2", pytest.param("linear 5", marks=pytest.mark.slow), "banana", "partly impossible", "plateaus"]
 )
 def test_emcee(case, name):
     known = case(name)
