@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 import os
+from collections import Counter
 from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,12 +95,16 @@ def check(config: ConfigOption, targets: TargetsOption = None) -> None:
     from socca.check import check_survey
 
     survey = _load(config, targets)
-    found = 0
+    found: Counter[str] = Counter()
     for finding in check_survey(survey):
-        found += 1
-        typer.echo(f"{finding.target or 'survey'}: {finding.message}")
+        found[finding.message] += 1
+        if found[finding.message] == 1:  # a mistake in the config is one of every target
+            typer.echo(f"{finding.target or 'survey'}: {finding.message}")
     if found:
-        typer.echo(f"{found} problem(s) in {len(survey.targets)} target(s)")
+        for message, number in found.items():
+            if number > 1:
+                typer.echo(f"{number - 1} more target(s): {message}")
+        typer.echo(f"{len(found)} problem(s), {len(survey.targets)} target(s)")
         raise typer.Exit(1)
     typer.echo(f"{len(survey.targets)} target(s), {len(survey.fits())} fit(s): nothing wrong")
 
@@ -252,6 +257,8 @@ def status(config: ConfigOption, targets: TargetsOption = None) -> None:
     found = survey_status(survey.results(), survey.config.folder)
     for target, model, message in found.failures:
         typer.echo(f"{target} {model}: failed: {message}")
+    if found.failures:
+        typer.echo(f"Their logs are in {survey.config.folder / 'logs' / 'fit'}.")
     typer.echo(summary_line(survey.config.survey, found.counts, found.rate))
 
 

@@ -346,3 +346,17 @@ def test_check_finds_everything_in_one_pass(write_survey, write_fits, tmp_path):
     assert [target for target, _ in found] == [target for target, _ in wanted]
     assert all(said in message for (_, message), (_, said) in zip(found, wanted, strict=True))
     assert all("\n" not in message for _, message in found)
+
+
+def test_a_mistake_of_every_target_is_said_once(write_survey, capsys):
+    from socca.cli import app
+
+    path = write_survey({"models.galaxy.components.bulge.ns": 50.0})
+    with pytest.raises(SystemExit) as ended:
+        app(["check", "--config", str(path)])
+    assert ended.value.code == 1
+    first, more, summary = capsys.readouterr().out.splitlines()
+    assert first.startswith("a: ")
+    assert "ns" in first
+    assert more == f"1 more target(s): {first.removeprefix('a: ')}"
+    assert summary == "1 problem(s), 2 target(s)"

@@ -274,6 +274,12 @@ def test_bad_images_cost_only_themselves(survey):
         assert word in table.loc[name]["message"]
         log = (survey.path / "results" / "small" / "logs" / "fit" / name / "sky.log").read_text()
         assert "Traceback (most recent call last)" in log
+    status = subprocess.run(
+        [sys.executable, "-m", "socca.cli", "status", "--config", "survey.yaml"],
+        cwd=survey.path, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "missing sky: failed: " in status
+    assert f"Their logs are in {Path('results/small/logs/fit')}." in status
     assert survey.planned()[0] == set()
 
     # Once what is wrong is put right, that target is tried again.
