@@ -27,6 +27,7 @@ os.environ.update(SINGLE_THREAD)  # as in a worker: before JAX and BLAS load
 import jax
 import numpy as np
 
+from socca.checkpoint import Checkpoint
 from socca.data import Image
 from socca.inference import Counted
 from socca.models import Model, Sersic
@@ -122,6 +123,7 @@ def ours(problem: Problem, method: str, n_eff: int, workers: int, cost: float) -
     with open_pool(likelihood, workers) as pool:
         warm = {"num_warmup": 2, "num_samples": 4, "num_chains": workers} if method == "numpyro" else {"n_samples": 10}
         get_sampler("numpyro" if method == "numpyro" else "optimizer")(**warm).run(problem, pool, 1)
+        Cube(problem, pool, 1, Checkpoint(), focus=True).log_likelihood(np.full((1, problem.ndim), 0.5))
         pool.evaluate(np.repeat(problem.prior_transform(np.full((1, problem.ndim), 0.5)), 2 * workers, axis=0))
         counted = Counted(pool)
         Watched.seconds = 0.0

@@ -339,11 +339,16 @@ def test_no_worker_outlives_its_parent(tmp_path, doing, signalled):
         assert not any(alive(pid) for pid in pids)
 
 
-def test_workers_leave_the_notice_of_a_batch_system_to_their_parent(multi):
-    for pid in multi.worker_pids:
-        os.kill(pid, signal.SIGTERM)
-        os.kill(pid, signal.SIGINT)
-    assert np.array_equal(multi.evaluate(THETA), likelihood(THETA) + OFFSET)
+def test_workers_leave_the_notice_of_a_batch_system_to_their_parent():
+    """From their first moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with MultiPool(2, likelihood) as pool:
+        for _ in range(2):
+            for pid in pool.worker_pids:
+                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, signal.SIGINT)
+            assert np.array_equal(pool.evaluate(THETA), likelihood(THETA))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
 SCRIPT = """

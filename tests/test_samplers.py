@@ -5,6 +5,7 @@ import math
 import sys
 from types import SimpleNamespace
 
+import emcee
 import numpy as np
 import pytest
 from fakes import INSTALLED, Numpy, gaussian
@@ -374,3 +375,99 @@ def test_angles_on_a_whole_circle_have_no_edge_for_chains(concentration):
     assert np.cos(off).mean() == pytest.approx(cosine, abs=5 * math.sqrt((square - cosine**2) / draws.n_eff))
     assert np.sin(off).mean() == pytest.approx(0, abs=5 * math.sqrt((1 - square) / draws.n_eff))
     assert draws.converged
+
+
+@pytest.mark.parametrize(("ndim", "moves", "n_eff"), [(1, None, 20_000), (2, None, 20_000), (1, "stretch", 3000)])
+def test_walkers_do_not_go_around_a_circle_for_ever(ndim, moves, n_eff):
+    """Two humps all around it. Turns say nothing, and must neither add up nor take part in proposals."""
+
+    def log_likelihood(theta):
+        return np.cos(theta[:, 0] - 0.1) + 0.8 * np.cos(2 * theta[:, 0] + 1)
+
+    fake = Numpy(log_likelihood, [uniform(0, 2 * np.pi), normal(0, 1)][:ndim])
+    fake.periods = [2 * np.pi, None][:ndim]
+    options = {} if moves is None else {"moves": emcee.moves.StretchMove()}
+    draws = get_sampler("emcee")(n_eff=n_eff, nwalkers=32, **options).run(fake, SerialPool(fake.log_likelihood), 1)
+    assert draws.converged
+    assert np.ptp(draws.sampler.get_chain()[..., 0]) < 2 * np.pi
+    grid = 2 * np.pi * (np.arange(10_000) + 0.5) / 10_000
+    height = np.exp(log_likelihood(grid[:, None]))
+    for wave in (np.cos, np.sin, lambda x: np.cos(2 * x), lambda x: np.sin(2 * x)):
+        mean = np.average(wave(grid), weights=height)
+        error = math.sqrt(np.average((wave(grid) - mean) ** 2, weights=height) / draws.n_eff)
+        assert wave(draws.samples[:, 0]).mean() == pytest.approx(mean, abs=4.5 * error)
+
+
+def test_a_chain_that_is_too_short_is_not_converged():
+    """A walker that has not moved has no autocorrelation time."""
+    fake = Numpy(lambda theta: -0.5 * np.sum((theta / 1e-3) ** 2, axis=1), [normal(0, 1)] * 2)
+    moves = emcee.moves.MHMove(lambda x, rng: (x + 1.0, np.zeros(len(x))))
+    draws = get_sampler("emcee")(moves=moves, max_steps=200).run(fake, SerialPool(fake.log_likelihood), 1)
+    assert not draws.converged
+    assert draws.notes["autocorrelation_time"] == [None, None]
+    assert np.isfinite(draws.samples).all()
+    assert json.loads(json.dumps(draws.notes)) == draws.notes
+
+
+def test_chains_are_looked_at_less_and_less_often():
+    from socca.samplers.emcee import _look_at
+
+    looks = [chunk for chunk in range(1, 2000) if _look_at(chunk)]
+    assert looks[:32] == list(range(1, 33))
+    steps = np.diff(looks)[32:] / np.array(looks)[32:-1]
+    assert 0.03 < steps.min() < steps.max() < 0.07
+
+
+@pytest.mark.parametrize(("options", "size"), [({}, 64), ({"nlive": 2000}, 250), ({"nlive": 2000, "n_batch": 7}, 7)])
+def test_batches_of_dynesty(options, size):
+    fake = Numpy(lambda theta: gaussian(theta, np.array([0.4, 0.6]), 0.1), [uniform(0, 1)] * 2)
+    sizes = []
+
+    class Sizes(SerialPool):
+        def evaluate(self, theta):
+            sizes.append(len(theta))
+            return super().evaluate(theta)
+
+    get_sampler("dynesty")(focus=False, maxiter=300, **options).run(fake, Sizes(fake.log_likelihood), 1)
+    live = options.get("nlive", 500)
+    assert max(n for n in sizes if n != live) == size
+
+
+@pytest.mark.parametrize("wrong", [None, "shifted", "narrow", "wide", "thin"])
+def test_evidence_of_pocomc_by_importance_sampling(wrong):
+    """Whatever the Student density is like: a Gaussian in a square, most of it within, to 4 of the stated errors."""
+    scaler = pytest.importorskip("pocomc").scaler.Reparameterize(2, bounds=np.array([[0.0, 1.0]] * 2))
+    from socca.samplers.pocomc import _evidence
+
+    rng = np.random.default_rng(4)
+    loc, sigma = np.array([0.4, 0.7]), np.array([1e-7 if wrong == "thin" else 0.02, 0.05])
+    scaler.fit(rng.random((1000, 2)))
+    u = scaler.forward(loc + sigma * rng.standard_normal((5000, 2)))
+    geometry = SimpleNamespace(t_mean=u.mean(axis=0), t_cov=np.cov(u.T), t_nu=5.0)
+    if wrong == "shifted":
+        geometry.t_mean = geometry.t_mean + 2 * np.sqrt(np.diag(geometry.t_cov))
+    elif wrong in ("narrow", "wide"):
+        geometry.t_cov = geometry.t_cov * {"narrow": 0.1, "wide": 10.0}[wrong]
+    fake = SimpleNamespace(u_geometry=geometry, scaler=scaler, n_evidence=4000, n_dim=2)
+    logz, error = _evidence(fake, lambda x: gaussian(x, loc, sigma), np.random.default_rng(5))
+    assert 0 < error < 0.1
+    assert abs(logz) < 4 * error
+
+
+@pytest.mark.parametrize(
+    ("options", "trained"), [({}, False), ({"focus": False}, True), ({"precondition": True}, True)]
+)
+def test_pocomc_trains_a_flow_where_it_may_help(monkeypatch, options, trained):
+    pocomc = pytest.importorskip("pocomc")
+    fits = []
+
+    class Flow(pocomc.flow.Flow):
+        def fit(self, *arguments, **named):
+            fits.append(1)
+            return super().fit(*arguments, **{**named, "epochs": 2})
+
+    monkeypatch.setattr(pocomc.sampler, "Flow", Flow)
+    fake = Numpy(lambda theta: gaussian(theta, np.array([0.4, 0.6]), 0.1), [uniform(0, 1)] * 2)
+    small = {"n_active": 32, "n_effective": 64, "n_total": 200, "n_evidence": 100, "flow": "nsf3"}
+    get_sampler("pocomc")(**small, **options).run(fake, SerialPool(fake.log_likelihood), 1)
+    assert bool(fits) is trained

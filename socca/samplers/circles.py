@@ -39,5 +39,11 @@ class Circles:
 
     def nearest(self, theta: np.ndarray, center: np.ndarray) -> np.ndarray:
         """Return parameters, shape (n, ndim), with these angles turned to within half a period of `center`'s."""
-        turns = np.where(self.which, np.round((theta - center) / self._period), 0.0)
-        return theta - turns * self._period
+        return theta - self._turns(theta, center) * self._period
+
+    def within(self, theta: np.ndarray, center: np.ndarray) -> np.ndarray:
+        """Tell for each row, shape (n, ndim), whether these angles lie within half a period of `center`'s."""
+        return ~np.any(self._turns(theta, center), axis=1)
+
+    def _turns(self, theta: np.ndarray, center: np.ndarray) -> np.ndarray:
+        return np.where(self.which, np.round((theta - center) / self._period), 0.0)

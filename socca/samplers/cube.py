@@ -70,7 +70,7 @@ class Cube:
 
     @property
     def focused(self) -> bool:
-        """Whether the cube is stretched."""
+        """Whether the cube is stretched around the maximum."""
         return isinstance(self._map, Focus)
 
     def _try_focus(self, seed: int, checkpoint: Checkpoint) -> None:

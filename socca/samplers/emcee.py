@@ -70,7 +70,8 @@ class Emcee(Sampler):
 
         def log_posterior(x: np.ndarray) -> np.ndarray:
             theta = circles.wrap(x)
-            found = problem.log_prior(theta)
+            # Each place of a circle counts once, whatever move leads to it.
+            found = np.where(circles.within(x, maximum.theta), problem.log_prior(theta), -np.inf)
             inside = np.isfinite(found)
             if inside.any():
                 found[inside] += pool.evaluate(theta[inside])
@@ -79,11 +80,19 @@ class Emcee(Sampler):
         walkers = int(self.options["nwalkers"] or max(32, 4 * problem.ndim))
         if walkers % 2 or walkers < 2 * problem.ndim:
             raise ConfigError(f"emcee: nwalkers must be even, and at least {2 * problem.ndim} here; got {walkers}")
+
+        class Turning(emcee.moves.DEMove):
+            """Differential evolution on circles: a walker that leaves at one end comes in at the other."""
+
+            def get_proposal(self, *given: Any) -> tuple[np.ndarray, np.ndarray]:
+                there, factors = super().get_proposal(*given)
+                return circles.nearest(there, maximum.theta), factors
+
         # Not emcee's snooker moves: with them (3.1.6) variances come out a few per cent small.
         moves = self.options.get("moves") or [
-            (emcee.moves.MHMove(_Independent(maximum, circles)), 0.5),
-            (emcee.moves.DEMove(), 0.45),
-            (emcee.moves.DEMove(gamma0=1.0), 0.05),
+            (emcee.moves.MHMove(_Independent(maximum)), 0.5),
+            (Turning(), 0.45),
+            (Turning(gamma0=1.0), 0.05),
         ]
         chain = emcee.backends.Backend()
         sampler = emcee.EnsembleSampler(
@@ -113,7 +122,7 @@ class Emcee(Sampler):
         checkpoint.offer(state, last=True)
 
         tau = float(taus[1].max())
-        discard, thin = _burn_in(chain, taus[1]), max(1, int(tau / 2))
+        discard, thin = _burn_in(chain, taus[1]), max(1, int(tau / 2)) if np.isfinite(tau) else 1
         samples = circles.wrap(chain.get_chain(discard=discard, thin=thin, flat=True))
         n = len(samples)
         return Draws(
@@ -126,7 +135,7 @@ class Emcee(Sampler):
             sampler=sampler,
             n_eff=float(min(n, self._independent(chain, taus))),
             notes={
-                "autocorrelation_time": taus[1].tolist(),
+                "autocorrelation_time": [t if np.isfinite(t) else None for t in taus[1].tolist()],
                 "n_steps": chain.iteration,
                 "acceptance": float(np.mean(chain.accepted / chain.iteration)),
                 "n_gradients": maximum.n_gradients,
@@ -149,8 +158,8 @@ class Emcee(Sampler):
 class _Independent:
     """Proposals that do not depend on where a walker is: Student's density around the maximum, in its shape."""
 
-    def __init__(self, maximum: Maximum, circles: Circles) -> None:
-        self._center, self._circles = maximum.theta, circles
+    def __init__(self, maximum: Maximum) -> None:
+        self._center = maximum.theta
         self._root = _WIDTH * np.sqrt(np.diag(maximum.covariance))[:, None] * correlation_root(maximum.covariance)
 
     def __call__(self, x: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
@@ -158,10 +167,8 @@ class _Independent:
         n, ndim = x.shape
         z = rng.standard_normal((n, ndim)) * np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, (n, 1)))
         there = self._center + z @ self._root.T
-        here = np.linalg.solve(self._root, (self._circles.nearest(x, self._center) - self._center).T).T
-        # More than half a period away, an angle is nearer from the other side, where its density is another.
-        lost = np.any(self._circles.nearest(there, self._center) != there, axis=1)
-        return there, np.where(lost, -np.inf, _log_student(here) - _log_student(z))
+        here = np.linalg.solve(self._root, (x - self._center).T).T
+        return there, _log_student(here) - _log_student(z)
 
 
 def _log_student(z: np.ndarray) -> np.ndarray:

@@ -48,11 +48,12 @@ class Lockstep:
 
     def close(self) -> None:
         """End tasks that wait still, since another one or the likelihood has failed."""
+        tasks, self._tasks = self._tasks, []
         # Back ends print whatever ends a likelihood, and this is the end of many.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            for task in self._tasks:
-                task.throw()
-        self._tasks = []
+            for task in tasks:
+                with contextlib.suppress(BaseException):  # whatever a task makes of its end
+                    task.throw()
 
     def _together(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
         found: dict[int, Any] = {}

@@ -65,9 +65,17 @@ class Maximum:
 
 
 def correlation_root(covariance: np.ndarray) -> np.ndarray:
-    """Return a Cholesky factor of the correlation matrix that belongs to a covariance, shape (ndim, ndim).
+    """Return a Cholesky factor of the correlation matrix that belongs to a covariance.
 
-    A little of the identity keeps it invertible where the covariance is nearly singular.
+    Parameters
+    ----------
+    covariance : ndarray, shape (ndim, ndim)
+        Perhaps nearly singular.
+
+    Returns
+    -------
+    ndarray, shape (ndim, ndim)
+        Lower triangular. A little of the identity keeps it invertible.
     """
     sigma = np.sqrt(np.diag(covariance))
     return np.linalg.cholesky(0.999 * covariance / np.outer(sigma, sigma) + 0.001 * np.eye(len(sigma)))

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.stats
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Progress, Sampler
@@ -105,7 +104,7 @@ class Pocomc(Sampler):
                 n_dim=cube.ndim,
                 vectorize=True,
                 periodic=cube.periodic or None,
-                **{**self.arguments(pocomc.Sampler.__init__), "precondition": self._precondition(cube)},
+                **self._arguments(pocomc, cube),
             )
             options = self.arguments(pocomc.Sampler.run)
             if saved and saved["sampler"]["logz"] is not None:
@@ -128,9 +127,13 @@ class Pocomc(Sampler):
             notes={"n_iterations": int(sampler.t), "logz_of_particles": float(sampler.particles.get("logz", -1))},
         )
 
-    def _precondition(self, cube: Cube) -> bool:
-        given = self.options["precondition"]
-        return not cube.focused if given is None else bool(given)
+    def _arguments(self, pocomc: Any, cube: Cube) -> dict[str, Any]:
+        found = self.arguments(pocomc.Sampler.__init__)
+        if found["precondition"] is None:
+            found["precondition"] = not cube.focused
+        if not found["precondition"] and found.get("n_steps") is None:
+            found["n_steps"] = 2 * cube.ndim  # pocoMC's quarter of that leaves particles where they were
+        return found
 
 
 def _evidence(
@@ -140,14 +143,33 @@ def _evidence(
 
     That is a Student density in its own coordinates, fitted to the particles. One draw in ten is from the whole cube,
     so that no weight is large where the Student density is small.
+
+    Parameters
+    ----------
+    sampler : pocomc.Sampler
+        At the end of its run.
+    log_likelihood : callable
+        Over the cube, shape (n, ndim) to (n,).
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    logz, logz_err : float
+        The error from the scatter of the weights.
     """
-    geometry, scaler, n = sampler.u_geometry, sampler.scaler, sampler.n_evidence
-    student = scipy.stats.multivariate_t(geometry.t_mean, geometry.t_cov, geometry.t_nu, allow_singular=True)
+    geometry, scaler, n, ndim = sampler.u_geometry, sampler.scaler, sampler.n_evidence, sampler.n_dim
+    nu, root = geometry.t_nu, np.linalg.cholesky(geometry.t_cov)
+    log_peak = math.lgamma((nu + ndim) / 2) - math.lgamma(nu / 2) - ndim / 2 * math.log(nu * math.pi)
+    log_peak -= np.log(np.diag(root)).sum()
+
     n_flat = math.ceil(_FLAT * n)
-    drawn = np.reshape(student.rvs(n - n_flat, random_state=rng), (-1, sampler.n_dim))
-    u = np.concatenate([drawn, scaler.forward(rng.random((n_flat, sampler.n_dim)))])
+    z = rng.standard_normal((n - n_flat, ndim)) * np.sqrt(nu / rng.chisquare(nu, (n - n_flat, 1)))
+    u = np.concatenate([geometry.t_mean + z @ root.T, scaler.forward(rng.random((n_flat, ndim)))])
     x, log_slope = scaler.inverse(u)
-    log_density = np.logaddexp(np.log1p(-n_flat / n) + student.logpdf(u) - log_slope, np.log(n_flat / n))
+    z = np.linalg.solve(root, (u - geometry.t_mean).T)
+    log_student = log_peak - (nu + ndim) / 2 * np.log1p(np.sum(z**2, axis=0) / nu)
+    log_density = np.logaddexp(np.log1p(-n_flat / n) + log_student - log_slope, np.log(n_flat / n))
     log_weights = log_likelihood(x) - log_density
     top = log_weights.max()
     weights = np.exp(log_weights - top)
