@@ -1,5 +1,6 @@
 """Ten real galaxies, by the workflow's own config, with fewer live points."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from socca.build import build_image, build_problem
 from socca.catalog import build_catalog
 from socca.check import check_survey
 from socca.inference import sample
+from socca.samplers import get_sampler
 from socca.survey import Survey
 
 DATA = Path(os.environ.get("SOCCA_TEST_DATA", "/nonexistent")) / "kids"
@@ -69,7 +71,7 @@ def median_of(posterior, k, center):
 @needs_data
 @pytest.mark.slow
 def test_samplers_agree_on_a_galaxy(tmp_path):
-    """Medians to 4.5 of their standard errors, deviations to 5: 24 comparisons of either kind. Evidences to 3."""
+    """Medians to 4.5 of their standard errors, deviations to 5: 32 comparisons of either kind. Evidences to 3."""
     survey = load(tmp_path)
     row, config = survey.target("G266035"), survey.config.for_target("G266035")
     problem, _ = build_problem("sersic", row, config, build_image(row, config))
@@ -79,6 +81,8 @@ def test_samplers_agree_on_a_galaxy(tmp_path):
         "emcee": {"n_eff": 3000},
         "numpyro": {"num_chains": 2, "num_samples": 1500},
     }
+    if importlib.util.find_spec("pocomc"):
+        options["pocomc"] = {}
     found = {method: sample(problem, method, seed=1, **given)[0] for method, given in options.items()}
     assert all(posterior.meta["converged"] for posterior in found.values())
     first = found.pop("nautilus")
@@ -90,5 +94,6 @@ def test_samplers_agree_on_a_galaxy(tmp_path):
             assert abs(one - two) < 4.5 * np.hypot(error, its_error), (method, name)
             n = 1 / (1 / first.n_eff + 1 / other.n_eff)
             assert its_spread / spread == pytest.approx(1, abs=5 / np.sqrt(2 * n)), (method, name)
-    dynesty = found["dynesty"]
-    assert abs(first.logz - dynesty.logz) < 3 * np.hypot(first.logz_err, dynesty.logz_err)
+    for method, other in found.items():
+        if get_sampler(method).evidence:
+            assert abs(first.logz - other.logz) < 3 * np.hypot(first.logz_err, other.logz_err), method
