@@ -471,3 +471,22 @@ def test_pocomc_trains_a_flow_where_it_may_help(monkeypatch, options, trained):
     small = {"n_active": 32, "n_effective": 64, "n_total": 200, "n_evidence": 100, "flow": "nsf3"}
     get_sampler("pocomc")(**small, **options).run(fake, SerialPool(fake.log_likelihood), 1)
     assert bool(fits) is trained
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value"),
+    [
+        ("nautilus", "n_live", 0),
+        ("nautilus", "n_eff", -1),
+        ("dynesty", "nlive", 2),
+        ("dynesty", "n_batch", 0),
+        ("emcee", "nwalkers", "many"),
+        ("emcee", "max_steps", True),
+        ("pocomc", "n_total", -1),
+    ],
+)
+def test_impossible_numbers_are_refused(method, option, value):
+    if method == "pocomc":
+        pytest.importorskip("pocomc")
+    with pytest.raises(ConfigError, match=f"{method}: {option} must be a number, and at least"):
+        get_sampler(method)(**{option: value})

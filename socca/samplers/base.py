@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import numbers
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,12 +72,14 @@ class Sampler:
     Raises
     ------
     ConfigError
-        If an option is unknown; the message names the nearest known one.
+        If an option is unknown, with the nearest known one, or a number is too small.
     """
 
     name: ClassVar[str]
     #: Options whose default differs from the back end's own, or that are ours.
     defaults: ClassVar[dict[str, Any]] = {}
+    #: The least that an option may be, of those that are numbers.
+    at_least: ClassVar[dict[str, int]] = {}
     #: Arguments of the back end that are set here, and are no options.
     reserved: ClassVar[frozenset[str]] = frozenset()
     #: Fewest parameters that it can explore; none at all need no sampler.
@@ -97,6 +100,11 @@ class Sampler:
         for key in options:
             if key not in known:
                 raise ConfigError(f"{self.name} has no option {key!r}{nearest(key, known)}")
+        for key, least in self.at_least.items():
+            value = options.get(key)
+            number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if value is not None and not (number and value >= least):
+                raise ConfigError(f"{self.name}: {key} must be a number, and at least {least}; got {value!r}")
         self.options: dict[str, Any] = {**self.defaults, **options}
 
     @classmethod

@@ -40,6 +40,7 @@ class Dynesty(Sampler):
     pickles = True
     requires = ("dynesty", "numpy")
     defaults = {"nlive": 500, "dynamic": False, "focus": True, "n_batch": None}  # noqa: RUF012  (never changed)
+    at_least = {"nlive": 10, "n_batch": 1}  # noqa: RUF012  (never changed)
     reserved = frozenset(
         {
             *("loglikelihood", "prior_transform", "ndim", "rstate", "periodic", "pool", "use_pool", "queue_size"),

@@ -47,6 +47,7 @@ class Emcee(Sampler):
         "n_eff": 3000,
         "max_steps": 50_000,
     }
+    at_least = {"nwalkers": 2, "n_tau": 1, "n_eff": 1, "max_steps": 1}  # noqa: RUF012  (never changed)
     reserved = frozenset(
         {
             *("ndim", "log_prob_fn", "pool", "args", "kwargs", "backend", "vectorize", "blobs_dtype"),

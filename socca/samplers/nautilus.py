@@ -74,6 +74,7 @@ class Nautilus(Sampler):
         "n_eff": 3000,
         "focus": True,
     }
+    at_least = {"n_live": 10, "n_batch": 1, "n_eff": 0}  # noqa: RUF012  (never changed)
     reserved = frozenset(
         {
             *("prior", "prior_args", "prior_kwargs", "n_dim", "periodic"),

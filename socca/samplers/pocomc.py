@@ -51,6 +51,7 @@ class Pocomc(Sampler):
     pickles = True
     requires = ("pocomc", "torch", "zuko", "numpy")
     defaults = {"focus": True, "precondition": None}  # noqa: RUF012  (never changed)
+    at_least = {"n_total": 1, "n_active": 2, "n_effective": 2, "n_evidence": 0}  # noqa: RUF012  (never changed)
     reserved = frozenset(
         {
             *("prior", "likelihood", "n_dim", "likelihood_args", "likelihood_kwargs", "vectorize", "blobs_dtype"),
