@@ -150,7 +150,10 @@ def find_maximum(
     height = evaluate(theta) + (problem.log_prior(theta) if with_prior else 0.0)
     possible = np.flatnonzero(np.isfinite(height))
     if possible.size == 0:
-        raise ModelError(f"none of {len(draws)} draws from the prior is possible: check priors and positivity")
+        raise ModelError(
+            f"none of {len(draws)} draws from the prior is possible: check priors and positivity (with a celestial WCS, "
+            "xc and yc are RA and Dec)"
+        )
     order = possible[np.argsort(height[possible])[::-1]]
 
     def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
