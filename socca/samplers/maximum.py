@@ -151,8 +151,8 @@ def find_maximum(
     possible = np.flatnonzero(np.isfinite(height))
     if possible.size == 0:
         raise ModelError(
-            f"none of {len(draws)} draws from the prior is possible: check priors and positivity (with a celestial WCS, "
-            "xc and yc are RA and Dec)"
+            f"none of {len(draws)} draws from the prior is possible: check priors and positivity (with a celestial "
+            "WCS, xc and yc are RA and Dec)"
         )
     order = possible[np.argsort(height[possible])[::-1]]
 
