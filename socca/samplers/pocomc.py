@@ -112,7 +112,7 @@ class Pocomc(Sampler):
                 sampler.load_state(None)  # it was done already
             else:
                 sampler.run(progress=False, save_every=1, resume_state_path="kept" if saved else None, **options)
-            if not sampler.preconditioned and sampler.n_evidence > 0:
+            if not sampler.preconditioned and sampler.n_evidence > 0 and sampler.logz_err is None:
                 sampler.logz, sampler.logz_err = _evidence(sampler, likelihood, np.random.default_rng([seed, 2]))
             checkpoint.offer(state, last=True)
         # All of them: those of least weight are the tails, without which variances are 2 to 4 % too small.
