@@ -121,7 +121,8 @@ def ours(problem: Problem, method: str, n_eff: int, workers: int, cost: float) -
         options = {"num_samples": n_eff // workers, "num_chains": workers}
     likelihood = Slowed(problem, cost).log_likelihood if cost else problem.log_likelihood
     with open_pool(likelihood, workers) as pool:
-        warm = {"num_warmup": 2, "num_samples": 4, "num_chains": workers} if method == "numpyro" else {"n_samples": 10}
+        # With its own length of warm-up, which the compiled chain depends on.
+        warm = {"num_samples": 4, "num_chains": workers} if method == "numpyro" else {"n_samples": 10}
         get_sampler("numpyro" if method == "numpyro" else "optimizer")(**warm).run(problem, pool, 1)
         Cube(problem, pool, 1, Checkpoint(), focus=True).log_likelihood(np.full((1, problem.ndim), 0.5))
         pool.evaluate(np.repeat(problem.prior_transform(np.full((1, problem.ndim), 0.5)), 2 * workers, axis=0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from socca.errors import PosteriorError, nearest
 from socca.evidence import add_evidences
+from socca.fit_plots import FitPlots
 from socca.forward import Rendered
 from socca.inference import sample
 from socca.launch import current_rank, root_only
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from socca.data import Image
     from socca.models import Model
     from socca.pool.base import MapPool
-
 
 #: What a drawn model can be, of all that the posterior allows.
 STATISTICS = ("best", "median", "pixel_median", "pixel_std")
@@ -65,7 +64,7 @@ class fitter:  # noqa: N801  (public name)
         self.sampler: Any = None
         self._posterior: Posterior | None = None
         self._problem: Problem | None = None
-        self.plot = _Plots(self)
+        self.plot = FitPlots(self)
 
     def run(
         self,
@@ -338,48 +337,6 @@ class fitter:  # noqa: N801  (public name)
     def dump(self, name: str | Path) -> None:
         """Write the result to an HDF5 file, which `socca.load` reads."""
         self.posterior.save(name)
-
-
-class _Plots:
-    """Figures of a fit, files in PNG or PDF by their ending. All return the file's path."""
-
-    def __init__(self, fit: fitter) -> None:
-        self._fit = fit
-
-    @property
-    def rank(self) -> int:
-        """That of the fit."""
-        return self._fit.rank
-
-    @root_only
-    def comparison(self, name: str | Path = "comparison.png", **looks: Any) -> Path:
-        """Draw data, model and residual; see `socca.plotting.comparison_figure` for its looks."""
-        from socca.plotting import comparison_figure
-
-        with tempfile.TemporaryDirectory() as folder:
-            images = Path(folder) / "model.fits"
-            self._fit.savemodel(images)
-            comparison_figure(images, Path(name), **looks)
-        return Path(name)
-
-    @root_only
-    def corner(self, name: str | Path = "corner.png", **looks: Any) -> Path:
-        """Draw the posterior, all pairs of parameters; see `socca.posterior_figures.PosteriorPlots.corner`."""
-        return self._fit.posterior.plot.corner(name, **looks)
-
-    @root_only
-    def trace(self, name: str | Path = "trace.png", **looks: Any) -> Path:
-        """Draw the samples in their order; see `socca.posterior_figures.PosteriorPlots.trace`."""
-        return self._fit.posterior.plot.trace(name, **looks)
-
-    @root_only
-    def profile(self, name: str | Path = "profile.png", **looks: Any) -> Path:
-        """Draw radial profiles of data, model and components; see `socca.profiles.profile_figure`."""
-        from socca.profiles import profile_figure
-
-        fit = self._fit
-        profile_figure(fit.problem, fit.img, fit.mod, fit.posterior, name, **looks)
-        return Path(name)
 
 
 def load(name: str | Path, target: str | None = None) -> Posterior:

@@ -101,7 +101,7 @@ class Dynesty(Sampler):
             periodic=cube.periodic or None,
             pool=together,
             queue_size=together.size,
-            # What calls no likelihood is not worth a thread.
+            # What calls no likelihood is not worth a task.
             use_pool={"prior_transform": False, "update_bound": False, "stop_function": False},
             **self.arguments(take),
         )

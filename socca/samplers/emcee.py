@@ -11,6 +11,7 @@ from socca.errors import ConfigError, ModelError
 from socca.samplers.base import Draws, Progress, Sampler
 from socca.samplers.circles import Circles
 from socca.samplers.maximum import Maximum, correlation_root, quick_maximum
+from socca.samplers.student import Student
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
@@ -160,21 +161,14 @@ class _Independent:
     """Proposals that do not depend on where a walker is: Student's density around the maximum, in its shape."""
 
     def __init__(self, maximum: Maximum) -> None:
-        self._center = maximum.theta
-        self._root = _WIDTH * np.sqrt(np.diag(maximum.covariance))[:, None] * correlation_root(maximum.covariance)
+        sigma = np.sqrt(np.diag(maximum.covariance))
+        root = _WIDTH * sigma[:, None] * correlation_root(maximum.covariance)
+        self._student = Student(maximum.theta, root, _FREEDOM)
 
     def __call__(self, x: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
         """Return where walkers at `x`, shape (n, ndim), may go, and log q(x) - log q(there), shape (n,)."""
-        n, ndim = x.shape
-        z = rng.standard_normal((n, ndim)) * np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, (n, 1)))
-        there = self._center + z @ self._root.T
-        here = np.linalg.solve(self._root, (x - self._center).T).T
-        return there, _log_student(here) - _log_student(z)
-
-
-def _log_student(z: np.ndarray) -> np.ndarray:
-    """Return the log-density, less a constant, of a round Student distribution, shape (n, ndim) to (n,)."""
-    return -0.5 * (_FREEDOM + z.shape[1]) * np.log1p(np.sum(z**2, axis=1) / _FREEDOM)
+        there = self._student.draw(len(x), rng)
+        return there, self._student.log_density(x) - self._student.log_density(there)
 
 
 def _look_at(chunk: int) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Progress, Sampler
 from socca.samplers.cube import Cube
+from socca.samplers.student import Student
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
@@ -159,18 +160,14 @@ def _evidence(
     logz, logz_err : float
         The error from the scatter of the weights.
     """
-    geometry, scaler, n, ndim = sampler.u_geometry, sampler.scaler, sampler.n_evidence, sampler.n_dim
-    nu, root = geometry.t_nu, np.linalg.cholesky(geometry.t_cov)
-    log_peak = math.lgamma((nu + ndim) / 2) - math.lgamma(nu / 2) - ndim / 2 * math.log(nu * math.pi)
-    log_peak -= np.log(np.diag(root)).sum()
-
+    geometry, scaler, n = sampler.u_geometry, sampler.scaler, sampler.n_evidence
+    student = Student(geometry.t_mean, np.linalg.cholesky(geometry.t_cov), geometry.t_nu)
     n_flat = math.ceil(_FLAT * n)
-    z = rng.standard_normal((n - n_flat, ndim)) * np.sqrt(nu / rng.chisquare(nu, (n - n_flat, 1)))
-    u = np.concatenate([geometry.t_mean + z @ root.T, scaler.forward(rng.random((n_flat, ndim)))])
+    flat = scaler.forward(rng.random((n_flat, sampler.n_dim)))
+    u = np.concatenate([student.draw(n - n_flat, rng), flat])
     x, log_slope = scaler.inverse(u)
-    z = np.linalg.solve(root, (u - geometry.t_mean).T)
-    log_student = log_peak - (nu + ndim) / 2 * np.log1p(np.sum(z**2, axis=0) / nu)
-    log_density = np.logaddexp(np.log1p(-n_flat / n) + log_student - log_slope, np.log(n_flat / n))
+    log_student = student.log_density(u) - log_slope
+    log_density = np.logaddexp(np.log1p(-n_flat / n) + log_student, np.log(n_flat / n))
     log_weights = log_likelihood(x) - log_density
     top = log_weights.max()
     weights = np.exp(log_weights - top)

@@ -1,0 +1,24 @@
+"""Student's density against scipy's, and its draws against the density."""
+
+import numpy as np
+from scipy.stats import kstest, multivariate_t, t
+
+from socca.samplers.student import Student
+
+CENTER = np.array([1.0, -0.2, 300.0])
+ROOT = np.diag([2.0, 0.01, 50.0]) @ np.array([[1.0, 0, 0], [0.8, 0.6, 0], [-0.3, 0.2, 0.9]])
+
+
+def test_density():
+    x = CENTER + np.random.default_rng(1).normal(size=(50, 3)) * [5.0, 0.03, 200.0]
+    truth = multivariate_t(CENTER, ROOT @ ROOT.T, df=5).logpdf(x)
+    np.testing.assert_allclose(Student(CENTER, ROOT, 5).log_density(x), truth, rtol=1e-9)
+
+
+def test_draws():
+    """Each axis, and a direction across them, is a Student variable: a seed in 1000 would be refused."""
+    x = Student(CENTER, ROOT, 5).draw(20_000, np.random.default_rng(2)) - CENTER
+    scale = ROOT @ ROOT.T
+    for direction in (*np.eye(3), np.array([0.4, 30.0, -0.01])):
+        along = x @ direction / np.sqrt(direction @ scale @ direction)
+        assert kstest(along, t(5).cdf).pvalue > 2.5e-4
