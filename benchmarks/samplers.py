@@ -8,12 +8,14 @@ Run it as
     python benchmarks/samplers.py [method ...] [--workers 1 2] [--n-eff 10000] [--no-naive]
 
 With ``--cost 5`` each likelihood keeps its core busy until 5 ms have gone, as that of a larger image would: what a
-second worker gains in a whole fit. The last column is then the time relative to the first number of workers.
+second worker gains in a whole fit. The last column is then the time relative to the first number of workers. Workers
+have started before the time is taken, unless ``--with-start``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import time
 import warnings
@@ -33,7 +35,7 @@ from socca.inference import Counted
 from socca.models import Model, Sersic
 from socca.noise import Normal
 from socca.parameters import transform
-from socca.pool import open_pool
+from socca.pool import Pool, open_pool
 from socca.priors import loguniform, uniform
 from socca.problem import Problem
 from socca.programs import programs
@@ -105,8 +107,25 @@ class Watched(Cube):
         return found
 
 
-def ours(problem: Problem, method: str, n_eff: int, workers: int, cost: float) -> dict[str, float]:
-    """Run our sampler, with likelihoods of `cost` seconds at least, in a pool that has started.
+def warm_up(problem: Problem, pool: Pool, method: str) -> None:
+    """Compile all that a sampler uses, in this process and in the workers."""
+    if method == "numpyro":  # with its own length of warm-up, which the compiled chain depends on
+        options = {"num_samples": 4, "num_chains": pool.size}
+    else:
+        method, options = "optimizer", {"n_samples": 10}
+    get_sampler(method)(**options).run(problem, pool, 1)
+    middle = np.full((2 * pool.size, problem.ndim), 0.5)
+    Cube(problem, pool, 1, Checkpoint(), focus=True).log_likelihood(middle)
+    problem.log_likelihood(problem.prior_transform(middle))
+    while not pool.started:
+        pool.evaluate(problem.prior_transform(middle))
+    pool.evaluate(problem.prior_transform(middle))
+
+
+def ours(
+    problem: Problem, method: str, n_eff: int, workers: int, cost: float = 0.0, with_start: bool = False
+) -> dict[str, float]:
+    """Run our sampler, with likelihoods of `cost` seconds at least, in a pool that has started or not.
 
     Returns seconds, in total and in parts, effective samples and the evidence's error.
     """
@@ -120,15 +139,16 @@ def ours(problem: Problem, method: str, n_eff: int, workers: int, cost: float) -
     if method == "numpyro":
         options = {"num_samples": n_eff // workers, "num_chains": workers}
     likelihood = Slowed(problem, cost).log_likelihood if cost else problem.log_likelihood
-    with open_pool(likelihood, workers) as pool:
-        # With its own length of warm-up, which the compiled chain depends on.
-        warm = {"num_samples": 4, "num_chains": workers} if method == "numpyro" else {"n_samples": 10}
-        get_sampler("numpyro" if method == "numpyro" else "optimizer")(**warm).run(problem, pool, 1)
-        Cube(problem, pool, 1, Checkpoint(), focus=True).log_likelihood(np.full((1, problem.ndim), 0.5))
-        pool.evaluate(np.repeat(problem.prior_transform(np.full((1, problem.ndim), 0.5)), 2 * workers, axis=0))
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(open_pool(likelihood, workers))
+        warm_up(problem, pool, method)
+        if with_start:
+            pool.close()
+        start = time.perf_counter()
+        if with_start:
+            pool = stack.enter_context(open_pool(likelihood, workers))
         counted = Counted(pool)
         Watched.seconds = 0.0
-        start = time.perf_counter()
         draws = get_sampler(method)(**options).run(problem, counted, 1)
         total = time.perf_counter() - start
     reached = draws.n_eff or float(1 / np.sum(np.exp(2 * draws.log_weights)))
@@ -282,6 +302,7 @@ def main() -> None:
     parser.add_argument("--n-eff", type=int, default=10_000)
     parser.add_argument("--no-naive", action="store_true")
     parser.add_argument("--cost", type=float, default=0.0, help="milliseconds of a likelihood, at least; not naive")
+    parser.add_argument("--with-start", action="store_true", help="time the start of the workers too; not naive")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     problem = galaxy()
@@ -289,14 +310,14 @@ def main() -> None:
     print("|" + " --- |" * 11)
     for method in given.methods:
         reference = None
-        if not given.no_naive and not given.cost:
+        if not (given.no_naive or given.cost or given.with_start):
             found = naive(problem, method, given.n_eff)
             reference = found["total"] / found["n_eff"]
             line(method, "naive", found)
         for workers in given.workers:
-            found = ours(problem, method, given.n_eff, workers, given.cost / 1000)
+            found = ours(problem, method, given.n_eff, workers, given.cost / 1000, given.with_start)
             line(method, f"{workers} worker{'s' * (workers > 1)}", found, reference)
-            if given.cost and reference is None:
+            if reference is None and (given.cost or given.with_start):
                 reference = found["total"] / found["n_eff"]
 
 

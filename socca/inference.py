@@ -44,7 +44,7 @@ _VERSIONED = (
 
 
 class Counted:
-    """A pool that counts likelihood calls and the time they take, and looks into whether it pays at the first ones.
+    """A pool that counts likelihood calls and the time they take, and looks into whether it pays once it has started.
 
     Parameters
     ----------
@@ -65,12 +65,14 @@ class Counted:
         self.map: Callable[..., list[Any]] = pool.map
         self.calls = 0
         self.seconds = 0.0
+        self._advised = False
 
     def evaluate(self, theta: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of each row, as `Pool.evaluate`."""
         start = time.perf_counter()
-        if not self.calls:
+        if not self._advised and self._pool.started:
             advise(self._pool, theta)
+            self._advised = True
         found = self._pool.evaluate(theta)
         self.seconds += time.perf_counter() - start
         self.calls += len(theta)

@@ -153,6 +153,15 @@ def as_tie(name: str, value: Any) -> Tie:
     return Tie(tuple(a.name for a in arguments), value)
 
 
+def shown(name: str, value: Any) -> str:
+    """Return the value of a parameter as tables show it: number, prior, or what it is tied to."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Tie) or callable(value):
+        return f"tied to {', '.join(as_tie(name, value).names)}"
+    return str(value)
+
+
 @dataclass(frozen=True)
 class Spec:
     """The static part of a thing with parameters. Equal specs share compiled programs.
@@ -383,7 +392,7 @@ class Parametrised:
     def parameters(self) -> str:
         """Return a table of the parameters, their values, units and meanings."""
         rows = [
-            f"{name:<12} {value!s:<36} {self.fields[name].unit:<6} {self.fields[name].description}"
+            f"{name:<12} {shown(name, value):<36} {self.fields[name].unit:<6} {self.fields[name].description}"
             for name, value in self.values.items()
         ]
         return "\n".join([f"{type(self).__name__} ({self.id or 'not in a model'})", *rows])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INTERVAL = math.erf(1 / math.sqrt(2))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Posterior:
     """Weighted samples of the free parameters, the evidence, and how they came about.
 
@@ -71,6 +71,11 @@ class Posterior:
     logz_prior: float = math.nan
     logz_prior_err: float = math.nan
     logz_data: float = math.nan
+
+    def __repr__(self) -> str:
+        by = f" by {self.meta['method']}" if "method" in self.meta else ""
+        evidence = f", ln Z = {self.logz:.2f} +- {self.logz_err:.2f}" if math.isfinite(self.logz) else ""
+        return f"<Posterior of {', '.join(self.labels)}{by}: {len(self.samples)} samples{evidence}>"
 
     @property
     def weights(self) -> np.ndarray:

@@ -159,6 +159,8 @@ def _opened(path: str | Path, wanted: str) -> Iterator[Any]:
 
     try:
         file = h5py.File(path, "r")
+    except FileNotFoundError:
+        raise PosteriorError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise PosteriorError(f"{path}: cannot be read: {error}") from error
     with file:

@@ -575,6 +575,8 @@ def test_added_parameters(kind):
     component.addparameter("half", uniform(0, value))
     setattr(component, amplitude, lambda comp_00_half, comp_00_factor: comp_00_half * comp_00_factor)
     model = Model(component)
+    for table in (component.parameters(), model.parameters()):
+        assert "tied to comp_00_half, comp_00_factor" in table
     spec, arrays = compile_model([component])
     assert [spec.names[k] for k in spec.free] == ["comp_00_half"]
     with jax.enable_x64(True):

@@ -40,3 +40,24 @@ def test_conda_environment_has_what_the_package_needs():
     listed = yaml.safe_load((ROOT / "workflow" / "envs" / "socca.yaml").read_text())["dependencies"]
     found = dict(line.split(" >=") for line in listed if " >=" in line and not line.startswith("python"))
     assert found == {names.get(name, name): version for name, version in wanted.items()}
+
+
+def test_the_script_of_the_guide_runs(tmp_path):
+    """All of it, as one script; what it simulated comes out again."""
+    import subprocess
+    import sys
+
+    import socca
+
+    page = (ROOT / "docs" / "scripts.md").read_text()
+    script = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} >= {"model.fits", "comparison.png", "corner.png"}
+    posterior = socca.load(tmp_path / "posterior.h5")
+    truth = {"bulge.re": 0.5 / 3600, "disk.Ie": 8.0, "disk.ratio": 3.0, "sky.a0": 0.2}
+    for label, value in truth.items():
+        column = posterior.samples[:, posterior.labels.index(label)]
+        mean = posterior.weights @ column
+        sigma = (posterior.weights @ (column - mean) ** 2) ** 0.5
+        assert abs(mean - value) < 4 * sigma

@@ -113,6 +113,20 @@ def test_excluded_regions_free_pixels(regions):
     np.testing.assert_array_equal(masked(image, given), (RING & ~CIRCLE) | (np.hypot(X - 10, Y - 12) < 3))
 
 
+def test_a_mask_that_leaves_next_to_nothing_is_told(caplog):
+    """As one does that is the wrong way round."""
+    bad = np.zeros((31, 31))
+    bad[:5, :5] = 1
+    image = Image(np.zeros((31, 31)), pixel_scale=0.2)
+    image.addmask(bad, good="zero")
+    assert not caplog.records
+    image.addmask(1 - bad)
+    assert not caplog.records
+    image.addmask(np.roll(bad, 10, axis=0))
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("mask: it leaves 25 of 936 pixels; non-zero values were taken for good ones")
+
+
 def test_regions_that_cover_nothing_are_told(caplog):
     given = [circle(), circle(500, 12, 4), PointPixelRegion(PixCoord(3, 3)), circle(10.5, 12.5, 0.2)]
     np.testing.assert_array_equal(masked(plain(), given), CIRCLE)

@@ -198,6 +198,87 @@ def test_a_worker_that_dies_while_nobody_asks_is_an_error(when):
     assert not any(alive(pid) for pid in pool.worker_pids)
 
 
+class SlowToLoad:
+    """A likelihood whose value is the process that it runs in, and which takes a worker two seconds to load."""
+
+    def __call__(self, theta):
+        if np.any(theta == -99):
+            raise ZeroDivisionError("the likelihood has no value at -99")
+        return np.full(len(theta), float(os.getpid()))
+
+    def __reduce__(self):
+        return loaded_slowly, ()
+
+
+def loaded_slowly():
+    time.sleep(2)
+    return SlowToLoad()
+
+
+def until_started(pool, patience=30):
+    """Evaluate until the workers do; return the last values."""
+    deadline = time.monotonic() + patience
+    while not pool.started and time.monotonic() < deadline:
+        values = pool.evaluate(THETA)
+        assert pool.started or set(values) == {os.getpid()}
+        time.sleep(0.02)
+    return pool.evaluate(THETA)
+
+
+def test_nobody_waits_for_workers_to_start():
+    start = time.monotonic()
+    with MultiPool(2, SlowToLoad(), meanwhile=True) as pool:
+        assert set(pool.evaluate(THETA)) == {os.getpid()}
+        assert time.monotonic() - start < 2
+        with pytest.raises(ZeroDivisionError):  # which costs the pool nothing
+            pool.evaluate(np.full((1, 3), -99.0))
+        assert set(until_started(pool)) == set(pool.worker_pids)
+
+
+def test_workers_take_over_within_a_batch():
+    """A long batch does not stay with the process that began it."""
+
+    def slow(theta):
+        time.sleep(0.01 * len(theta))
+        return np.full(len(theta), float(os.getpid()))
+
+    with MultiPool(2, slow, meanwhile=True) as pool:
+        values = pool.evaluate(np.zeros((3000, 3)))
+        assert pool.started
+    assert len(values) == 3000
+    assert values[0] == os.getpid()
+    assert set(values[-1000:]) <= set(pool.worker_pids)
+
+
+def test_what_is_mapped_waits_for_workers():
+    with MultiPool(2, SlowToLoad(), meanwhile=True) as pool:
+        pool.evaluate(THETA)
+        assert os.getpid() not in pool.map(lambda _: os.getpid(), range(3))
+        assert set(pool.evaluate(THETA)) == set(pool.worker_pids)
+
+
+def test_a_worker_that_dies_while_it_starts_is_an_error():
+    with MultiPool(2, SlowToLoad(), meanwhile=True) as pool:
+        pid = pool.worker_pids[1]
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(PoolError, match=f"worker of the pool of 2 died .process {pid}: signal SIGKILL"):
+            until_started(pool)
+        with pytest.raises(PoolError, match="has ended"):
+            pool.evaluate(THETA)
+    assert not any(alive(pid) for pid in pool.worker_pids)
+
+
+def test_a_pool_that_is_starting_can_be_closed():
+    start = time.monotonic()
+    pool = MultiPool(2, SlowToLoad(), meanwhile=True)
+    pool.evaluate(THETA)
+    pool.close()
+    assert time.monotonic() - start < 10
+    assert not any(alive(pid) for pid in pool.worker_pids)
+    with pytest.raises(PoolError, match="has ended"):
+        pool.evaluate(THETA)
+
+
 def test_a_worker_over_its_memory_is_an_error_and_the_pool_lives_on():
     import resource
 

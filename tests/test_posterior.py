@@ -64,6 +64,13 @@ def weighted():
     return make(np.stack([x, y], axis=1), log_weights, derived={"twice": 2 * x}, derived_units={"twice": "rad"})
 
 
+def test_what_it_says_of_itself(posterior):
+    said = "<Posterior of disk.p0, disk.p1: 200 samples, ln Z = -1.50 +- 0.10>"
+    assert repr(posterior) == said
+    posterior.logz, posterior.meta["method"] = math.nan, "emcee"
+    assert repr(posterior) == "<Posterior of disk.p0, disk.p1 by emcee: 200 samples>"
+
+
 def test_summary_of_weighted_gaussians(weighted):
     rows = weighted.summary()
     assert [row["label"] for row in rows] == ["disk.p0", "disk.p1", "twice"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from socca.errors import ModelError
 from socca.models.base import Component
+from socca.parametrised import shown
 from socca.priors import Prior
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Model:
         """
         units = self.units
         rows = [
-            f"{self.labels[name]:<20} {value!s:<40} {units[name]}"
+            f"{self.labels[name]:<20} {shown(name, value):<40} {units[name]}"
             for name, value in self._values.items()
             if isinstance(value, Prior) or not freeonly
         ]

@@ -45,6 +45,11 @@ class Pool:
     name: ClassVar[str] = ""
     size: int = 1
 
+    @property
+    def started(self) -> bool:
+        """Whether `evaluate` has the workers at work; until then, this process is in their place."""
+        return True
+
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Apply a function to each item, on the workers; the results are in order."""
         raise NotImplementedError
@@ -193,7 +198,7 @@ def open_pool(
     if chosen == "loky":
         from socca.pool.mp import MultiPool
 
-        return MultiPool(cores, likelihood)
+        return MultiPool(cores, likelihood, meanwhile=True)
     return SerialPool(likelihood)
 
 
@@ -242,8 +247,14 @@ class _Kept(Pool):
     """One of our own pools, which whoever made it will close."""
 
     def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self.name = pool.name  # type: ignore[misc]
         self.size = pool.size
         self.map = pool.map  # type: ignore[method-assign]
         self.evaluate = pool.evaluate  # type: ignore[method-assign]
         self.drive = pool.drive  # type: ignore[method-assign]
+
+    @property
+    def started(self) -> bool:
+        """As of that pool."""
+        return self._pool.started

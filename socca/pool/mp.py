@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import sys
 import threading
@@ -35,6 +36,8 @@ _HEAD = len(_ROWS)
 _NOTICES = (signal.SIGINT, signal.SIGTERM)
 #: Seconds that a worker gets to end by itself.
 _PATIENCE = 5.0
+#: Seconds after which this process, at work in the place of its workers, looks whether they have started.
+_GLANCE = 0.05
 
 
 def _serve(connection: Connection, life: Connection) -> None:
@@ -77,7 +80,59 @@ def _end_with_the_parent(life: Connection) -> None:
     os._exit(0)
 
 
-def _end(life: Connection, connections: Sequence[Connection], processes: Sequence[Any]) -> None:
+class _Start:
+    """Workers on their way: in a thread, each is given the likelihood, and a row to compile it with.
+
+    Parameters
+    ----------
+    connections : sequence of Connection
+        To the workers. Nobody else uses them before the start is done.
+    """
+
+    def __init__(self, connections: Sequence[Connection]) -> None:
+        self._connections = connections
+        self._thread = threading.Thread(target=self._give, daemon=True)
+        self._messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._error: BaseException | None = None
+
+    def _give(self) -> None:
+        try:
+            payload = self._messages.get()
+            for connection in self._connections:  # all of them start while the first one takes its copy
+                connection.send_bytes(payload)
+            if row := self._messages.get():
+                _exchange(self._connections, [row] * len(self._connections))
+        except BaseException as error:  # which is for `finish` to raise
+            self._error = error
+
+    def begin(self, payload: bytes) -> None:
+        """Hand over the likelihood, once there are workers."""
+        self._messages.put(payload)
+        self._thread.start()
+
+    def compile_with(self, row: np.ndarray) -> None:
+        """Hand over a row, shape (1, ndim). The first one counts."""
+        self._messages.put(_ROWS + packed_rows(row).tobytes())
+
+    @property
+    def done(self) -> bool:
+        """Whether all workers have come so far, or one has failed."""
+        return not self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Wait until it is done; without a row until now, none is compiled with."""
+        self._messages.put(b"")
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def finish(self) -> None:
+        """Wait, and raise what kept workers from it."""
+        self.wait()
+        if self._error is not None:
+            raise self._error
+
+
+def _end(life: Connection, start: _Start, connections: Sequence[Connection], processes: Sequence[Any]) -> None:
     """Let the workers go: by themselves first, and then by force."""
     life.close()
     deadline = time.monotonic() + _PATIENCE
@@ -86,6 +141,7 @@ def _end(life: Connection, connections: Sequence[Connection], processes: Sequenc
         if process.is_alive():
             process.kill()
             process.join()
+    start.wait()
     for connection in connections:
         connection.close()
 
@@ -99,6 +155,9 @@ class MultiPool(Pool):
         Number of workers. Each uses one thread.
     likelihood : callable
         Batched log-likelihood, shape (n, ndim) to (n,).
+    meanwhile : bool
+        Evaluate likelihoods in this process until all workers have started and compiled: a fit with workers is then
+        at no time behind one without. Otherwise `evaluate` waits for them.
 
     Raises
     ------
@@ -108,25 +167,30 @@ class MultiPool(Pool):
 
     name = "loky"
 
-    def __init__(self, processes: int, likelihood: Likelihood) -> None:
+    def __init__(self, processes: int, likelihood: Likelihood, *, meanwhile: bool = False) -> None:
         from loky.backend import get_context
 
         self.size = int(processes)
+        self._likelihood = likelihood
         payload = _LIKELIHOOD + cloudpickle.dumps(likelihood)
         context = get_context("loky")
         theirs, ours = context.Pipe(duplex=False)  # open for as long as this process lives, and no message ever
         self._connections: list[Connection] = []
         self._processes: list[Any] = []
+        self._start = _Start(self._connections)
+        self._started = False
         # Also when the pool is forgotten, and at the end of this process, before it waits for its children.
-        self._end = util.Finalize(self, _end, args=(ours, self._connections, self._processes), exitpriority=10)
+        self._end = util.Finalize(
+            self, _end, args=(ours, self._start, self._connections, self._processes), exitpriority=10
+        )
         with self._watched(), theirs:
             for _ in range(self.size):
-                self._start(context, theirs)
-            # Only now, so that all of them start while the first one takes its copy.
-            for connection in self._connections:
-                connection.send_bytes(payload)
+                self._add(context, theirs)
+            self._start.begin(payload)
+        if not meanwhile:
+            self._finish_start()
 
-    def _start(self, context: Any, life: Connection) -> None:
+    def _add(self, context: Any, life: Connection) -> None:
         connection, theirs = context.Pipe()
         self._connections.append(connection)
         # A worker begins with them blocked, until it is so far as to ignore them. Python's own helper, which is started
@@ -151,13 +215,46 @@ class MultiPool(Pool):
         ]
 
     def evaluate(self, theta: np.ndarray) -> np.ndarray:
-        """Return the log-likelihood of each row: one message per worker."""
+        """Return the log-likelihood of each row: one message per worker, once they have started."""
         theta = np.atleast_2d(np.asarray(theta, dtype=np.float64))
-        results = self._results([_ROWS + packed_rows(part).tobytes() for part in shares(theta, self.size)])
-        return np.concatenate([np.frombuffer(result) for result in results])
+        here = self._evaluated_here(theta)
+        n_here = sum(map(len, here))
+        if n_here and n_here == len(theta):
+            return np.concatenate(here)
+        messages = [_ROWS + packed_rows(part).tobytes() for part in shares(theta[n_here:], self.size)]
+        return np.concatenate([*here, *[np.frombuffer(result) for result in self._results(messages)]])
+
+    @property
+    def started(self) -> bool:
+        """Whether `evaluate` has the workers at work; until then, this process is in their place."""
+        return self._started
+
+    def _finish_start(self) -> None:
+        if not self._started:
+            with self._watched():
+                self._start.finish()
+            self._started = True
+
+    def _evaluated_here(self, theta: np.ndarray) -> list[np.ndarray]:
+        """Evaluate rows in this process, from the first one on, for as long as workers are starting."""
+        found: list[np.ndarray] = []
+        done, count = 0, 1
+        if len(theta) and not self._started:
+            self._start.compile_with(theta[:1])
+        while done < len(theta) and not self._started:
+            if self._start.done:
+                self._finish_start()
+                break
+            rows = theta[done : done + count].copy()
+            begin = time.perf_counter()
+            found.append(values_of(self._likelihood, rows))
+            done += len(rows)
+            count = int(np.clip(len(rows) * _GLANCE / (time.perf_counter() - begin), 1, 256))
+        return found
 
     def _results(self, messages: Sequence[bytes], first: bytes = b"") -> list[memoryview]:
         """Return the answers to messages, in order; `first` goes to each worker before them."""
+        self._finish_start()
         with self._watched():
             connections = self._connections[: len(messages)]
             for connection in connections if first else ():
