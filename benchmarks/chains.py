@@ -1,7 +1,7 @@
 """Time of as many NUTS chains as there are workers, beside that of one chain, on the image of `samplers.py`.
 
-Workers have started and compiled; with ``--whole`` the time is that of `fitter.run`, their start and tracing included
-(compiled programs are on disk from the first run on). Run it on an idle machine, as
+Workers have started and compiled; with ``--whole`` the time is that of a fit in a new process, start of the workers and
+tracing included (compiled programs are on disk from the first run on). Run it on an idle machine, as
 
     python benchmarks/chains.py [--workers 2] [--repeats 3] [--whole]
 """
@@ -15,19 +15,20 @@ import time
 
 from samplers import galaxy
 
+from socca.compilation import use_persistent_cache
 from socca.inference import sample
 from socca.pool import open_pool
 from socca.samplers import get_sampler
 
 
-def chains(number: int) -> tuple[float, int]:
-    """Run chains, one per worker; return the seconds, and the gradients of the longest chain."""
+def chains(number: int) -> float:
+    """Run chains, one per worker; return the seconds."""
     problem = galaxy()
     with open_pool(problem.log_likelihood, number) as pool:
         get_sampler("numpyro")(num_samples=4).run(problem, pool, 1)
         start = time.perf_counter()
-        draws = get_sampler("numpyro")().run(problem, pool, 1)
-        return time.perf_counter() - start, int(draws.sampler["n_steps"].sum(axis=1).max())
+        get_sampler("numpyro")().run(problem, pool, 1)
+        return time.perf_counter() - start
 
 
 def whole(number: int) -> float:
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
+        use_persistent_cache()
         problem = galaxy()
         start = time.perf_counter()
         sample(problem, "numpyro", seed=1, ncores=given.one)
@@ -53,15 +55,9 @@ def main() -> None:
     if given.whole:
         whole(1), whole(given.workers)  # compile
     for _ in range(given.repeats):
-        if given.whole:
-            one, many = whole(1), whole(given.workers)
-            print(f"whole fit: one chain {one:.1f} s, {given.workers} chains {many:.1f} s, {many / one:.2f} times")
-        else:
-            (one, short), (many, long) = chains(1), chains(given.workers)
-            print(
-                f"one chain {one:.1f} s ({short} gradients), {given.workers} chains {many:.1f} s ({long} in the "
-                f"longest), {many / one:.2f} times"
-            )
+        seconds = whole if given.whole else chains
+        one, many = seconds(1), seconds(given.workers)
+        print(f"one chain {one:.1f} s, {given.workers} chains {many:.1f} s: {many / one:.2f} times")
 
 
 if __name__ == "__main__":

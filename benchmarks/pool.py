@@ -7,7 +7,7 @@ pipe or between two ranks. (2) How many times faster than one process two worker
 (3) For each sampler, on the image of `samplers.py` (64 x 64 pixels, a Sersic profile with seven free parameters): calls
 and batches of a fit, and the processor's time for all else that it does; from these and the first table, the cost of a
 likelihood above which two workers take less time than one process, once they have started; and how many times faster a
-whole fit is, start included, for two costs of a likelihood. While workers start, the first process is at work alone.
+whole fit then is, for two costs of a likelihood. For whole fits with the start of their workers, see `samplers.py`.
 
 MPI is measured where mpi4py and mpirun are. Measure on an idle machine: two workers need both cores.
 """
@@ -218,15 +218,6 @@ def start_of_pool(problem: Problem) -> float:
     return seconds
 
 
-def whole_gain(serial: float, parallel: float, start: float) -> float:
-    """Return how many times faster than in `serial` seconds a fit is whose workers have started after `start`.
-
-    Once they have, the whole of it would take `parallel` seconds; before, it is as fast as without them.
-    """
-    alone = min(1.0, start / serial)
-    return 1 / (alone + (1 - alone) * parallel / serial)
-
-
 def ranks() -> dict | None:
     """Return what two ranks of MPI measure; None where they cannot be had."""
     beside = Path(sys.executable).with_name("mpirun")
@@ -288,10 +279,7 @@ def main() -> None:
         handing = {kind: float(np.interp(batches, ROWS, overheads[kind]).sum()) for kind in kinds}
         saved = float(np.sum(batches - shares))  # calls that are made beside others
         even = [1e3 * handing[kind] / saved if kind in handing else "-" for kind in ("loky", "MPI")]
-        gain = [
-            whole_gain(own + cost * batches.sum(), own + cost * shares.sum() + handing["loky"], start)
-            for cost in (2e-4, 5e-3)
-        ]
+        gain = [(own + cost * batches.sum()) / (own + cost * shares.sum() + handing["loky"]) for cost in (2e-4, 5e-3)]
         median = f"{np.median(batches):.0f}"
         lines.append([method, int(batches.sum()), len(batches), median, own, *even, *gain])
     print(f"\nBreak-even cost of a likelihood, ms (two workers of loky start in {start:.2g} s):")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 __all__ = ["Image"]
-
-log = logging.getLogger(__name__)
-
-#: A mask that leaves less than this share of an image may be the wrong way round.
-_FEW = 0.05
 
 
 class Image:
@@ -311,12 +305,6 @@ class Image:
         left = before & used_pixels(regions, self, good, idx)
         if not left.any():
             raise DataError("mask: it leaves nothing, all pixels are masked")
-        if left.sum() < _FEW * before.sum():
-            log.warning(
-                "mask: it leaves %d of %d pixels; %s values were taken for good ones (good=, in a config "
-                "image.mask.good)",
-                left.sum(), before.sum(), {"nonzero": "non-zero"}.get(good, good),
-            )  # fmt: skip
         self.mask = left.astype(np.uint8)
 
     def keep_segment(self, segmentation: PlainInput, segment: int) -> np.ndarray:

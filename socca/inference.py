@@ -204,7 +204,10 @@ def sample(
             }
             return posterior, draws
 
-        return workers.drive(explore)
+        found = workers.drive(explore)
+        if not workers.started:
+            log.warning("the fit was over before its %d workers had started: leave out ncores", workers.size)
+        return found
 
 
 def versions(more: tuple[str, ...] = ()) -> dict[str, str]:

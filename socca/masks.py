@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Endings of region files.
 REGION_FILES = (".reg", ".ds9", ".crtf")
+#: A mask that leaves less than this share of its pixels may be the wrong way round.
+FEW = 0.05
 #: How far apart, in pixels, a mask's and an image's WCS may put the same pixel and still be called the same.
 SAME_PIXEL = 0.1
 #: What is in a region file, whatever its name.
@@ -278,6 +280,11 @@ def _plane_leaves(source: PlainInput, image: Image, good: str, idx: int | str | 
     """Return the pixels that a mask of numbers leaves."""
     plane, header = read_image(source, idx, "mask")
     used = ((plane != 0) == (good == "nonzero")) & ~np.isnan(plane)
+    if used.mean() < FEW:
+        log.warning(
+            "mask: it leaves %d of %d pixels, %s values being taken for good (good=, in a config image.mask.good)",
+            used.sum(), used.size, {"nonzero": "non-zero"}.get(good, good),
+        )  # fmt: skip
     if image.wcs is None or plane.ndim != 2:
         return image.matching(used, "mask")
     wcs = celestial_wcs(header, "mask")

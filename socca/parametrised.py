@@ -156,7 +156,7 @@ def as_tie(name: str, value: Any) -> Tie:
 def shown(name: str, value: Any) -> str:
     """Return the value of a parameter as tables show it: number, prior, or what it is tied to."""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.12g}"
     if isinstance(value, Tie) or callable(value):
         return f"tied to {', '.join(as_tie(name, value).names)}"
     return str(value)

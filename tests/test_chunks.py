@@ -511,32 +511,37 @@ def supervisor(tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture
 def children():
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """Give a function that returns the processes that a test has started, and that still run."""
+    before = psutil.Process().children()
+    return lambda: [
+        child for child in psutil.Process().children() if child not in before and child.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
-def test_each_target_is_fitted_once(supervisor):
+def test_each_target_is_fitted_once(supervisor, children):
     names = [f"t{k}" for k in range(30)]
     assert supervisor(names) == Counter((name, "done") for name in names)
     assert not children()
 
 
 @pytest.mark.parametrize("how", ["dies", "leaves"])
-def test_a_dead_worker_costs_its_target_alone(supervisor, how, caplog):
+def test_a_dead_worker_costs_its_target_alone(supervisor, children, how, caplog):
     assert supervisor([how, "x", "y", "z"]) == Counter([(how, "died"), ("x", "done"), ("y", "done"), ("z", "done")])
     assert caplog.text.count("trying again") == 1
     assert ("killed by signal 9" if how == "dies" else "ended with status 3") in caplog.text
     assert not children()
 
 
-def test_a_straggler_is_ended(supervisor):
+def test_a_straggler_is_ended(supervisor, children):
     start = time.monotonic()
     assert supervisor(["sleeps", "x"], workers=1, minutes=0.02) == Counter([("sleeps", "slow"), ("x", "done")])
     assert time.monotonic() - start < 30
     assert not children()
 
 
-def test_a_glutton_is_ended(supervisor):
+def test_a_glutton_is_ended(supervisor, children):
     assert supervisor(["eats", "x"], memory_mb=300) == Counter([("eats", "large"), ("x", "done")])
     assert not children()
 
@@ -546,7 +551,7 @@ def test_what_earlier_fits_left_in_memory_is_no_fit_s_own(supervisor):
     assert supervisor(names, workers=1, memory_mb=300) == Counter((name, "done") for name in names)
 
 
-def test_workers_that_cannot_begin_blame_no_target(supervisor):
+def test_workers_that_cannot_begin_blame_no_target(supervisor, children):
     with pytest.raises(PoolError, match="a worker ended with status 1, see the log, before it could begin"):
         supervisor(["x", "y"], task={"broken": True})
     assert not children()

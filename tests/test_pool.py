@@ -199,7 +199,10 @@ def test_a_worker_that_dies_while_nobody_asks_is_an_error(when):
 
 
 class SlowToLoad:
-    """A likelihood whose value is the process that it runs in, and which takes a worker two seconds to load."""
+    """A likelihood whose value is the process that it runs in, and which takes a worker some seconds to load."""
+
+    def __init__(self, seconds=2.0):
+        self.seconds = seconds
 
     def __call__(self, theta):
         if np.any(theta == -99):
@@ -207,12 +210,12 @@ class SlowToLoad:
         return np.full(len(theta), float(os.getpid()))
 
     def __reduce__(self):
-        return loaded_slowly, ()
+        return loaded_slowly, (self.seconds,)
 
 
-def loaded_slowly():
-    time.sleep(2)
-    return SlowToLoad()
+def loaded_slowly(seconds):
+    time.sleep(seconds)
+    return SlowToLoad(seconds)
 
 
 def until_started(pool, patience=30):
@@ -277,6 +280,41 @@ def test_a_pool_that_is_starting_can_be_closed():
     assert not any(alive(pid) for pid in pool.worker_pids)
     with pytest.raises(PoolError, match="has ended"):
         pool.evaluate(THETA)
+
+
+@pytest.mark.parametrize("when", ["starting", "idle"])
+def test_a_worker_that_does_not_end_is_ended(monkeypatch, when):
+    """As one does not that the system has stopped."""
+    monkeypatch.setattr("socca.pool.mp._PATIENCE", 0.5)
+    start = time.monotonic()
+    pool = MultiPool(2, SlowToLoad() if when == "starting" else likelihood, meanwhile=when == "starting")
+    pool.evaluate(THETA)
+    os.kill(pool.worker_pids[0], signal.SIGSTOP)
+    pool.close()
+    assert time.monotonic() - start < 20
+    assert not any(alive(pid) for pid in pool.worker_pids)
+
+
+def test_workers_that_are_late_are_told(monkeypatch, caplog):
+    monkeypatch.setattr("socca.pool.mp._LATE", 0.1)
+    with MultiPool(2, SlowToLoad(), meanwhile=True) as pool:
+        until_started(pool)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "2 workers have not started after 0 s: this process goes on alone" in said
+
+
+def test_a_fit_that_is_over_before_its_workers_start_says_so(make_image, caplog):
+    problem = Problem(make_image(np.ones((8, 8)), noise=Normal(sigma=1.0)), Model(Background(a0=normal(0, 1))))
+    with MultiPool(1, SlowToLoad(600), meanwhile=True) as pool:
+        pool._likelihood = problem.log_likelihood
+        sample(problem, "nautilus", seed=1, pool=pool, n_live=50, n_eff=50, n_networks=0)
+    assert "the fit was over before its 1 workers had started: leave out ncores" in caplog.text
+
+
+def test_an_empty_batch_waits_for_nobody():
+    with MultiPool(2, SlowToLoad(), meanwhile=True) as pool:
+        assert pool.evaluate(THETA[:0]).shape == (0,)
+        assert not pool.started
 
 
 def test_a_worker_over_its_memory_is_an_error_and_the_pool_lives_on():
@@ -385,7 +423,8 @@ def likelihood(theta):
 
 
 pool = open_pool(likelihood, ncores=2)
-pool.evaluate(np.ones((4, 2)))
+while not pool.started:
+    pool.evaluate(np.ones((4, 2)))
 print(*pool.worker_pids, flush=True)
 if sys.argv[1] == "busy":
     pool.evaluate(-np.ones((4, 2)))
@@ -446,6 +485,8 @@ def likelihood(theta):
 
 print("started")
 with open_pool(likelihood, ncores=2) as pool:
+    while not pool.started:
+        pool.evaluate(np.ones((1, 2)))
     print(*pool.evaluate(np.arange(6.0).reshape(3, 2)))
 """
 
@@ -464,7 +505,8 @@ def test_a_fit_with_workers_gives_the_same_samples(make_image, n_networks):
     problem = Problem(image, Model(Background(a0=normal(0, 1), a1x=normal(0, 0.1))))
     options = {"seed": 4, "n_live": 100, "n_eff": 200, "n_networks": n_networks, "focus": False}
     serial, _ = sample(problem, **options)
-    parallel, _ = sample(problem, ncores=2, **options)
+    with MultiPool(2, problem.log_likelihood) as pool:
+        parallel, _ = sample(problem, pool=pool, **options)
     assert np.array_equal(serial.samples, parallel.samples)
     assert np.array_equal(serial.log_weights, parallel.log_weights)
     assert np.array_equal(serial.log_likelihood, parallel.log_likelihood)

@@ -16,6 +16,7 @@ from socca.inference import sample
 from socca.models import Background, Model
 from socca.noise import Normal
 from socca.pool import Pool, SerialPool
+from socca.pool.mp import MultiPool
 from socca.priors import normal, uniform
 from socca.problem import Problem
 from socca.samplers import METHODS, get_sampler
@@ -308,6 +309,13 @@ def test_the_posterior_describes_its_parameters(fits):
 # workers
 
 
+@pytest.fixture(scope="module")
+def workers(problem):
+    """Two workers that have started: until then, the first process would do their work."""
+    with MultiPool(2, problem.log_likelihood) as pool:
+        yield pool
+
+
 @pytest.mark.parametrize(
     ("method", "options"),
     [
@@ -317,9 +325,9 @@ def test_the_posterior_describes_its_parameters(fits):
         ("numpyro", {"num_warmup": 20, "num_samples": 20, "num_chains": 2}),
     ],
 )
-def test_two_workers_give_what_one_gives(problem, method, options):
+def test_two_workers_give_what_one_gives(problem, workers, method, options):
     one, _ = sample(problem, method, seed=7, **options)
-    two, _ = sample(problem, method, seed=7, ncores=2, **options)
+    two, _ = sample(problem, method, seed=7, pool=workers, **options)
     for key in ("samples", "log_weights", "log_likelihood"):
         assert np.array_equal(getattr(one, key), getattr(two, key)), key
     assert two.meta["workers"] == 2

@@ -1,7 +1,7 @@
 """Student's density against scipy's, and its draws against the density."""
 
 import numpy as np
-from scipy.stats import kstest, multivariate_t, t
+from scipy.stats import f, kstest, multivariate_t, t
 
 from socca.samplers.student import Student
 
@@ -16,9 +16,11 @@ def test_density():
 
 
 def test_draws():
-    """Each axis, and a direction across them, is a Student variable: a seed in 1000 would be refused."""
+    """Each direction is a Student variable, and the joint radius one of Fisher's: a seed in 1000 would be refused."""
     x = Student(CENTER, ROOT, 5).draw(20_000, np.random.default_rng(2)) - CENTER
     scale = ROOT @ ROOT.T
     for direction in (*np.eye(3), np.array([0.4, 30.0, -0.01])):
         along = x @ direction / np.sqrt(direction @ scale @ direction)
-        assert kstest(along, t(5).cdf).pvalue > 2.5e-4
+        assert kstest(along, t(5).cdf).pvalue > 2e-4
+    z = np.linalg.solve(ROOT, x.T)
+    assert kstest((z**2).sum(axis=0) / 3, f(3, 5).cdf).pvalue > 2e-4

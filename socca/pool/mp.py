@@ -7,6 +7,8 @@ its threads and pickles, takes for it (`benchmarks/pool.py`), and a worker's dea
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import os
 import queue
 import signal
@@ -26,6 +28,8 @@ from socca.errors import PoolError
 from socca.pool.base import Likelihood, Pool
 from socca.pool.wire import load, packed_error, packed_rows, shares, unpacked_error, unpacked_rows, values_of
 
+log = logging.getLogger(__name__)
+
 # The first bytes of a message to a worker, eight so that the numbers after them are aligned. The first two have no
 # answer.
 _LIKELIHOOD, _FUNCTION, _ROWS, _ITEM = b"likelihd", b"function", b"rows    ", b"item    "
@@ -38,6 +42,8 @@ _NOTICES = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 5.0
 #: Seconds after which this process, at work in the place of its workers, looks whether they have started.
 _GLANCE = 0.05
+#: Seconds after which it is said that they have not.
+_LATE = 60.0
 
 
 def _serve(connection: Connection, life: Connection) -> None:
@@ -91,8 +97,9 @@ class _Start:
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         self._connections = connections
-        self._thread = threading.Thread(target=self._give, daemon=True)
         self._messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._begun = self._has_row = False
+        self._done = threading.Event()  # and not the thread's own state, which Ctrl-C can set wrong (Python 3.11)
         self._error: BaseException | None = None
 
     def _give(self) -> None:
@@ -104,26 +111,31 @@ class _Start:
                 _exchange(self._connections, [row] * len(self._connections))
         except BaseException as error:  # which is for `finish` to raise
             self._error = error
+        finally:
+            self._done.set()
 
     def begin(self, payload: bytes) -> None:
         """Hand over the likelihood, once there are workers."""
+        self._begun = True
         self._messages.put(payload)
-        self._thread.start()
+        threading.Thread(target=self._give, daemon=True).start()
 
     def compile_with(self, row: np.ndarray) -> None:
         """Hand over a row, shape (1, ndim). The first one counts."""
-        self._messages.put(_ROWS + packed_rows(row).tobytes())
+        if not self._has_row:
+            self._messages.put(_ROWS + packed_rows(row).tobytes())
+        self._has_row = True
 
     @property
     def done(self) -> bool:
         """Whether all workers have come so far, or one has failed."""
-        return not self._thread.is_alive()
+        return self._done.is_set()
 
     def wait(self) -> None:
         """Wait until it is done; without a row until now, none is compiled with."""
         self._messages.put(b"")
-        if self._thread.ident is not None:
-            self._thread.join()
+        if self._begun:
+            self._done.wait()
 
     def finish(self) -> None:
         """Wait, and raise what kept workers from it."""
@@ -133,13 +145,14 @@ class _Start:
 
 
 def _end(life: Connection, start: _Start, connections: Sequence[Connection], processes: Sequence[Any]) -> None:
-    """Let the workers go: by themselves first, and then by force."""
+    """Let the workers go: by themselves first, and then by force. Those that have not started have nothing to lose."""
     life.close()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + (_PATIENCE if start.done else 0.0)
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)  # loky's processes have no kill() that works
             process.join()
     start.wait()
     for connection in connections:
@@ -156,8 +169,8 @@ class MultiPool(Pool):
     likelihood : callable
         Batched log-likelihood, shape (n, ndim) to (n,).
     meanwhile : bool
-        Evaluate likelihoods in this process until all workers have started and compiled: a fit with workers is then
-        at no time behind one without. Otherwise `evaluate` waits for them.
+        Evaluate likelihoods in this process until all workers have started and compiled. Otherwise `evaluate` waits
+        for them.
 
     Raises
     ------
@@ -179,6 +192,7 @@ class MultiPool(Pool):
         self._processes: list[Any] = []
         self._start = _Start(self._connections)
         self._started = False
+        self._late = time.monotonic() + _LATE
         # Also when the pool is forgotten, and at the end of this process, before it waits for its children.
         self._end = util.Finalize(
             self, _end, args=(ours, self._start, self._connections, self._processes), exitpriority=10
@@ -217,6 +231,8 @@ class MultiPool(Pool):
     def evaluate(self, theta: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of each row: one message per worker, once they have started."""
         theta = np.atleast_2d(np.asarray(theta, dtype=np.float64))
+        if not len(theta):
+            return np.zeros(0)
         here = self._evaluated_here(theta)
         n_here = sum(map(len, here))
         if n_here and n_here == len(theta):
@@ -239,12 +255,15 @@ class MultiPool(Pool):
         """Evaluate rows in this process, from the first one on, for as long as workers are starting."""
         found: list[np.ndarray] = []
         done, count = 0, 1
-        if len(theta) and not self._started:
+        if not self._started:
             self._start.compile_with(theta[:1])
         while done < len(theta) and not self._started:
             if self._start.done:
                 self._finish_start()
                 break
+            if time.monotonic() > self._late:
+                self._late = math.inf
+                log.warning("%d workers have not started after %.0f s: this process goes on alone", self.size, _LATE)
             rows = theta[done : done + count].copy()
             begin = time.perf_counter()
             found.append(values_of(self._likelihood, rows))

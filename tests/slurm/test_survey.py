@@ -143,6 +143,7 @@ def test_ranks_share_a_fit_and_a_bad_image_costs_only_itself(clone):
     assert shared.logz == alone.logz
 
 
+@pytest.mark.slow
 def test_a_fit_that_meets_its_time_limit_goes_on_in_the_next_job(clone):
     """Slurm's limits are whole minutes, so that this test takes two."""
     sampler = {"method": "emcee", "options": {"n_eff": 10_000_000, "max_steps": 2000}}
