@@ -85,6 +85,7 @@ def use_persistent_cache() -> None:
 #: Environment of a process that shall use one core: set before JAX and BLAS load.
 SINGLE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "NPROC": "1",  # of threads that run a program's independent parts, two of which are busy for what one could do
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",

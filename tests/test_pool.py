@@ -13,12 +13,12 @@ import pytest
 
 from socca.errors import ConfigError, PoolError
 from socca.inference import Counted, sample
-from socca.models import Background, Model
+from socca.models import Background, Model, Sersic
 from socca.noise import Normal
 from socca.pool import Pool, SerialPool, chosen_kind, measure, open_pool
 from socca.pool.base import BorrowedPool
 from socca.pool.mp import MultiPool
-from socca.priors import normal
+from socca.priors import normal, uniform
 from socca.problem import Problem
 
 THETA = np.random.default_rng(1).normal(size=(37, 3))
@@ -119,6 +119,23 @@ def test_workers_use_one_thread_and_no_fork(multi):
     ((threads, flags),) = set(multi.map(lambda _: tuple(os.environ.get(name) for name in names), range(4)))
     assert threads == "1"
     assert "intra_op_parallelism_threads=1" in flags or "multi_thread_eigen=false" in flags
+
+
+def test_a_worker_keeps_to_one_core(multi, make_image):
+    """Two threads would be at work for 1.7 times as long as the clock says."""
+    ranges = {"xc": (-1e-4, 1e-4), "yc": (-1e-4, 1e-4), "theta": (0, 3), "e": (0, 0.9), "re": (1e-4, 2e-4)}
+    profile = Sersic(**{name: uniform(*edges) for name, edges in ranges.items()}, Ie=uniform(1, 9), ns=uniform(1, 4))
+    problem = Problem(make_image(np.ones((64, 64))), Model(profile))
+
+    def share_of_a_core(problem):
+        theta = problem.prior_transform(np.full((64, problem.ndim), 0.5))
+        problem.log_likelihood(theta)
+        wall, busy = time.perf_counter(), time.process_time()
+        for _ in range(20):
+            problem.log_likelihood(theta)
+        return (time.process_time() - busy) / (time.perf_counter() - wall)
+
+    assert max(multi.map(share_of_a_core, [problem])) < 1.1
 
 
 @pytest.mark.parametrize("death", ["exit", "kill"])
