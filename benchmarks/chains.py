@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from samplers import galaxy
+from samplers import galaxy, warm_up
 
 from socca.compilation import use_persistent_cache
 from socca.inference import sample
@@ -25,7 +25,7 @@ def chains(number: int) -> float:
     """Run chains, one per worker; return the seconds."""
     problem = galaxy()
     with open_pool(problem.log_likelihood, number) as pool:
-        get_sampler("numpyro")(num_samples=4).run(problem, pool, 1)
+        warm_up(problem, pool, "numpyro")
         start = time.perf_counter()
         get_sampler("numpyro")().run(problem, pool, 1)
         return time.perf_counter() - start

@@ -122,9 +122,7 @@ def warm_up(problem: Problem, pool: Pool, method: str) -> None:
     pool.evaluate(problem.prior_transform(middle))
 
 
-def ours(
-    problem: Problem, method: str, n_eff: int, workers: int, cost: float = 0.0, with_start: bool = False
-) -> dict[str, float]:
+def ours(problem: Problem, method: str, n_eff: int, workers: int, cost: float, with_start: bool) -> dict[str, float]:
     """Run our sampler, with likelihoods of `cost` seconds at least, in a pool that has started or not.
 
     Returns seconds, in total and in parts, effective samples and the evidence's error.

@@ -1,6 +1,8 @@
 """Pages that are made from code are in step with it."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from socca.reference import config_reference
@@ -44,9 +46,6 @@ def test_conda_environment_has_what_the_package_needs():
 
 def test_the_script_of_the_guide_runs(tmp_path):
     """All of it, as one script; what it simulated comes out again."""
-    import subprocess
-    import sys
-
     import socca
 
     page = (ROOT / "docs" / "scripts.md").read_text()

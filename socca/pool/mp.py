@@ -235,7 +235,7 @@ class MultiPool(Pool):
             return np.zeros(0)
         here = self._evaluated_here(theta)
         n_here = sum(map(len, here))
-        if n_here and n_here == len(theta):
+        if n_here == len(theta):
             return np.concatenate(here)
         messages = [_ROWS + packed_rows(part).tobytes() for part in shares(theta[n_here:], self.size)]
         return np.concatenate([*here, *[np.frombuffer(result) for result in self._results(messages)]])
@@ -253,14 +253,12 @@ class MultiPool(Pool):
 
     def _evaluated_here(self, theta: np.ndarray) -> list[np.ndarray]:
         """Evaluate rows in this process, from the first one on, for as long as workers are starting."""
+        if self._started:
+            return []
+        self._start.compile_with(theta[:1])
         found: list[np.ndarray] = []
         done, count = 0, 1
-        if not self._started:
-            self._start.compile_with(theta[:1])
-        while done < len(theta) and not self._started:
-            if self._start.done:
-                self._finish_start()
-                break
+        while done < len(theta) and not self._start.done:
             if time.monotonic() > self._late:
                 self._late = math.inf
                 log.warning("%d workers have not started after %.0f s: this process goes on alone", self.size, _LATE)
