@@ -157,9 +157,8 @@ def shown(name: str, value: Any) -> str:
     """Return the value of a parameter as tables show it: number, prior, or what it is tied to."""
     if isinstance(value, float):
         return f"{value:.12g}"
-    if isinstance(value, Tie) or callable(value):
-        return f"tied to {', '.join(as_tie(name, value).names)}"
-    return str(value)
+    untied = isinstance(value, Prior) or value is None
+    return str(value) if untied else f"tied to {', '.join(as_tie(name, value).names)}"
 
 
 @dataclass(frozen=True)
