@@ -1,10 +1,7 @@
 """The demo survey: simulated galaxies whose true parameters are known.
 
-Nothing of socca's forward model is used, so that a fit of these images tests it. Extended light is astropy's
-`Sersic2D`, integrated over each pixel with 5 x 5 Gauss-Legendre points; the 5 x 5 pixels around the source are split
-into 4 x 4 cells each, the 5 x 5 cells around it again, and so on down to 4^-8 of a pixel. That is exact to 1e-6 of a
-pixel's light, which is below 1e-3 of its noise. The light is convolved directly with the PSF, as sampled at whole
-pixels, on a frame that is larger by the PSF's half width. Point sources are the analytic PSF at its sub-pixel offset.
+Nothing of socca's forward model is used, so that a fit of these images tests it; how sources are drawn says
+`socca.simulated_light`. The PSF that is written is what a star shows: it has the pixel in it.
 """
 
 from __future__ import annotations
@@ -17,18 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import gammaincinv
 
 from socca.errors import ConfigError
 from socca.fits import atomic_path
+from socca.simulated_light import PIXEL, Psf, Source, render, sersic_flux
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 __all__ = ["RECIPES", "Psf", "Scene", "Source", "plan", "render", "scene", "simulate"]
 
-#: Size of a pixel, and scatter of catalogue positions, degrees.
-PIXEL, CATALOGUE_ERROR = 0.2 / 3600, 0.1 / 3600
+#: Scatter of catalogue positions, degrees.
+CATALOGUE_ERROR = 0.1 / 3600
 #: Rows and columns of images with and without a WCS.
 SKY_SHAPE, STAMP_SHAPE = (72, 72), (71, 75)
 #: Of every twelve targets: which has which peculiarity.
@@ -39,48 +36,6 @@ SEGMENT_EDGE = 0.02
 #: RA and Dec of the first sky targets: on both sides of RA = 0, far north, far south.
 FIELDS = {0: (0.0003, -1.2), 2: (214.87, 60.4), 4: (61.3, -45.2)}
 UNITS = {"theta": "rad", "e": "", "ns": "", **dict.fromkeys(("Ie", "Is", "Ic", "a0"), "image")}
-
-
-@dataclass(frozen=True)
-class Source:
-    """A component of a galaxy with its true values."""
-
-    kind: str  #: ``Sersic``, ``Exponential``, ``Point`` or ``Background``
-    values: dict[str, float]  #: degrees, radians, image units
-    tied: bool = False  #: the fitted model takes its position from another component
-
-
-@dataclass(frozen=True)
-class Psf:
-    """An elliptical Moffat profile of index 3.5, brought smoothly to zero over the last four pixels of its stamp."""
-
-    fwhm: float  #: along the major axis, pixels
-    e: float
-    angle: float  #: of the major axis, from the rows' axis, radians
-    size: int  #: side of the stamp that is written
-
-    def shape(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Return the profile, of unit peak, at offsets in pixels from its centre."""
-        major = rows * math.cos(self.angle) + cols * math.sin(self.angle)
-        minor = (cols * math.cos(self.angle) - rows * math.sin(self.angle)) / (1 - self.e)
-        scale = self.fwhm / 2 / math.sqrt(2 ** (1 / 3.5) - 1)
-        moffat = (1 + (major**2 + minor**2) / scale**2) ** -3.5
-        for offsets in (rows, cols):
-            inside = np.clip((self.size / 2 - np.abs(offsets)) / 4, 0, 1)
-            moffat = moffat * np.sin(np.pi / 2 * inside) ** 2
-        return moffat
-
-    def stamp(self, size: int) -> np.ndarray:
-        """Return the profile on pixels about the centre of a square array, of unit sum."""
-        offsets = np.arange(size) - (size - 1) / 2
-        image = self.shape(offsets[:, None], offsets[None, :])
-        return image / image.sum()
-
-
-def sersic_flux(re: float, e: float, ns: float) -> float:
-    """Return the flux (sum over pixels) of a Sersic profile with Ie = 1; `re` in degrees."""
-    b = gammaincinv(2 * ns, 0.5)
-    return 2 * math.pi * ns * (re / PIXEL) ** 2 * (1 - e) * math.exp(b) * b ** (-2 * ns) * math.gamma(2 * ns)
 
 
 def _sersic(
@@ -120,86 +75,6 @@ RECIPES: dict[str, Callable[[np.random.Generator, dict[str, float]], dict[str, S
     "sersic_point": _draw_sersic_point,
     "bulge_disk": _draw_bulge_disk,
 }
-
-
-def locate(shape: tuple[int, int], wcs: WCS | None, xc: float, yc: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return (row, column) of a position, and the matrix from pixel offsets to degrees north and east there."""
-    if wcs is None:
-        middle = (np.array(shape) - 1) / 2
-        return middle + np.array([yc, -xc]) / PIXEL, np.diag([PIXEL, -PIXEL])
-    from astropy import units
-    from astropy.coordinates import SkyCoord
-
-    center, step = SkyCoord(xc, yc, unit="deg", frame="icrs"), 1 / 3600
-    moved = [center.directional_offset_by(angle * units.deg, step * units.deg) for angle in (0, 90)]
-    at, north, east = (np.array(wcs.world_to_pixel(point), dtype=float)[::-1] for point in (center, *moved))
-    return at, np.linalg.inv(np.column_stack([north - at, east - at]) / step)
-
-
-def _cell_means(
-    brightness: Callable, rows: np.ndarray, cols: np.ndarray, size: float, at: np.ndarray, levels: int = 8
-) -> np.ndarray:
-    """Return the mean of brightness(row, column) in square cells, splitting those around `at` again and again."""
-    nodes, weights = np.polynomial.legendre.leggauss(5)
-    nodes, weights = nodes * size / 2, weights / 2
-    fine = brightness((rows[:, None] + nodes).reshape(-1, 1), (cols[:, None] + nodes).reshape(1, -1))
-    fine = fine.reshape(len(rows), 5, len(cols), 5)
-    means = np.einsum("iajb,a,b->ij", fine, weights, weights)
-    if levels:
-        i, j = np.argmin(np.abs(rows - at[0])), np.argmin(np.abs(cols - at[1]))
-        near = np.s_[max(i - 2, 0) : i + 3, max(j - 2, 0) : j + 3]
-        split = (np.arange(4) - 1.5) / 4 * size
-        finer_rows, finer_cols = ((k[:, None] + split).ravel() for k in (rows[near[0]], cols[near[1]]))
-        finer = _cell_means(brightness, finer_rows, finer_cols, size / 4, at, levels - 1)
-        means[near] = finer.reshape(len(finer_rows) // 4, 4, -1, 4).mean((1, 3))
-    return means
-
-
-def _extended(source: Source, shape: tuple[int, int], wcs: WCS | None, pad: int) -> np.ndarray:
-    """Integrate a Sersic or exponential profile over every pixel of a frame widened by `pad` on each side."""
-    from astropy.modeling.models import Sersic2D
-
-    values = source.values
-    if source.kind == "Exponential":
-        b = gammaincinv(2, 0.5)
-        law = {"n": 1, "r_eff": b * values["rs"], "amplitude": values["Is"] * math.exp(-b)}
-    else:
-        law = {"n": values["ns"], "r_eff": values["re"], "amplitude": values["Ie"]}
-    # Its x is our north and its y our east: its angle then runs from north through east.
-    profile = Sersic2D(**law, ellip=values["e"], theta=values["theta"])
-    at, to_sky = locate(shape, wcs, values["xc"], values["yc"])
-
-    def brightness(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        north, east = (a * (rows - at[0]) + b * (cols - at[1]) for a, b in to_sky)
-        return profile(north, east)
-
-    return _cell_means(brightness, np.arange(-pad, shape[0] + pad), np.arange(-pad, shape[1] + pad), 1.0, at)
-
-
-def render(source: Source, shape: tuple[int, int], wcs: WCS | None = None, psf: Psf | None = None) -> np.ndarray:
-    """Return the image of one source without noise; convolved if there is a PSF, which point sources need.
-
-    Parameters
-    ----------
-    source : Source
-        What to draw.
-    shape, wcs
-        Rows and columns, and where they lie; without a WCS, positions are offsets from the centre of the array.
-    psf : Psf, optional
-        The PSF.
-    """
-    if source.kind == "Background":
-        return np.full(shape, source.values["a0"])
-    if psf is None:
-        return _extended(source, shape, wcs, 0)
-    kernel = psf.stamp(psf.size // 2 * 2 + 1)  # sampled at whole pixels, whatever the stamp that is written
-    if source.kind == "Point":
-        at, _ = locate(shape, wcs, source.values["xc"], source.values["yc"])
-        rows, cols = np.arange(shape[0])[:, None] - at[0], np.arange(shape[1])[None, :] - at[1]
-        return source.values["Ic"] * psf.shape(rows, cols) * kernel.max()  # the profile has unit peak
-    from scipy.signal import fftconvolve
-
-    return fftconvolve(_extended(source, shape, wcs, len(kernel) // 2), kernel, mode="valid")
 
 
 @dataclass(frozen=True)
@@ -375,7 +250,7 @@ def simulate(number: int, folder: Path, seed: int) -> None:
             segments[light > SEGMENT_EDGE] = other
         planes = {
             "image": _image_hdu(image, found.wcs, index % CYCLE),
-            "psf": fits.PrimaryHDU(found.psf.stamp(found.psf.size) * rng.uniform(0.7, 1.5)),
+            "psf": fits.PrimaryHDU(found.psf.stamp() * rng.uniform(0.7, 1.5)),
             "sigma": fits.PrimaryHDU(found.sigma),
             "mask": fits.PrimaryHDU(mask),
             "segmentation": fits.PrimaryHDU(segments),
