@@ -96,6 +96,7 @@ def build_image(target: Target, config: Config) -> Image:
             idx=psf.hdu,
             center=psf.center,
             oversample=psf.oversample,
+            includes_pixel=psf.includes_pixel,
         )
     image.check_mask()
     return image

@@ -45,6 +45,10 @@ class PsfConfig(Strict):
     oversample: int = Field(
         1, ge=1, description="How many times finer than the image's the pixels of the PSF are, on each axis."
     )
+    includes_pixel: bool = Field(
+        True,
+        description="Whether the PSF holds the image's pixel, as that measured on stars does. For optics alone, false.",
+    )
 
 
 class MaskConfig(Strict):

@@ -102,6 +102,7 @@ class Image:
         self.mask = self._finite.astype(np.uint8)
         self.psf: np.ndarray | None = None
         self.psf_oversample = 1
+        self.psf_includes_pixel = True
         self.response: np.ndarray | None = None
         self.exposure: np.ndarray | None = None
         self.noise: noise_models.NoiseModel = noise if noise is not None else noise_models.Normal()
@@ -223,17 +224,24 @@ class Image:
         center: str | None = None,
         oversample: int = 1,
         shape: int | tuple[int, int] | None = None,
+        includes_pixel: bool | None = None,
     ) -> None:
         """Attach the point-spread function.
 
         Its reference point is the centre of its array, ``(n - 1) / 2`` on each axis. The shape of an array is never
         altered.
 
-        A function is turned into an array: its mean over each pixel, by Gauss-Legendre quadrature. It is called with
-        ``x`` (columns) and ``y`` (rows), arrays of distances from the PSF's centre in pixels of the image, and returns
-        an array of their shape. A two-dimensional model of astropy or photutils is evaluated about its own centre
-        (``x_0, y_0`` or ``x_mean, y_mean``). Those models of photutils that are integrated over pixels already
-        (`socca.psf.PIXEL_INTEGRATED`) are evaluated at the pixels' centres.
+        An array is taken as the image of a star: atmosphere, optics and the pixel (``includes_pixel=True``). That is
+        what a PSF measured on stars is, an effective PSF (ePSF) included. Of the optics alone, as they are computed
+        without the detector, say ``includes_pixel=False``; the pixel is then added. Either way, point sources and
+        extended ones are imaged by optics and pixel, once each.
+
+        A function is taken as it is on the sky, without the pixel, unless you say otherwise. It is turned into an
+        array: its mean over a pixel of the image about each pixel's centre, by Gauss-Legendre quadrature. It is called
+        with ``x`` (columns) and ``y`` (rows), arrays of distances from the PSF's centre in pixels of the image, and
+        returns an array of their shape. A two-dimensional model of astropy or photutils is evaluated about its own
+        centre (``x_0, y_0`` or ``x_mean, y_mean``). Those models of photutils that are integrated over pixels already
+        (`socca.psf.PIXEL_INTEGRATED`) include the pixel.
 
         Parameters
         ----------
@@ -250,6 +258,8 @@ class Image:
         shape : int or pair of int, optional
             Rows and columns of the array that a function is turned into, in pixels of the PSF. By default the smallest
             odd square that holds all but 1e-4 of the flux that falls on the image, and no larger than the image.
+        includes_pixel : bool, optional
+            Whether the PSF holds the image's pixel: by default True for arrays and files, and False for functions.
 
         Raises
         ------
@@ -259,7 +269,16 @@ class Image:
         from socca.psf import read_psf
 
         finer = whole_number(oversample, "psf: oversample", 1)
-        self.psf = read_psf(img, self.shape, normalize=normalize, idx=idx, center=center, oversample=finer, shape=shape)
+        self.psf, self.psf_includes_pixel = read_psf(
+            img,
+            self.shape,
+            normalize=normalize,
+            idx=idx,
+            center=center,
+            oversample=finer,
+            shape=shape,
+            includes_pixel=includes_pixel,
+        )
         self.psf_oversample = finer
 
     def addmask(

@@ -1,11 +1,14 @@
 """From parameters to an image: one pure function, differentiable, of static shapes.
 
-Extended sources are integrated over pixels by `socca.integrate`. Point sources are never drawn on pixels: their phases
-are added to the Fourier transform of the extended light.
+Without a PSF, extended sources are integrated over pixels by `socca.integrate`. For a PSF, `socca.band_limited` samples
+their light so that its Fourier transform is right as far as the PSF sees it; point sources are added to that transform
+as phases. The PSF's transform holds the pixel: that of the PSF itself, as a star shows it, or one that is multiplied in.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from socca.band_limited import band_limited
 from socca.grid import BORDER, GridShape, coordinates, coordinates_at, grid_arrays, grid_size, project
 from socca.integrate import Place, integrated
 from socca.parametrised import Spec
@@ -23,9 +27,10 @@ class Rendered(NamedTuple):
 
     Attributes
     ----------
-    raw : array, shape (ny, nx)
-        Extended light as it is on the sky, times the response. Where there is a PSF, point sources are in it only for
-        a noise model that asks for the sky: then each as the image that all its Fourier phases make.
+    raw : array, shape (ny, nx), or None
+        Extended light as it is on the sky, averaged over pixels, times the response; None where nobody asks for it. For
+        a noise model that asks for the sky, all light as the PSF sees it: without what is finer than its pixels can
+        tell, and with the point sources.
     smoothed : array, shape (ny, nx)
         All sources, convolved with the PSF, times the exposure.
     background : array, shape (ny, nx)
@@ -57,14 +62,14 @@ class SceneSpec:
         Sizes.
     on_sky : bool
         Whether positions are RA and Dec.
-    sky_points : bool
-        Whether point sources are wanted in the unconvolved image too.
+    needs_sky : bool
+        Whether the noise model needs the unconvolved image.
     """
 
     components: tuple[Spec, ...]
     grid: GridShape
     on_sky: bool
-    sky_points: bool = False
+    needs_sky: bool = False
 
 
 def shift_phase(n: int, shift: Any, real: bool, xp: Any) -> Any:
@@ -93,7 +98,7 @@ def shift_phase(n: int, shift: Any, real: bool, xp: Any) -> Any:
 
 
 def psf_transform(psf: np.ndarray, grid: GridShape) -> np.ndarray:
-    """Return the Fourier transform of a PSF whose reference point is the centre of its array.
+    """Return what a PSF does to the Fourier transform of the light; its reference point is the centre of its array.
 
     Parameters
     ----------
@@ -105,12 +110,18 @@ def psf_transform(psf: np.ndarray, grid: GridShape) -> np.ndarray:
     Returns
     -------
     ndarray, complex, shape (full[0], full[1] // 2 + 1)
-        To be multiplied with the transform of an image.
+        To be multiplied with the transform of the light, the pixel included. Of an oversampled PSF that holds the
+        pixel, the image is wanted at the centres of the image's pixels: they are shifted to the first of the PSF's
+        pixels in each.
     """
-    center = [np.float64(-(n - 1) / 2) for n in psf.shape]
-    rows = shift_phase(grid.full[0], center[0], False, np)
-    cols = shift_phase(grid.full[1], center[1], True, np)
-    return np.fft.rfft2(psf, s=grid.full) * rows[:, None] * cols[None, :]
+    first = (grid.oversample - 1) / 2 if grid.sampled else 0.0
+    found = np.fft.rfft2(psf, s=grid.full)
+    for axis, (n, real) in enumerate(zip(grid.full, (False, True), strict=True)):
+        factor = shift_phase(n, np.float64(-(psf.shape[axis] - 1) / 2 - first), real, np)
+        if not grid.sampled:
+            factor = factor * np.sinc(np.fft.rfftfreq(n) if real else np.fft.fftfreq(n))
+        found = found * (factor if real else factor[:, None])
+    return found
 
 
 def locate(arrays: dict[str, Any], x: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -200,6 +211,7 @@ def render(
     keep: Any = None,
     response: bool = True,
     exposure: bool = True,
+    raw: bool = True,
 ) -> Rendered:
     """Draw a model.
 
@@ -215,6 +227,8 @@ def render(
         1 for each component that is drawn, 0 for the others: any selection is drawn by the same program.
     response, exposure : bool
         Whether to multiply by them, where there are any.
+    raw : bool
+        Whether the unconvolved image is wanted where there is a PSF, and no noise model needs it.
 
     Returns
     -------
@@ -222,14 +236,14 @@ def render(
         The image in its parts.
     """
     grid, dtype = scene.grid, arrays["x"][0].dtype
-    (ny, nx), (py, px), fine, k = grid.image, grid.pad, grid.subgrid, grid.oversample
-    frame = (slice(py * k, (py + ny) * k), slice(px * k, (px + nx) * k))
+    raw = (raw and not scene.needs_sky) or not grid.convolved
     gain = arrays["response"] if response and "response" in arrays else None
-    light = jnp.zeros(grid.grid, dtype)
+    # Averaged over pixels, for the image as it is on the sky; and sampled for the PSF.
+    pixels: list[Any] = []
+    samples: list[Any] = []
+    points = []
     background = jnp.zeros(grid.image, dtype)
     negative = jnp.asarray(False)
-    points = []
-    extended = False
 
     for number, spec in enumerate(scene.components):
         own = {name: values[f"comp_{number:02d}_{name}"] for name, _ in spec.fields}
@@ -238,51 +252,76 @@ def render(
         if spec.kind.role == "background":
             part = drawn * spec.kind.surface(*_pixel_centers(grid, arrays), single, spec)
             background = background + part
+            lowest = _lowest(part, _on_image(grid.image, (0, 0), arrays["size"], 1))
         else:
             # Positions are subtracted from one another in double precision.
             xc, yc = spec.kind.center(own)
             x0, y0 = project(xc, yc, scene.on_sky, arrays["reference"], jnp)
             row, col, cell = locate(arrays, x0, y0)
             place = Place(*(at.astype(dtype) for at in (x0, y0, row, col, cell)))
-            if spec.kind.role == "extended":
-                part = drawn * integrated(spec, single, place, arrays)
-                light = light + part if extended else part
-                extended = True
-            else:
-                part = drawn * single["Ic"]
+            if spec.kind.role == "point":
+                lowest = part = drawn * single["Ic"]
                 points.append((place, part if gain is None else part * _interpolated(gain, row, col)))
+            else:
+                on_image = _on_image(grid.grid, grid.pad, arrays["size"], grid.factor)
+                if raw:
+                    part = drawn * integrated(spec, single, place, arrays)
+                    pixels.append(part)
+                    lowest = _lowest(part, on_image)
+                if grid.convolved:
+                    part, lowest = band_limited(spec, single, place, arrays, on_image)
+                    samples.append(drawn * part)
+                    lowest = drawn * lowest
         if spec.positive:
-            negative = negative | (_lowest(part, grid, arrays["size"], spec.kind.role) < 0)
+            negative = negative | (lowest < 0)
 
-    light = _binned(light if gain is None else light * gain, fine)
-    raw = _binned(light[frame], k)
     flux = 1.0 if not (exposure and "exposure" in arrays) else arrays["exposure"]
+    on_sky = _total(pixels, gain, grid) if raw else None
     if not grid.convolved:
+        on_sky = _binned(on_sky, grid.factor)
         for place, brightness in points:
             # From the grid's pixels to the image's.
             row, col = ((at + 0.5) / grid.factor - 0.5 for at in (place.row, place.col))
-            raw = _shared_among_pixels(raw, row, col, brightness)
-        return Rendered(raw, raw * flux, background * flux, negative)
-    if not extended and not points:
-        return Rendered(raw, raw, background * flux, negative)
-    transform: Any = jnp.fft.rfft2(light) if extended else 0.0
+            on_sky = _shared_among_pixels(on_sky, row, col, brightness)
+        return Rendered(on_sky, on_sky * flux, background * flux, negative)
+    if raw:
+        on_sky = _binned(_framed(on_sky, grid), grid.oversample)
+    transform: Any = jnp.fft.rfft2(_total(samples, gain, grid)) if samples else 0.0
     for place, brightness in points:
-        row, col = ((at + 0.5) / fine - 0.5 for at in (place.row, place.col))
-        transform = transform + _point_transform(scene, row, col, brightness * k**2)
-    if scene.sky_points and points:
-        raw = _binned(jnp.fft.irfft2(transform, s=grid.full)[frame], k)
-    smoothed = _binned(jnp.fft.irfft2(transform * arrays["psf"], s=grid.full)[frame], k)
-    return Rendered(raw, smoothed * flux, background * flux, negative)
+        transform = transform + _point_transform(scene, place.row, place.col, brightness * grid.oversample**2)
+    if not samples and not points:
+        nothing = jnp.zeros(grid.image, dtype)
+        return Rendered(nothing, nothing, background * flux, negative)
+    if scene.needs_sky:
+        on_sky = _binned(_framed(jnp.fft.irfft2(transform, s=grid.full), grid), grid.oversample)
+    smoothed = _framed(jnp.fft.irfft2(transform * arrays["psf"], s=grid.full), grid)
+    k = grid.oversample
+    smoothed = smoothed[::k, ::k] if grid.sampled else _binned(smoothed, k)
+    return Rendered(on_sky, smoothed * flux, background * flux, negative)
 
 
-def _lowest(part: Any, grid: GridShape, size: Any, role: str) -> Any:
-    """Return the lowest value that a component has on the image itself, of what was drawn of it."""
-    if role == "point":
-        return part
-    fine, pad = (grid.factor, grid.pad) if role == "extended" else (1, (0, 0))
-    rows, cols = ((np.arange(n) // fine) - p for n, p in zip(part.shape, pad, strict=True))
-    on_image = ((rows >= 0) & (rows < size[0]))[:, None] & ((cols >= 0) & (cols < size[1]))
-    return jnp.min(jnp.where(on_image, part, jnp.inf))
+def _total(parts: list[Any], gain: Any, grid: GridShape) -> Any:
+    """Return the sum of some light on the grid, times the response."""
+    total = functools.reduce(operator.add, parts) if parts else jnp.zeros(grid.grid)
+    return total if gain is None else total * gain
+
+
+def _framed(light: Any, grid: GridShape) -> Any:
+    """Return the image's own part of the grid."""
+    k = grid.factor
+    return light[tuple(slice(p * k, (p + n) * k) for p, n in zip(grid.pad, grid.image, strict=True))]
+
+
+def _on_image(shape: tuple[int, int], pad: tuple[int, int], size: Any, factor: int) -> tuple[Any, Any]:
+    """Return which rows and columns of a grid belong to the image itself, without what enlarges it to a common size."""
+    at = [(np.arange(n) // factor) - p for n, p in zip(shape, pad, strict=True)]
+    rows, cols = ((k >= 0) & (k < n) for k, n in zip(at, (size[0], size[1]), strict=True))
+    return rows, cols
+
+
+def _lowest(part: Any, on_image: tuple[Any, Any]) -> Any:
+    """Return the lowest value on the image itself."""
+    return jnp.min(jnp.where(on_image[0][:, None] & on_image[1], part, jnp.inf))
 
 
 def _pixel_centers(grid: GridShape, arrays: dict[str, Any]) -> tuple[Any, Any]:

@@ -211,7 +211,9 @@ class GridShape:
     oversample : int
         How many of the PSF's pixels make a pixel of the image, on each axis.
     subgrid : int
-        How many pixels of the grid, on which the model is evaluated, make one of the PSF's.
+        Without a PSF, how many pixels of the grid, on which the model is evaluated, make one of the image's.
+    sampled : bool
+        Whether the PSF holds the image's pixel, so that the image is sampled at the pixels' centres.
     """
 
     image: tuple[int, int]
@@ -220,6 +222,7 @@ class GridShape:
     convolved: bool
     oversample: int = 1
     subgrid: int = 1
+    sampled: bool = True
 
     @property
     def factor(self) -> int:
@@ -248,6 +251,7 @@ def grid_shape(
     oversample: int = 1,
     subgrid: int = 1,
     buckets: bool = False,
+    sampled: bool = True,
 ) -> GridShape:
     """Choose the frame on which a model is evaluated.
 
@@ -264,10 +268,13 @@ def grid_shape(
     oversample : int
         How many of the PSF's pixels make a pixel of the image, on each axis.
     subgrid : int
-        How much finer still the model is evaluated.
+        How much finer the model is evaluated where there is no PSF. For a PSF its light is sampled as finely as need
+        be.
     buckets : bool
         Enlarge image and padding to one of a few sizes, at most a quarter longer, so that images of many sizes share
         compiled programs.
+    sampled : bool
+        Whether the PSF holds the image's pixel.
 
     Returns
     -------
@@ -284,7 +291,7 @@ def grid_shape(
         return GridShape((ny, nx), (0, 0), (ny, nx), False, 1, subgrid)
     pad = tuple(sized(-(-(n // 2) // oversample)) for n in psf)
     full = tuple(next_fast_len((n + 2 * p) * oversample, real=True) for n, p in zip((ny, nx), pad, strict=True))
-    return GridShape((ny, nx), (pad[0], pad[1]), (full[0], full[1]), True, oversample, subgrid)
+    return GridShape((ny, nx), (pad[0], pad[1]), (full[0], full[1]), True, oversample, 1, sampled)
 
 
 def grid_arrays(frame: Frame, shape: GridShape, needed: tuple[int, int] | None = None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from socca.grid import BORDER, coordinates, coordinates_at, grid_size
 from socca.parametrised import Spec
 
 #: GPUs multiply matrices of single precision with a third of their digits unless told otherwise.
-_EXACT = jax.lax.Precision.HIGHEST
+EXACT = jax.lax.Precision.HIGHEST
 
 
 class Place(NamedTuple):
@@ -68,9 +68,9 @@ def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[st
     """
     angle, ratio = spec.kind.outline(values, spec)
     # Bordered too, or else all that led to these few numbers would be computed anew wherever they are used.
-    place, form = _bordered(
+    place, form = bordered(
         place.x + place.y,
-        lambda: (place, _isophote(angle, ratio, place.cell)),
+        lambda: (place, isophote(angle, ratio, place.cell)),
         jax.tree.map(lambda part: jnp.full_like(part, jnp.nan), (place, (ratio, ratio, ratio))),
     )
     dtype = arrays["x"][0].dtype
@@ -80,7 +80,7 @@ def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[st
         x, y = coordinates(arrays)
         return brightness(x - place.x, y - place.y, cell=place.cell)
 
-    centers = _bordered(place.x + place.y, at_centers, jnp.full(grid_size(arrays), jnp.nan, dtype))
+    centers = bordered(place.x + place.y, at_centers, jnp.full(grid_size(arrays), jnp.nan, dtype))
     smooth = spec.kind.smooth(spec)
     inner = slice(BORDER, -BORDER)
     image = centers[inner, inner]
@@ -92,30 +92,31 @@ def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[st
     rungs = quadrature.rungs(smooth)
     nowhere = jnp.full(quadrature.RANKED, -1, jnp.int32)
     # Bordered, or else the table would be looked up anew in each use.
-    rows, cols = _bordered(
+    rows, cols = bordered(
         place.x + place.y,
         lambda: _ranked_pixels(arrays["ranking"], *jax.lax.stop_gradient((place.row, place.col, form))),
         (nowhere, nowhere),
     )
     dx, dy = _rung_nodes(rungs, rows, cols, place, arrays)
-    cell, side_weight = place.cell, None
+    cell, along, side_weight = place.cell, None, None
     if smooth:
+        along = _along_rays(spec.kind.cusp(values, spec), dx.dtype)
         few = slice(quadrature.RAY_PIXELS)
-        *rays, side_weight = _ray_nodes(rows[few] - place.row, cols[few] - place.col, form, place.cell)
+        *rays, side_weight = _ray_nodes(rows[few] - place.row, cols[few] - place.col, form, place.cell, along)
         # All at once: the profile, and above all its derivatives, are then compiled twice and not three times.
         dx, dy = (jnp.concatenate([part, ray.ravel()]) for part, ray in zip((dx, dy), rays, strict=True))
     else:
         size = np.concatenate([np.full(rung.nodes, rung.size) for rung in rungs])
         cell = cell[:, :, None] * size.astype(dx.dtype)
-    near = _bordered(place.x + place.y, lambda: brightness(dx, dy, cell=cell), jnp.full_like(dx, jnp.nan))
-    found = _over_pixels(near, rungs, side_weight)
+    near = bordered(place.x + place.y, lambda: brightness(dx, dy, cell=cell), jnp.full_like(dx, jnp.nan))
+    found = _over_pixels(near, rungs, along, side_weight)
     # Pixels outside the frame are given rows beyond it, and dropped.
     n, m = image.shape
     inside = (rows >= 0) & (rows < n) & (cols >= 0) & (cols < m)
     return image.at[jnp.where(inside, rows, n), cols].set(found, mode="drop")
 
 
-def _bordered(finite: Any, compute: Any, otherwise: Any) -> Any:
+def bordered(finite: Any, compute: Any, otherwise: Any) -> Any:
     """Compute something behind a border that XLA does not fuse across.
 
     Without one, a profile would be computed anew, and not vectorised, for each term of what it is used in, such as a
@@ -139,11 +140,11 @@ def _stencil(centers: Any) -> Any:
     weight = jnp.asarray(quadrature.STENCIL, centers.dtype)
     planes = centers[None, None]
     for kernel in (weight[None, None, :, None], weight[None, None, None, :]):
-        planes = jax.lax.conv_general_dilated(planes, kernel, (1, 1), "VALID", precision=_EXACT)
+        planes = jax.lax.conv_general_dilated(planes, kernel, (1, 1), "VALID", precision=EXACT)
     return planes[0, 0]
 
 
-def _isophote(angle: Any, ratio: Any, cell: Any) -> tuple[Any, Any, Any]:
+def isophote(angle: Any, ratio: Any, cell: Any) -> tuple[Any, Any, Any]:
     """Return the coefficients of ``r^2 = a row^2 + 2 b row col + c col^2`` for isophotes of an angle and axis ratio."""
     sin, cos = jnp.sin(angle), jnp.cos(angle)
     major = [cell[0, k] * sin + cell[1, k] * cos for k in (0, 1)]
@@ -168,17 +169,31 @@ def _ranked_pixels(ranking: Any, row: Any, col: Any, form: Any) -> tuple[Any, An
     return jnp.round(row).astype(jnp.int32) + offsets[0], jnp.round(col).astype(jnp.int32) + offsets[1]
 
 
-def _over_pixels(values: Any, rungs: tuple[quadrature.Rung, ...], side_weight: Any) -> Any:
+def _along_rays(cusp: Any, dtype: Any) -> tuple[Any, Any]:
+    """Return nodes and weights of the integral of ``B(t x) t`` over t from 0 to 1, shape (RAY_POINTS,).
+
+    Where the brightness diverges as a power law, the nodes are equally spaced in the logarithm of t, down to the
+    innermost, and what is left towards the centre is known.
+    """
+    if cusp is None:
+        t, weight = quadrature.graded(quadrature.RAY_POINTS, quadrature.RAY_GRADING)
+        return t.astype(dtype), (t * weight).astype(dtype)
+    share, weight = quadrature.unit_legendre(quadrature.RAY_POINTS - 1)
+    span = np.log(quadrature.INNERMOST)
+    t = np.append(np.exp(span * share), quadrature.INNERMOST).astype(dtype)
+    return t, t**2 * jnp.append(jnp.asarray(-span * weight, dtype), 1 / (2 - cusp))
+
+
+def _over_pixels(values: Any, rungs: tuple[quadrature.Rung, ...], along_rays: Any, side_weight: Any) -> Any:
     """Add up the values at all nodes to the mean over each ranked pixel."""
     means, at = [], 0
     for rung in rungs:
         own = values[at : at + rung.nodes].reshape(len(rung.weight), -1)
-        means.append(jnp.matmul(rung.weight.astype(values.dtype), own, precision=_EXACT))
+        means.append(jnp.matmul(rung.weight.astype(values.dtype), own, precision=EXACT))
         at += rung.nodes
     if side_weight is not None:
-        t, weight = quadrature.graded(quadrature.RAY_POINTS, quadrature.RAY_GRADING)
-        rays = values[at:].reshape(len(t), -1)
-        along = side_weight * jnp.matmul((t * weight).astype(values.dtype), rays, precision=_EXACT)
+        rays = values[at:].reshape(quadrature.RAY_POINTS, -1)
+        along = side_weight * jnp.matmul(along_rays[1], rays, precision=EXACT)
         along, lowest, highest = (part.reshape(quadrature.RAY_PIXELS, -1) for part in (along, rays.min(0), rays.max(0)))
         # Of a source far thinner than a pixel the terms cancel; a mean lies between the lowest and the highest value.
         means.insert(0, jnp.clip(along.sum(1), lowest.min(1), highest.max(1)))
@@ -203,10 +218,10 @@ def _rung_nodes(
         return jnp.concatenate(found[0]), jnp.concatenate(found[1])
 
     nowhere = jnp.full(sum(rung.nodes for rung in rungs), jnp.nan, dx.dtype)
-    return _bordered(place.x + place.y, spread, (nowhere, nowhere))
+    return bordered(place.x + place.y, spread, (nowhere, nowhere))
 
 
-def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> tuple[Any, Any, Any]:
+def _ray_nodes(row: Any, col: Any, form: Any, cell: Any, along_rays: Any) -> tuple[Any, Any, Any]:
     """Return the points on rays through the sides of the nearest pixels: offsets (dx, dy), and weights of the rays.
 
     Parameters
@@ -214,9 +229,11 @@ def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> tuple[Any, Any, Any]
     row, col : array
         The pixels' centres, seen from the source's.
     form : tuple of scalar
-        From `_isophote`.
+        From `isophote`.
     cell : array, shape (2, 2)
         See `Place`.
+    along_rays : tuple of array
+        From `_along_rays`.
 
     Returns
     -------
@@ -228,7 +245,7 @@ def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> tuple[Any, Any, Any]
     a, b, c = form
     dtype = row.dtype
     t, w = (part.astype(dtype) for part in quadrature.graded(quadrature.EDGE_POINTS, quadrature.EDGE_GRADING))
-    ray = quadrature.graded(quadrature.RAY_POINTS, quadrature.RAY_GRADING)[0].astype(dtype)
+    ray = along_rays[0]
     # The four sides: below, above, left, right. A side lies at a distance from the centre, and runs along from `low`.
     outward = np.array([-1, 1, -1, 1], dtype)
     upright = np.array([False, False, True, True])
@@ -250,4 +267,4 @@ def _ray_nodes(row: Any, col: Any, form: Any, cell: Any) -> tuple[Any, Any, Any]
         return dx * ray[:, None], dy * ray[:, None]
 
     nowhere = jnp.full((len(ray), len(rows)), jnp.nan, dtype)
-    return *_bordered(rows[0], spread, (nowhere, nowhere)), weight.ravel()
+    return *bordered(rows[0], spread, (nowhere, nowhere)), weight.ravel()

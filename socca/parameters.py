@@ -86,6 +86,12 @@ def compile_model(parts: Sequence[Parametrised]) -> tuple[ModelSpec, dict[str, A
             if field.is_length and values[f"{part.id}_{name}"] == 0:
                 raise ModelError(f"{part.id}_{name} = 0: {field.description or 'a length'} must be positive")
     names = tuple(values)
+    for part in parts:
+        for name, (limit, reason) in type(part).below.items():
+            value = values[f"{part.id}_{name}"]
+            highest = value.support[1] if isinstance(value, Prior) else value
+            if isinstance(highest, float) and (highest > limit or (highest == limit and value == limit)):
+                raise ModelError(f"{part.id}_{name} must stay below {limit:g}, got {value!r}: from there on {reason}")
     ties = {name: as_tie(name, value) for name, value in values.items() if _is_tie(value)}
     meant = _meant_by(ties, names)
     order = _evaluation_order({name: [full for _, full in arguments] for name, arguments in meant.items()})
@@ -195,6 +201,10 @@ def out_of_range(spec: ModelSpec, values: dict[str, Any]) -> Any:
     for index in [*spec.free, *(index for index, _, _ in spec.tied)]:
         value = values[spec.names[index]]
         outside = outside | ~((value >= fields[index].lower) & (value <= fields[index].upper))
+    owners = [(part.kind, name) for part in spec.parts for name, _ in part.fields]
+    for full, (kind, name) in zip(spec.names, owners, strict=True):
+        if name in kind.below:
+            outside = outside | ~(values[full] < kind.below[name][0])
     return outside
 
 

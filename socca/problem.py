@@ -80,7 +80,14 @@ class Problem:
         noise.id = "noise"
         model_spec, model_arrays = compile_model([*model.components, noise])
         psf_shape = None if image.psf is None else (image.psf.shape[0], image.psf.shape[1])
-        grid = grid_shape(image.shape, psf_shape, image.psf_oversample, image.subgrid, buckets and noise.padded)
+        grid = grid_shape(
+            image.shape,
+            psf_shape,
+            image.psf_oversample,
+            image.subgrid,
+            buckets and noise.padded,
+            image.psf_includes_pixel,
+        )
         scene = SceneSpec(model_spec.parts[:-1], grid, image.frame.on_sky, noise.needs_sky)
         self.spec = ProblemSpec(model_spec, scene)
         self.shape = image.shape
@@ -200,7 +207,12 @@ class Problem:
         return self._batched(programs(self.spec).values, self.on_device["model"], theta, "values")
 
     def render(
-        self, theta: Any, only: tuple[int, ...] | None = None, response: bool = True, exposure: bool = True
+        self,
+        theta: Any,
+        only: tuple[int, ...] | None = None,
+        response: bool = True,
+        exposure: bool = True,
+        raw: bool = True,
     ) -> Rendered:
         """Draw the model.
 
@@ -212,6 +224,8 @@ class Problem:
             Numbers of the components to draw; by default all.
         response, exposure : bool
             Whether to multiply by them, where the image has them.
+        raw : bool
+            Whether the unconvolved image is wanted, which costs as much again; otherwise it may be None.
 
         Returns
         -------
@@ -223,8 +237,8 @@ class Problem:
             raise ModelError(f"render: expected shape ({self.ndim},), got {theta.shape}")
         keep = self.selected(only)
         with jax.enable_x64(True):
-            out = programs(self.spec).render(self.on_device, theta, keep, response, exposure)
-        return Rendered(*[self._cropped(np.asarray(part)) for part in out])
+            out = programs(self.spec).render(self.on_device, theta, keep, response, exposure, raw)
+        return jax.tree.map(lambda part: self._cropped(np.asarray(part)), out)
 
     def selected(self, only: tuple[int, ...] | None) -> np.ndarray:
         """Return 1 for each component of these numbers, or for all, and 0 for the others."""
@@ -254,7 +268,7 @@ class Problem:
         values = self.values(theta)
         own = {name: float(values[f"noise_{name}"][0]) for name, _ in noise.fields}
         arrays = {key: self._cropped(np.asarray(value)) for key, value in self.arrays["noise"].items()}
-        drawn = self.render(theta)
+        drawn = self.render(theta, raw=self.spec.noise.kind.needs_sky)
         return noise.kind.expected(drawn, own), noise.kind.sigma_at(drawn, arrays, own)
 
     def digest(self) -> str:

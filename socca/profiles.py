@@ -89,7 +89,7 @@ def radial_profiles(
     """
     best = posterior.best
     labels = model.component_labels
-    parts = [problem.render(best, only=(k,)).total for k in range(len(labels))]
+    parts = [problem.render(best, only=(k,), raw=False).total for k in range(len(labels))]
     flux = [float(part.sum()) if spec.kind.role != "background" else -math.inf
             for part, spec in zip(parts, problem.spec.scene.components, strict=True)]  # fmt: skip
     main = int(np.argmax(flux))

@@ -86,8 +86,8 @@ def draw(spec: ProblemSpec, arrays: dict[str, Any], theta: Any) -> tuple[Rendere
         Whether the model has no meaning.
     """
     values = all_values(spec.model, arrays["model"], theta)
-    drawn = render(spec.scene, arrays["scene"], values)
-    drawn = Rendered(*[part if part.dtype == bool else part.astype(float) for part in drawn])
+    drawn = render(spec.scene, arrays["scene"], values, raw=False)
+    drawn = jax.tree.map(lambda part: part if part.dtype == bool else part.astype(float), drawn)
     own = {name: values[f"noise_{name}"] for name, _ in spec.noise.fields}
     return drawn, own, drawn.negative | out_of_range(spec.model, values)
 
@@ -119,10 +119,10 @@ class Programs:
         self.transform = jax.jit(lambda arrays, u, count: transform(model, arrays, u))
         self.values = jax.jit(lambda arrays, theta, count: jax.vmap(lambda row: all_values(model, arrays, row))(theta))
         self.render = jax.jit(
-            lambda arrays, theta, keep, response, exposure: render(
-                scene, arrays["scene"], all_values(model, arrays["model"], theta), keep, response, exposure
+            lambda arrays, theta, keep, response, exposure, raw: render(
+                scene, arrays["scene"], all_values(model, arrays["model"], theta), keep, response, exposure, raw
             ),
-            static_argnums=(3, 4),
+            static_argnums=(3, 4, 5),
         )
 
 

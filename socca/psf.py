@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +24,16 @@ PIXEL_INTEGRATED = frozenset(
 )
 #: How much of a function's flux may lie outside the array that it is turned into, unless its shape is given.
 LOST_FLUX = 1e-4
+#: Share of a PSF's transform that may be left at the Nyquist frequency of its pixels: that of a Gaussian of 2 pixels full
+#: width at half maximum is 0.028.
+UNDERSAMPLED = 0.03
 #: Gauss-Legendre points across a pixel; even, so that none is at the centre, where many a formula is 0 / 0.
 _POINTS = 8
+
+
+class UndersampledPsfWarning(UserWarning):
+    """A PSF is narrower than its pixels can tell."""
+
 
 #: A PSF as a function of x and y, in pixels of the image from its centre.
 Profile = Callable[[np.ndarray, np.ndarray], Any]
@@ -39,8 +48,9 @@ def read_psf(
     center: str | None = None,
     oversample: int = 1,
     shape: int | tuple[int, int] | None = None,
-) -> np.ndarray:
-    """Return a point-spread function as an array.
+    includes_pixel: bool | None = None,
+) -> tuple[np.ndarray, bool]:
+    """Return a point-spread function as an array, and whether that holds the image's pixel.
 
     Parameters
     ----------
@@ -58,11 +68,15 @@ def read_psf(
         How many times finer than the image's the pixels of the PSF are, on each axis.
     shape : int or pair of int, optional
         Of the array that a function is turned into.
+    includes_pixel : bool, optional
+        Whether `img` holds the image's pixel; by default, arrays do and functions do not.
 
     Returns
     -------
-    ndarray
+    psf : ndarray
         Rows and columns of the PSF.
+    includes_pixel : bool
+        Whether it holds the image's pixel: that of a function always does.
 
     Raises
     ------
@@ -70,8 +84,16 @@ def read_psf(
         If it cannot be read or used.
     """
     limit = (image_shape[0] * oversample, image_shape[1] * oversample)
+    if not isinstance(includes_pixel, bool | None):
+        raise DataError(f"psf: includes_pixel must be True or False, got {includes_pixel!r}")
     if callable(img):
-        psf = _sampled(img, limit, oversample, shape)
+        integrated = any(kind.__name__ in PIXEL_INTEGRATED for kind in type(img).__mro__)
+        if integrated and includes_pixel is False:
+            raise DataError(
+                f"psf: {type(img).__name__} is integrated over the image's pixels: leave out includes_pixel=False"
+            )
+        psf = _sampled(img, limit, oversample, shape, 1 if integrated or includes_pixel else _POINTS)
+        includes_pixel = True
     elif shape is not None:
         raise DataError("psf: shape is for functions; that of an array is never altered")
     else:
@@ -87,7 +109,28 @@ def read_psf(
         psf = _recentred(psf, center)
     if normalize:
         psf = psf / _positive_sum(psf, "normalise it")
-    return psf
+    _warn_if_undersampled(psf, includes_pixel is not False, oversample)
+    return psf, includes_pixel is not False
+
+
+def _warn_if_undersampled(psf: np.ndarray, includes_pixel: bool, oversample: int) -> None:
+    """Warn of a PSF whose pixels cannot tell what it is between them."""
+    total = psf.sum()
+    if not total > 1e-12 * np.abs(psf).sum():
+        return
+    # The transform at the Nyquist frequency of each axis: alternating sums.
+    signs = [(-1.0) ** np.arange(n) for n in psf.shape]
+    left = [abs(float(part)) / total for part in ((psf.sum(1) * signs[0]).sum(), (psf.sum(0) * signs[1]).sum())]
+    if not includes_pixel:
+        left = [part * np.sinc(0.5) for part in left]
+    if max(left) > UNDERSAMPLED:
+        warnings.warn(
+            f"psf: it is narrower than its pixels can tell ({max(left):.2g} of its power is left at their Nyquist"
+            " frequency, as of a Gaussian of less than two pixels full width at half maximum): sources that are as"
+            " compact are wrong by up to as much of their peak. Give an oversampled PSF (oversample=)",
+            UndersampledPsfWarning,
+            stacklevel=4,
+        )
 
 
 def check_size(shape: tuple[int, int], image_shape: tuple[int, int], oversample: int) -> None:
@@ -127,23 +170,21 @@ def _recentred(psf: np.ndarray, center: str) -> np.ndarray:
     return ndimage.shift(psf, offset, order=3, mode="constant")
 
 
-def _sampled(psf: Any, limit: tuple[int, int], oversample: int, shape: int | tuple[int, int] | None) -> np.ndarray:
-    """Turn a function into an array: its mean over each pixel, or over each part of an oversampled one."""
-    profile, points = _profile(psf), _POINTS
-    if any(kind.__name__ in PIXEL_INTEGRATED for kind in type(psf).__mro__):
-        if oversample > 1:
-            raise DataError(
-                f"psf: {type(psf).__name__} is integrated over the image's pixels, which the parts of a pixel must not"
-                " be: give oversample=1, or a function that is not integrated"
-            )
-        points = 1
+def _sampled(
+    psf: Any, limit: tuple[int, int], oversample: int, shape: int | tuple[int, int] | None, points: int
+) -> np.ndarray:
+    """Turn a function into an array: its mean over a pixel of the image about the centre of each of its own pixels.
+
+    With one point, its value there.
+    """
+    profile = _profile(psf)
     nodes, weights = np.polynomial.legendre.leggauss(points)
 
     def sample(rows: int, cols: int) -> np.ndarray:
         y, x = ((np.arange(n) - (n - 1) / 2) / oversample for n in (rows, cols))
         total = np.zeros((rows, cols))
-        for dy, wy in zip(nodes / (2 * oversample), weights / 2, strict=True):
-            for dx, wx in zip(nodes / (2 * oversample), weights / 2, strict=True):
+        for dy, wy in zip(nodes / 2, weights / 2, strict=True):
+            for dx, wx in zip(nodes / 2, weights / 2, strict=True):
                 total += wy * wx * _values(profile, *np.meshgrid(x + dx, y + dy))
         return total
 

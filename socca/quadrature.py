@@ -19,6 +19,8 @@ RAY_PIXELS = 4
 #: them towards the foot point and the centre.
 EDGE_POINTS, EDGE_GRADING = 10, 2.5
 RAY_POINTS, RAY_GRADING = 10, 2.5
+#: The innermost point on a ray where the brightness diverges at the centre, over the length of the ray.
+INNERMOST = 1e-3
 #: (rank up to which, points on each axis of a pixel, see `square`) for the pixels that follow.
 LADDER = ((8, 12), (25, 7), (60, 5), (150, 4), (720, 3))
 #: How many pixels that makes.

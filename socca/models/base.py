@@ -108,6 +108,11 @@ class Extended(Component, abstract=True):
         return True
 
     @classmethod
+    def cusp(cls, values: dict[str, Any], spec: Spec) -> Any:
+        """Return k where the brightness rises as r^-k towards the centre, and None where it is finite there."""
+        return None
+
+    @classmethod
     def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
         """Return the brightness at an offset from the centre.
 

@@ -216,7 +216,7 @@ class Model:
         if convolve is False and img.psf is not None:
             # `Rendered.raw` would lack the point sources, which are drawn through the PSF alone.
             img = copy.copy(img)
-            img.psf, img.psf_oversample = None, 1
+            img.psf, img.psf_oversample, img.psf_includes_pixel = None, 1, True
         out = self.getmodel(img, [])
         return out.smoothed + out.background if addbackground else out.smoothed
 

@@ -124,7 +124,8 @@ class Radial(Extended, abstract=True):
         r = radius(dx, dy)
         found = cls.law(r, values, spec)
         if cls.edge is not None:
-            found = found * covered(values[cls.edge] - r, *slopes(radius, dx, dy, cell))
+            margin = values[cls.edge] - averaged(radius, dx, dy, cell)
+            found = found * covered(margin, *slopes(radius, dx, dy, cell))
         return found
 
 
@@ -205,6 +206,27 @@ def slopes(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -> 
     """
     sides = [(jnp.broadcast_to(cell[0, k], dx.shape), jnp.broadcast_to(cell[1, k], dy.shape)) for k in (0, 1)]
     return tuple(jax.jvp(function, (dx, dy), side)[1] for side in sides)
+
+
+def averaged(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -> Any:
+    """Return the mean of a function of position over cells, exact for polynomials of third degree.
+
+    Of a radius, the value at the centre would make a cell reach too far across an edge that curves around it.
+
+    Parameters
+    ----------
+    function : callable
+        Of offsets (degrees east and north).
+    dx, dy : array
+        Centres of the cells.
+    cell : array, shape (2, 2) or (2, 2, n)
+        The cell's sides, as columns.
+    """
+    node = math.sqrt(1 / 12)
+    total: Any = 0.0
+    for row, col in ((-node, -node), (-node, node), (node, -node), (node, node)):
+        total = total + function(dx + row * cell[0, 0] + col * cell[0, 1], dy + row * cell[1, 0] + col * cell[1, 1])
+    return total / 4
 
 
 def covered(margin: Any, a: Any, b: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from socca.lazy import fastmath, jnp
-from socca.models.radial.base import Radial, elliptical_radius
+from socca.models.radial.base import Radial
 from socca.parametrised import Spec, param
 
 #: Range of ns of the series below: beyond the limits of `Sersic`, so that arccos stays differentiable at them.
@@ -111,35 +111,25 @@ class Beta(Radial):
 
 
 class Power(Radial):
-    """Power law, ``Ic (r/rc)^(-alpha)``.
-
-    For ``alpha >= 2`` the light around the centre is infinite. So that the pixel that holds the centre stays finite,
-    the brightness rises no faster than ``r^-1.5`` within the innermost part of a pixel (a sixteenth, as pixels are
-    integrated); such an image says nothing about the centre, which is better masked. Up to ``alpha = 1.5`` the law
-    holds everywhere.
-    """
+    """Power law, ``Ic (r/rc)^(-alpha)``, with ``alpha < 2``: from 2 on the light around the centre is infinite."""
 
     rc = param("deg", "radius at which the brightness is Ic, along the major axis", lower=0.0)
     Ic = param("image", "brightness at rc")
     alpha = param("", "slope", 2.0, lower=0.0, upper=30.0)
 
-    #: The steepest slope at the centre.
-    steepest: ClassVar[float] = 1.5
+    #: Not as a part of a bridge, whose other law holds it back.
+    below: ClassVar[dict[str, tuple[float, str]]] = {
+        "alpha": (2.0, "the light around the centre is infinite; Beta has a core"),
+    }
 
     @staticmethod
     def profile(r: Any, *, rc: Any, Ic: Any, alpha: Any) -> Any:  # noqa: D102, N803
         return Ic * fastmath.power(r * (1 / rc), -alpha)
 
     @classmethod
-    def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
-        """Return the brightness at an offset from the centre; see `Extended.brightness`."""
-        r = elliptical_radius(values, "cbox" in spec.neutral, cell)(dx, dy)
-        innermost = 0.5 * jnp.sqrt(jnp.abs(cell[0, 0] * cell[1, 1] - cell[0, 1] * cell[1, 0]))
-        excess = jnp.maximum(values["alpha"] - cls.steepest, 0.0)
-        # Multiplied, it would be an overflow times an underflow.
-        held = jnp.maximum(r, innermost)
-        within = fastmath.power(jnp.minimum(r / innermost, 1.0), excess - values["alpha"])
-        return cls.law(held, values, spec) * within
+    def cusp(cls, values: dict[str, Any], spec: Spec) -> Any:
+        """Return the slope."""
+        return values["alpha"]
 
 
 class TopHat(Radial):
