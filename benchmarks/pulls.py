@@ -223,13 +223,14 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--psf", choices=list(PSFS), default="star")
     parser.add_argument("--method", default="nautilus")
+    parser.add_argument("--options", type=json.loads, default={}, help="of the sampler, as JSON")
     given = parser.parse_args()
     done = [json.loads(line) for line in given.results.read_text().splitlines()] if given.results.exists() else []
     if any(one["psf"] != given.psf for one in done):
         parser.error(f"{given.results} holds fits with another PSF than {given.psf!r}")
     skip = {one["index"] for one in done}
     with given.results.open("a") as file:
-        for one in pulls(given.number, given.method, given.psf, given.start, skip):
+        for one in pulls(given.number, given.method, given.psf, given.start, skip, **given.options):
             done.append(one)
             print(json.dumps(one), file=file, flush=True)
             print(f"{one['index']}: {one['seconds']:.1f} s, {one['calls']} calls, S/N {one['ratio']:.0f}", flush=True)

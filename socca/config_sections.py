@@ -83,7 +83,9 @@ class ImageConfig(Strict):
     pixel_scale: ScalarField | None = Field(
         None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'."
     )
-    subgrid: int = Field(1, ge=1, description="How many points per pixel and axis the model is evaluated at.")
+    subgrid: int = Field(
+        1, ge=1, description="How many points per pixel and axis the model is evaluated at, where there is no PSF."
+    )
     cutout: CutoutConfig | None = Field(
         None,
         description="Fit a part of each image only. In the pixel frame, positions then count from the centre of that "

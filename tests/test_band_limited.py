@@ -75,3 +75,137 @@ def test_radial_laws(name: str, radius: float) -> None:
     psf = truth.Psf.gaussian(2.5)
     expected = truth.image(name, values, POSITION, psf, (SIZE, SIZE))
     assert is_right(through(component_of(name, values, POSITION), psf), expected)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.9])
+@pytest.mark.parametrize("radius", [0.3, 3.0, 8.0])
+@pytest.mark.parametrize("index", [0.5, 1.0, 4.0])
+def test_thin_sources(index: float, radius: float, angle: float) -> None:
+    # Along an axis of the pixels, fine structure across the source aliases most.
+    values = {"theta": angle, "e": 0.9, "re": radius, "ns": index, "Ie": 1.0}
+    psf = truth.Psf.gaussian(2.5)
+    expected = truth.image("Sersic", values, POSITION, psf, (SIZE, SIZE))
+    assert is_right(through(component_of("Sersic", values, POSITION), psf), expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_place_shape_and_psf(seed: int) -> None:
+    rng = np.random.default_rng([14, seed])
+    position = tuple(rng.uniform(-4, 4, 2))
+    values = {"theta": rng.uniform(0, math.pi), "e": rng.uniform(0, 0.9), "cbox": rng.uniform(0, 1)}
+    values |= {"re": 10 ** rng.uniform(-1.3, 0.8), "ns": rng.uniform(0.5, 6), "Ie": 1.0}
+    psf = truth.Psf.skewed(2.6) if seed % 2 else truth.Psf.moffat(3.0, 3.0)
+    expected = truth.image("Sersic", values, position, psf, (SIZE, SIZE))
+    assert is_right(through(component_of("Sersic", values, position), psf), expected)
+
+
+def test_light_from_outside_the_image() -> None:
+    values = {"theta": 0.4, "e": 0.4, "re": 0.5, "ns": 3.0, "Ie": 1.0}
+    psf = truth.Psf.gaussian(3.0)
+    position = (21.7, 3.2)  # 1.2 pixels beyond the edge
+    expected = truth.image("Sersic", values, position, psf, (SIZE, SIZE))
+    found = through(component_of("Sersic", values, position), psf)
+    # The peak lies outside: measured by the brightest pixel, where the PSF is steep.
+    assert np.abs(found - expected).max() < 2e-3 * expected.max()
+
+
+@pytest.mark.parametrize("law", ["Exponential", "HyperTangent"])
+def test_truncations_wider_than_a_pixel(law: str) -> None:
+    values = {**SHAPE, "re": 3.0, "ns": 1.0, "Ie": 1.0, "rt": 5.0, "wt": 1.5}
+    psf = truth.Psf.gaussian(2.5)
+    expected = truth.image("Sersic", values, POSITION, psf, (SIZE, SIZE), truncation=law)
+    assert is_right(through(component_of("Sersic", values, POSITION, truncation=law), psf), expected)
+
+
+def test_custom_profile() -> None:
+    values = {**SHAPE, "rs": 0.4, "Is": 1.0}
+    psf = truth.Psf.gaussian(2.5)
+    expected = truth.image("CustomProfile", values, POSITION, psf, (SIZE, SIZE), profile=lambda r, rs, Is: Is / (1 + (r / rs) ** 3))  # noqa: N803, E501
+    own = [{"name": "rs", "unit": "deg"}, {"name": "Is", "unit": "image"}]
+    found = CustomProfile(own, "Is / (1 + (r / rs)^3)", **truth.in_degrees(values, POSITION, PIXEL))
+    assert is_right(through(found, psf), expected)
+
+
+@pytest.mark.parametrize(("radius", "inclination"), [(0.3, 0.4), (2.0, 1.2)])
+def test_disks(radius: float, inclination: float) -> None:
+    values = {"radial.rs": radius, "radial.Is": 1.0, "radial.theta": 0.7, "vertical.zs": 0.3 * radius}
+    values |= {"vertical.inc": inclination, "radial.e": 0.0}
+    psf = truth.Psf.gaussian(2.5)
+    laws = ("Exponential", "HyperSecantHeight")
+    expected = truth.image("Disk", values, POSITION, psf, (SIZE, SIZE), laws=laws, refine=0.6)
+    given = truth.in_degrees(values, POSITION, PIXEL, prefix="radial.")
+    found = Disk(radial_laws.Exponential(), losdepth=40 * PIXEL, **given)
+    assert is_right(through(found, psf), expected)
+
+
+@pytest.mark.parametrize("radius", [0.3, 3.0, 6.0])
+@pytest.mark.parametrize("name", ["SimpleBridge", "MesaBridge"])
+def test_bridges(name: str, radius: float) -> None:
+    values = {"rs": radius, "Is": 1.0, "theta": 0.5, "e": 0.4}
+    if name == "SimpleBridge":
+        values |= {"radial.beta": 1.5}
+    psf = truth.Psf.gaussian(2.5)
+    expected = truth.image(name, values, POSITION, psf, (SIZE, SIZE))
+    assert is_right(through(component_of(name, values, POSITION), psf), expected)
+
+
+@pytest.mark.parametrize("given", ["star", "optics", "function", "fine star", "finer star", "fine optics"])
+@pytest.mark.parametrize("name", ["Point", "Gaussian"])
+def test_the_pixel_is_counted_once(name: str, given: str) -> None:
+    values = {"Ic": 1.0} if name == "Point" else {"rs": 0.5, "Is": 1.0}
+    psf = truth.Psf.gaussian(3.0)
+    expected = truth.image(name, values, POSITION, psf, (SIZE, SIZE))
+    image = Image(np.zeros((SIZE, SIZE)), pixel_scale=3600 * PIXEL)
+    over = {"fine star": 4, "finer star": 5, "fine optics": 4}.get(given, 1)
+    pixel = "optics" not in given
+    if given == "function":
+        image.addpsf(lambda x, y: psf.at(x, y, side=0.0))
+    else:
+        array = psf.array((31 * over, 31 * over), oversample=over, side=float(pixel))
+        image.addpsf(array, oversample=over, includes_pixel=pixel)
+    assert is_right(Model(component_of(name, values, POSITION)).getmap(image, convolve=True), expected)
+
+
+@pytest.mark.parametrize("name", ["Sersic", "TopHat"])
+def test_derivatives_are_those_of_the_image(name: str) -> None:
+    """Where samples jump from pixel to pixel or from scheme to scheme, they change by less than they are wrong."""
+    from socca.noise import Normal
+    from socca.priors import uniform
+    from socca.problem import Problem
+
+    image = Image(np.zeros((25, 25)), noise=Normal(sigma=1.0), pixel_scale=3600 * PIXEL)
+    image.addpsf(truth.Psf.gaussian(3.0).array((15, 15)))
+    scale = LAWS[name][0]
+    free = {"xc": uniform(-PIXEL, PIXEL), "e": uniform(0, 0.95), scale: uniform(0.1 * PIXEL, 9 * PIXEL)}
+    others = {key: value for key, value in LAWS[name][1].items() if key not in free}
+    problem = Problem(image, Model(REGISTRY[name](yc=0.1 * PIXEL, theta=0.3, **others, **free)))
+    theta = np.array([0.2 * PIXEL, 0.4, 1.7 * PIXEL])
+    _, gradient = problem.log_likelihood_and_grad(theta[None])
+    steps = np.array([1e-4 * PIXEL, 1e-5, 1e-4 * PIXEL])
+    moved = problem.log_likelihood(np.concatenate([theta + np.diag(steps), theta - np.diag(steps)]))
+    np.testing.assert_allclose(gradient[0], (moved[:3] - moved[3:]) / (2 * steps), rtol=2e-4)
+    # From one pixel to the next, and from round to slim.
+    for k, at, step in ((0, 0.5 * PIXEL, 1e-7 * PIXEL), (1, 0.72, 1e-8)):
+        both = np.tile(theta, (2, 1))
+        both[:, k] = at - step, at + step
+        images = [problem.render(row, raw=False).smoothed for row in both]
+        assert np.abs(images[0] - images[1]).max() < 5e-4 * images[0].max()
+
+
+def test_nothing_overshoots_below_zero_where_it_must_not() -> None:
+    image = Image(np.zeros((25, 25)), pixel_scale=3600 * PIXEL)
+    image.addpsf(truth.Psf.gaussian(3.0).array((15, 15)))
+    for name, (scale, others) in LAWS.items():
+        values = {**SHAPE, **others, scale: 2.0}
+        model = Model(component_of(name, values, POSITION, positive=True))
+        assert not model.getmodel(image, []).negative, name
+
+
+def test_a_narrow_psf_is_warned_of() -> None:
+    from socca.psf import UndersampledPsfWarning
+
+    image = Image(np.zeros((25, 25)), pixel_scale=3600 * PIXEL)
+    with pytest.warns(UndersampledPsfWarning, match="narrower than its pixels can tell"):
+        image.addpsf(truth.Psf.gaussian(1.5).array((15, 15)))
+    image.addpsf(truth.Psf.gaussian(2.2).array((15, 15)))
+    image.addpsf(truth.Psf.gaussian(1.5).array((45, 45), oversample=3), oversample=3)
