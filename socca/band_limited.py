@@ -109,7 +109,8 @@ def _at_centers(brightness: Any, place: Place, arrays: dict[str, Any], axes: _Ax
     centers = bordered(place.x + place.y, at_centers, jnp.full((n, m), jnp.nan, arrays["x"][0].dtype))
     windows = [scheme.patches[0].window for scheme in (lowpass.SLIM, lowpass.ROUND)]
     edge, width = (
-        jnp.where(axes.ratio < lowpass.THIN, *sizes) for sizes in zip(*((w.edge, w.width) for w in windows), strict=True)
+        jnp.where(axes.ratio < lowpass.THIN, *sizes)
+        for sizes in zip(*((w.edge, w.width) for w in windows), strict=True)
     )
     near = [_window(np.arange(length) - at, edge, width) for length, at in ((n, place.row), (m, place.col))]
     return centers * (1 - near[0][:, None] * near[1]), centers
@@ -135,7 +136,10 @@ def _of_sharp_edges(brightness: Any, place: Place, arrays: dict[str, Any]) -> tu
     cells = bordered(place.x + place.y, in_cells, jnp.full((n * k, m * k), jnp.nan, arrays["x"][0].dtype))
     window = lowpass.SHARP.patches[0].window
     positions = [(np.arange(length)[:, None] + within).ravel() for length in (n, m)]
-    near = [_window(at - center, window.edge, window.width) for at, center in zip(positions, (place.row, place.col), strict=True)]
+    near = [
+        _window(at - center, window.edge, window.width)
+        for at, center in zip(positions, (place.row, place.col), strict=True)
+    ]
     transform = jnp.fft.rfft2(cells * (1 - near[0][:, None] * near[1]))
     kept = jnp.concatenate([transform[: (n + 1) // 2], transform[n * k - n // 2 :]])[:, : m // 2 + 1]
     return jnp.fft.irfft2(kept * lowpass.from_cells(n, m), s=(n, m)), cells[k // 2 :: k, k // 2 :: k]
@@ -317,7 +321,7 @@ def _core_onto_pixels(scheme: Scheme, core: _Core, axes: _Axes, share: tuple[Any
     along = _product(powers, light * (core.radius.astype(float) ** 2 * core.area))
     along = jnp.pad(along, ((0, lowpass.DEGREE), (0, 0)))[total]
     rows, cols = (_powers(part.astype(float)) for part in (core.row, core.col))
-    moments = (rows[:, None] * cols * along).sum(-1)
+    moments = jnp.einsum("abj,aj,bj->ab", along, rows, cols, precision=EXACT)
     spread = [_product(lowpass.moments_onto_pixels(), _shifted(at.astype(float))) for at in share]
     return _product(_product(spread[0], moments), spread[1].T)
 

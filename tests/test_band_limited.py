@@ -118,11 +118,15 @@ def test_truncations_wider_than_a_pixel(law: str) -> None:
 
 
 def test_custom_profile() -> None:
-    values = {**SHAPE, "rs": 0.4, "Is": 1.0}
+    values = {**SHAPE, "rs": 0.4, "height": 1.0}
     psf = truth.Psf.gaussian(2.5)
-    expected = truth.image("CustomProfile", values, POSITION, psf, (SIZE, SIZE), profile=lambda r, rs, Is: Is / (1 + (r / rs) ** 3))  # noqa: N803, E501
-    own = [{"name": "rs", "unit": "deg"}, {"name": "Is", "unit": "image"}]
-    found = CustomProfile(own, "Is / (1 + (r / rs)^3)", **truth.in_degrees(values, POSITION, PIXEL))
+
+    def profile(r: np.ndarray, rs: float, height: float) -> np.ndarray:
+        return height / (1 + (r / rs) ** 3)
+
+    expected = truth.image("CustomProfile", values, POSITION, psf, (SIZE, SIZE), profile=profile)
+    own = [{"name": "rs", "unit": "deg"}, {"name": "height", "unit": "image"}]
+    found = CustomProfile(own, "height / (1 + (r / rs)^3)", **truth.in_degrees(values, POSITION, PIXEL))
     assert is_right(through(found, psf), expected)
 
 
