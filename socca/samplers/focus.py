@@ -242,9 +242,12 @@ def _in_cube(problem: Problem, maximum: Maximum) -> tuple[np.ndarray, np.ndarray
     theta = maximum.theta
     sigma = np.sqrt(np.diag(maximum.covariance))
     center, width = np.zeros(len(theta)), np.zeros(len(theta))
-    for k, prior in enumerate(problem.priors):
+    for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
         low, high = prior.support
         center[k] = np.clip(prior.cdf(theta[k]), 0, 1)
+        if prior.is_flat_over(period):
+            width[k] = sigma[k] / (high - low)  # a circle has no edge to cut it off
+            continue
         width[k] = np.ptp(prior.cdf(np.clip([theta[k] - sigma[k], theta[k] + sigma[k]], low, high))) / 2
     return center, np.clip(width, 1e-12, 0.3)
 
