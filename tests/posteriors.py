@@ -106,13 +106,13 @@ def two_in_the_plane():
 
 @case("maxima")
 def two_sizes_free():
-    data = light(15, -4, 0, 1.0, 9) + light(15, 4, 0, 1.6, 6)
+    data = light(15, -4, 0, 1.0, 9) + light(15, 4, 0, 1.6, 5.62)
     return problem(data, Gaussian(xc=px(-7, 7), yc=0, rs=logpx(0.5, 5), Is=uniform(0, 30)))
 
 
 @case("maxima")
 def compact_and_extended():
-    data = light(25, 6, 0, 0.7, 20.9) + light(25, -5, 0, 3.0, 5)
+    data = light(25, 6, 0, 0.7, 21.09) + light(25, -5, 0, 3.0, 5)
     return problem(data, Gaussian(xc=px(-10, 10), yc=0, rs=logpx(0.5, 5), Is=uniform(0, 60)))
 
 
@@ -176,25 +176,19 @@ def swapped_sizes():
 @case("maxima")
 def angle_twice_around():
     data = light(15, 0, 0, 3, 3, 0.5, 0.7)
-    return problem(
-        data, Gaussian(xc=0, yc=0, rs=3 * PIXEL, Is=3.0, e=uniform(0, 0.9), theta=uniform(0, 2 * math.pi))
-    )
+    return problem(data, Gaussian(xc=0, yc=0, rs=3 * PIXEL, Is=3.0, e=uniform(0, 0.9), theta=uniform(0, 2 * math.pi)))
 
 
 @case("maxima")
 def cross():
     data = light(17, 0, 0, 4, 3, 0.7, 0.4) + light(17, 0, 0, 4, 3, 0.7, 0.4 + math.pi / 2)
-    return problem(
-        data, Gaussian(xc=0, yc=0, rs=4 * PIXEL, Is=uniform(0, 10), e=0.7, theta=uniform(0, math.pi))
-    )
+    return problem(data, Gaussian(xc=0, yc=0, rs=4 * PIXEL, Is=uniform(0, 10), e=0.7, theta=uniform(0, math.pi)))
 
 
 @case("maxima")
 def star_of_three():
     data = sum(light(17, 0, 0, 4.5, 4, 0.8, 0.1 + k * math.pi / 3) for k in range(3))
-    return problem(
-        data, Gaussian(xc=0, yc=0, rs=4.5 * PIXEL, Is=uniform(0, 12), e=0.8, theta=uniform(0, math.pi))
-    )
+    return problem(data, Gaussian(xc=0, yc=0, rs=4.5 * PIXEL, Is=uniform(0, 12), e=0.8, theta=uniform(0, math.pi)))
 
 
 @case("maxima")
@@ -291,9 +285,7 @@ def beta_model():
 @case("curved")
 def source_and_sky():
     data = light(13, 0, 0, 3.5, 2) + 1 + 0.7 * noise(13, 7)
-    return problem(
-        data, Gaussian(xc=0, yc=0, rs=px(0.5, 20), Is=uniform(0, 20)), Background(a0=uniform(-15, 15))
-    )
+    return problem(data, Gaussian(xc=0, yc=0, rs=px(0.5, 20), Is=uniform(0, 20)), Background(a0=uniform(-15, 15)))
 
 
 # edges of priors, and directions without any slope
@@ -325,25 +317,19 @@ def smaller_than_allowed():
 @case("edge")
 def round_source():
     data = light(15, 0, 0, 2.5, 3)
-    return problem(
-        data, Gaussian(xc=0, yc=0, rs=2.5 * PIXEL, Is=3.0, e=uniform(0, 0.9), theta=uniform(0, math.pi))
-    )
+    return problem(data, Gaussian(xc=0, yc=0, rs=2.5 * PIXEL, Is=3.0, e=uniform(0, 0.9), theta=uniform(0, math.pi)))
 
 
 @case("edge")
 def angle_without_meaning():
     data = light(15, 0, 0, 2, 5)
-    return problem(
-        data, Gaussian(xc=0, yc=0, rs=2 * PIXEL, Is=uniform(0, 15), e=0.0, theta=uniform(0, math.pi))
-    )
+    return problem(data, Gaussian(xc=0, yc=0, rs=2 * PIXEL, Is=uniform(0, 15), e=0.0, theta=uniform(0, math.pi)))
 
 
 @case("edge")
 def angle_at_its_end():
     data = light(15, 0, 0, 3, 4, 0.5, 0.02)
-    return problem(
-        data, Gaussian(xc=0, yc=0, rs=3 * PIXEL, Is=uniform(0, 12), e=0.5, theta=uniform(0, math.pi))
-    )
+    return problem(data, Gaussian(xc=0, yc=0, rs=3 * PIXEL, Is=uniform(0, 12), e=0.5, theta=uniform(0, math.pi)))
 
 
 @case("edge")

@@ -81,7 +81,9 @@ def test_each_maximum_has_its_own_circle():
     for place in (0.02, 1.6):
         off = (angle - place + np.pi / 2) % np.pi - np.pi / 2
         near = off[np.abs(off) < 0.1]
-        assert len(near) == pytest.approx(0.45 * 0.76 * 20_000, rel=0.1)  # of Student's density, within 1.7 of its scale
+        assert len(near) == pytest.approx(
+            0.45 * 0.76 * 20_000, rel=0.1
+        )  # of Student's density, within 1.7 of its scale
         assert np.mean(near > 0) == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(len(near)))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from posteriors import CASES, REFERENCE, functions
 from scipy.ndimage import maximum_filter
 
+from socca.compilation import use_persistent_cache
 from socca.samplers.search import find_maxima
 
 #: Cells per axis to begin with, by the number of parameters.
@@ -22,16 +23,16 @@ FIRST = {1: 2000, 2: 128, 3: 40, 4: 20}
 #: Cells that hold less than this of the posterior are left as they are, as far as none beside them holds more.
 LITTLE = 1e-6
 #: Rounds in which cells around known maxima are cut in any case.
-ROUNDS = 4
+ROUNDS = 3
 #: Change of ln Z, and of means in units of their deviation, at which to stop; and likelihoods to spend.
-ENOUGH, MOST = 3e-4, 2_500_000
+ENOUGH, MOST = 1e-3, 600_000
 
 log = logging.getLogger("posteriors")
 
 
 def maxima(problem):
     """Return the maxima that many searches find, in the cube, so that no narrow one lies between first cells."""
-    found = find_maxima(problem, problem.log_likelihood, np.random.default_rng(1), 4000, 60, 200)
+    found = find_maxima(problem, problem.log_likelihood, np.random.default_rng(1), 4000, 40, 200)
     return [
         np.array([float(prior.cdf(x)) for prior, x in zip(problem.priors, one.theta, strict=True)])
         for one in found.found
@@ -97,11 +98,14 @@ def main(names):
             "deviation": deviation,
             "mean_err": mean_err,
         }
-        log.info("%s: ln Z %.4f +- %.1e, %d likelihoods, %.0f s", name, logz, logz_err, spent, time.perf_counter() - start)
+        log.info(
+            "%s: ln Z %.4f +- %.1e, %d likelihoods, %.0f s", name, logz, logz_err, spent, time.perf_counter() - start
+        )
         kept = {key: known[key] for key in CASES if key in known}
         REFERENCE.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":
+    use_persistent_cache()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     main(sys.argv[1:])

@@ -1,7 +1,7 @@
 """Run samplers over the posteriors of ``tests/posteriors.py``, and make the table of ``docs/modes.md``.
 
-From the folder ``tests``: ``python reference/run_posteriors.py METHOD SEEDS FILE [names]`` adds a line of JSON per run to
-a file; ``python reference/run_posteriors.py table FILE`` writes the table of all of them.
+From the folder ``tests``: ``python reference/run_posteriors.py METHOD SEEDS FILE [names]`` adds a line of JSON per run
+to a file; ``python reference/run_posteriors.py table FILES`` writes the tables of all of them.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from posteriors import CASES, OPTIONS, deviations, reference
 
+from socca.compilation import use_persistent_cache
 from socca.pool import SerialPool
 from socca.samplers import get_sampler
 
@@ -28,13 +29,14 @@ class Counting(SerialPool):
 
 def run(method, seeds, file, names):
     """Explore each posterior with each seed; what is in the file already is not done again."""
+    use_persistent_cache()
     known = reference()
     done = {tuple(json.loads(line)["run"]) for line in file.read_text().splitlines()} if file.exists() else set()
-    for name in names or CASES:
-        problem = CASES[name][1]()
-        for seed in range(1, seeds + 1):
+    for seed in range(1, seeds + 1):
+        for name in names or known:
             if (method, name, seed) in done:
                 continue
+            problem = CASES[name][1]()
             pool = Counting(problem.log_likelihood)
             start = time.perf_counter()
             draws = get_sampler(method)(**OPTIONS[method]).run(problem, pool, seed)
@@ -49,36 +51,55 @@ def run(method, seeds, file, names):
                 "seconds": round(time.perf_counter() - start, 2),
                 **{
                     key: draws.notes.get(key)
-                    for key in ("focused", "unfocused_in_run", "maxima", "maxima_shares", "maxima_missing", "n_gradients")
+                    for key in (
+                        "focused",
+                        "unfocused_in_run",
+                        "maxima",
+                        "maxima_shares",
+                        "maxima_missing",
+                        "n_gradients",
+                    )
                 },
             }
             with file.open("a") as stream:
                 stream.write(json.dumps(line) + "\n")
 
 
-def table(file):
-    """Return a table in Markdown, a row per posterior and method."""
-    runs = [json.loads(line) for line in file.read_text().splitlines()]
-    rows = [
-        "| posterior | kind | sampler | seeds | maxima | focused | back to the plain cube | calls | ln Z: rms, largest "
-        "| means: rms, largest | not converged |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, (kind, _) in CASES.items():
-        for method in OPTIONS:
-            own = [one for one in runs if one["run"][:2] == [method, name]]
-            if not own:
-                continue
-            counts = sorted({one["maxima"] for one in own if one["maxima"] is not None})
-            means = [value for one in own for key, value in one["off"].items() if key != "ln Z"]
-            logs = [one["off"]["ln Z"] for one in own if "ln Z" in one["off"]]
-            rows.append(
-                f"| {name} | {kind} | {method} | {len(own)} | {', '.join(map(str, counts))} "
-                f"| {sum(bool(one['focused']) for one in own)} | {sum(bool(one['unfocused_in_run']) for one in own)} "
-                f"| {np.median([one['calls'] for one in own]):,.0f} | {spread(logs)} | {spread(means)} "
-                f"| {sum(not one['converged'] for one in own)} |"
-            )
-    return "\n".join(rows)
+def table(files):
+    """Return tables in Markdown, one per sampler, with a row per posterior and one for all of them."""
+    runs = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    parts = []
+    for method in OPTIONS:
+        own = [one for one in runs if one["run"][0] == method]
+        if not own:
+            continue
+        rows = [row(name, kind, [one for one in own if one["run"][1] == name]) for name, (kind, _) in CASES.items()]
+        rows.append(row("**all**", "", own))
+        parts.append("\n".join([f"## {method}", "", *HEAD, *filter(None, rows)]))
+    return "\n\n".join(parts)
+
+
+HEAD = (
+    "| posterior | kind | runs | maxima | focused | begun again | calls | ln Z: rms, largest | means: rms, largest "
+    "| not converged | wrong in silence |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+)
+
+
+def row(name, kind, runs):
+    """Return a row of some runs, or None without any."""
+    if not runs:
+        return None
+    counts = [one["maxima"] for one in runs if one["maxima"] is not None]
+    maxima = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    means = [value for one in runs for key, value in one["off"].items() if key != "ln Z"]
+    logs = [one["off"]["ln Z"] for one in runs if "ln Z" in one["off"]]
+    wrong = sum(one["converged"] and max(map(abs, one["off"].values())) >= 4 for one in runs)
+    return (
+        f"| {name} | {kind} | {len(runs)} | {maxima} | {sum(bool(one['focused']) for one in runs)} "
+        f"| {sum(bool(one['unfocused_in_run']) for one in runs)} | {np.median([one['calls'] for one in runs]):,.0f} "
+        f"| {spread(logs)} | {spread(means)} | {sum(not one['converged'] for one in runs)} | {wrong} |"
+    )
 
 
 def spread(values):
@@ -88,6 +109,6 @@ def spread(values):
 
 if __name__ == "__main__":
     if sys.argv[1] == "table":
-        sys.stdout.write(table(Path(sys.argv[2])) + "\n")
+        sys.stdout.write(table([Path(name) for name in sys.argv[2:]]) + "\n")
     else:
         run(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
