@@ -371,31 +371,38 @@ def reference():
     return {name: Known(**found) for name, found in json.loads(REFERENCE.read_text()).items()}
 
 
-def deviations(case, known, draws):
+def summary(case, draws):
+    """Return what is compared of a sampler's draws, JSON-serialisable: evidence, means and effective samples."""
+    weights = np.exp(draws.log_weights)
+    return {
+        "logz": draws.logz,
+        "logz_err": draws.logz_err,
+        "n_eff": draws.n_eff or float(1 / np.sum(weights**2)),
+        "mean": {name: float(weights @ function(draws.samples)) for name, function in functions(case).items()},
+    }
+
+
+def deviations(known, found):
     """Return by how many of its stated errors a sampler is off: of ln Z, if it gives one, and of each mean.
 
     The stated error of a mean is the posterior's deviation over the root of the effective number of samples.
 
     Parameters
     ----------
-    case : Problem
-        What was explored.
     known : Known
         The right answers.
-    draws : Draws
-        What the sampler gave.
+    found : dict
+        From `summary`.
 
     Returns
     -------
     dict of float
         By ``ln Z`` and the names of `functions`.
     """
-    weights = np.exp(draws.log_weights)
-    n_eff = draws.n_eff or float(1 / np.sum(weights**2))
     off = {}
-    if math.isfinite(draws.logz):
-        off["ln Z"] = (draws.logz - known.logz) / math.hypot(draws.logz_err, known.logz_err)
-    for name, function in functions(case).items():
-        error = math.hypot(known.deviation[name] / math.sqrt(n_eff), known.mean_err[name])
-        off[name] = float(weights @ function(draws.samples) - known.mean[name]) / error
+    if math.isfinite(found["logz"]):
+        off["ln Z"] = (found["logz"] - known.logz) / math.hypot(found["logz_err"], known.logz_err)
+    for name, mean in found["mean"].items():
+        error = math.hypot(known.deviation[name] / math.sqrt(found["n_eff"]), known.mean_err[name])
+        off[name] = (mean - known.mean[name]) / error
     return off

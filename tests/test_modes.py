@@ -33,5 +33,5 @@ def test_no_sampler_is_wrong_in_silence(method, name):
     problem, known = CASES[name][1](), posteriors.reference()[name]
     for seed in range(1, SEEDS[method] + 1):
         draws = get_sampler(method)(**OPTIONS[method]).run(problem, SerialPool(problem.log_likelihood), seed)
-        off = posteriors.deviations(problem, known, draws)
+        off = posteriors.deviations(known, posteriors.summary(problem, draws))
         assert max(map(abs, off.values())) < 4 or not draws.converged, (seed, off, draws.notes)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from posteriors import CASES, OPTIONS, deviations, reference
+from posteriors import CASES, OPTIONS, deviations, reference, summary
 
 from socca.compilation import use_persistent_cache
 from socca.pool import SerialPool
@@ -40,12 +40,9 @@ def run(method, seeds, file, names):
             pool = Counting(problem.log_likelihood)
             start = time.perf_counter()
             draws = get_sampler(method)(**OPTIONS[method]).run(problem, pool, seed)
-            off = deviations(problem, known[name], draws)
             line = {
                 "run": [method, name, seed],
-                "off": {key: round(value, 2) for key, value in off.items()},
-                "logz": draws.logz,
-                "logz_err": draws.logz_err,
+                **summary(problem, draws),
                 "converged": draws.converged,
                 "calls": pool.calls,
                 "seconds": round(time.perf_counter() - start, 2),
@@ -68,6 +65,9 @@ def run(method, seeds, file, names):
 def table(files):
     """Return tables in Markdown, one per sampler, with a row per posterior and one for all of them."""
     runs = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    known = reference()
+    for one in runs:
+        one["off"] = deviations(known[one["run"][1]], one)
     parts = []
     for method in OPTIONS:
         own = [one for one in runs if one["run"][0] == method]
