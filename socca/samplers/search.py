@@ -29,6 +29,8 @@ _EDGE = 1e-9
 _DEPTH = 60.0
 #: Points between two ends of searches, and how far the log posterior falls there between two maxima.
 _BETWEEN, _DIP = 15, 0.5
+#: How often a search begins again where it ended, at most, and the gain for which it does so once more.
+_RESTARTS, _GAIN = 5, 1e-3
 #: Maxima that are kept, and rounds of swaps, at most.
 _MOST, _ROUNDS = 8, 3
 
@@ -238,7 +240,7 @@ class _Climb:
         self.known: list[Maximum] = []
         self._places: list[np.ndarray] = []  # of the known ones, in the cube
         self._precisions: list[np.ndarray] = []
-        self._searches = self._lost = 0
+        self._searches = 0
         self._n_gradients = 0
 
     @property
@@ -276,20 +278,33 @@ class _Climb:
                 reached.append(k)
                 raise StopIteration
 
-        result = minimize(
-            objective,
-            np.clip(u, _EDGE, 1 - _EDGE),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(_EDGE, 1 - _EDGE)] * self._problem.ndim,
-            callback=arrived,
-            options={"maxiter": self._maxiter, "ftol": 1e-12, "gtol": 1e-6, "maxcor": 20},
-        )
+        def search(start: np.ndarray) -> Any:
+            result = minimize(
+                objective,
+                np.clip(start, _EDGE, 1 - _EDGE),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[(_EDGE, 1 - _EDGE)] * self._problem.ndim,
+                callback=arrived,
+                options={"maxiter": self._maxiter, "ftol": 1e-12, "gtol": 1e-6, "maxcor": 20},
+            )
+            spent.append(int(result.nfev))
+            return result
+
+        spent: list[int] = []
+        result = search(u)
+        # On a curved ridge a search stops too early, for what it has learnt of the curvature no longer holds.
+        for _ in range(_RESTARTS):
+            if reached or result.fun > 1e299:
+                break
+            again = search(result.x)
+            gain, result = result.fun - again.fun, again
+            if gain < _GAIN:
+                break
         self._searches += 1
-        self._n_gradients += int(result.nfev)
-        height, spent = float(-result.fun), int(result.nfev)
+        self._n_gradients += sum(spent)
+        height = float(-result.fun)
         if not np.isfinite(height) or height < -1e299:
-            self._lost += 1
             return
         theta = self._problem.prior_transform(result.x)[0]
         k = reached[0] if reached else self._nearest(theta, height)
@@ -297,21 +312,24 @@ class _Climb:
             k = self._connected(result.x, height)
         if k is not None and not (height > self.known[k].log_posterior + 0.1 and not reached):
             old = self.known[k]
-            self.known[k] = dataclasses.replace(old, agreeing=old.agreeing + 1, n_gradients=old.n_gradients + spent)
+            self.known[k] = dataclasses.replace(
+                old, agreeing=old.agreeing + 1, n_gradients=old.n_gradients + sum(spent)
+            )
             return
         if k is None and self.known and height < self.best.log_posterior - _DEPTH:
-            self._lost += 1  # ended far below
-            return
+            return  # it ended far below
         covariance, definite = covariance_at(self._problem, theta, self._evaluate, self._with_prior)
         self._n_gradients += 2 * self._problem.ndim + 1
-        one = Maximum(theta, height, covariance, definite, bool(result.success), 1, spent)
+        one = Maximum(theta, height, covariance, definite, bool(result.success), 1, sum(spent))
         if k is None:
             self.known.append(one)
             self._places.append(result.x)
             self._precisions.append(np.linalg.pinv(covariance, hermitian=True))
         else:  # the known one was not the top
             old = self.known[k]
-            self.known[k] = dataclasses.replace(one, agreeing=old.agreeing + 1, n_gradients=old.n_gradients + spent)
+            self.known[k] = dataclasses.replace(
+                one, agreeing=old.agreeing + 1, n_gradients=old.n_gradients + sum(spent)
+            )
             self._places[k], self._precisions[k] = result.x, np.linalg.pinv(covariance, hermitian=True)
 
     def _nearest(self, theta: np.ndarray, height: float) -> int | None:

@@ -2,8 +2,8 @@
 
 The unit cube of the prior is cut into cells. Those that hold some of the posterior, their neighbours, and those around
 maxima are cut into halves along every axis, until evidence and moments do not change any more; the likelihood is taken
-at the middle of each cell. Where one parameter is an intensity with a flat or a normal prior, the likelihood is Gaussian
-in it: the integral over it is known (`socca.marginal`), and so are its mean and deviation, a truncated Gaussian's.
+at the middle of each cell. Where one parameter is an intensity with a flat or a normal prior, the likelihood is
+Gaussian in it: the integral over it is known (`socca.marginal`), and so are its mean and deviation.
 
 Run it from the folder ``tests``: ``python reference/make_posteriors.py [names]``.
 """
@@ -29,10 +29,10 @@ from socca.samplers.search import find_maxima
 FIRST = {1: 2000, 2: 100, 3: 36}
 #: Cells that hold less than this of the posterior are left as they are, as far as none beside them holds more: in the
 #: first rounds, in which cells around known maxima are cut in any case, and later.
-LITTLE = (1e-10, 1e-8)
+LITTLE = (1e-9, 1e-7)
 ROUNDS = 2
 #: Change of ln Z, and of means in units of their deviation, at which to stop; and likelihoods to spend.
-ENOUGH, MOST = 5e-4, 400_000
+ENOUGH, MOST = 5e-4, 300_000
 
 log = logging.getLogger("posteriors")
 
@@ -118,13 +118,16 @@ def quadrature(problem):
             rounds += 1
             moved = {name: abs(mean[name] - before[1][name]) for name in mean}
             change = max(abs(logz - before[0]), *(moved[name] / (deviation[name] or 1) for name in moved))
-            if (change < ENOUGH and rounds >= ROUNDS) or spent > MOST:
-                return (float(logz), mean, deviation), abs(float(logz) - before[0]), moved, spent
+            error = abs(float(logz) - before[0])
+            if change < ENOUGH and rounds >= ROUNDS:
+                return (float(logz), mean, deviation), error, moved, spent
         before = (float(logz), mean)
         active = reach + np.log(volume) > logz + np.log(LITTLE[rounds >= ROUNDS])
         if rounds < ROUNDS:
             for peak in peaks:
                 active |= np.all(np.abs(u - peak) < 3.1 * half[:, None], axis=1)
+        if rounds and spent + int(active.sum()) * len(steps) > MOST:
+            return (float(logz), mean, deviation), error, moved, spent
         children = (u[active][:, None] + half[active][:, None, None] * steps).reshape(-1, ndim)
         new_theta = explored.prior_transform(children)
         new = explored.log_likelihood(new_theta)
