@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Share of the posterior from which on another maximum matters to a user.
-MATTERS = 0.01
+#: Share of the posterior from which on another maximum matters to a user, and from which on it may shift means of
+#: chains that stay at one maximum by more than their errors.
+MATTERS, SHIFTS = 0.01, 1e-3
 #: Share from which on it is kept: Laplace's approximation, or an estimate from few draws, may be off by a lot.
 KEPT = 1e-4
 #: Distance from the edges of the unit cube, where a normal prior's transform is still finite.
@@ -31,6 +32,8 @@ _DEPTH = 60.0
 _BETWEEN, _DIP = 15, 0.5
 #: How often a search begins again where it ended, at most, and the gain for which it does so once more.
 _RESTARTS, _GAIN = 5, 1e-3
+#: Height and slope, per unit of the cube, of what stands for an impossible model.
+_WALL = 1e3
 #: Maxima that are kept, and rounds of swaps, at most.
 _MOST, _ROUNDS = 8, 3
 
@@ -66,8 +69,8 @@ class Maxima:
 
     @property
     def alone(self) -> bool:
-        """Whether all maxima but the first have less than `MATTERS` of the posterior."""
-        return bool(self.masses[0] > 1 - MATTERS)
+        """Whether all maxima but the first have less than `SHIFTS` of the posterior."""
+        return bool(self.masses[0] > 1 - SHIFTS)
 
     def notes(self) -> dict[str, Any]:
         """Return what a result says of the search, JSON-serialisable."""
@@ -263,10 +266,17 @@ class _Climb:
 
         def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
             value, gradient = log_posterior_in_cube(self._problem, u, self._with_prior)
-            if not np.isfinite(value):
+            if np.isfinite(value):
+                possible[:] = [(u.copy(), -value)]
+                return -value, -np.nan_to_num(gradient)
+            if not possible:
                 return 1e300, np.zeros_like(u)
-            return -value, -np.nan_to_num(gradient)
+            # A slope that leads back: from a wall without one, the line search would not know how far to retreat.
+            place, before = possible[0]
+            away = max(float(np.linalg.norm(u - place)), 1e-300)
+            return before + _WALL * (1 + away), _WALL * (u - place) / away
 
+        possible: list[tuple[np.ndarray, float]] = []  # the last possible point, and the objective there
         reached: list[int] = []
 
         def arrived(*, intermediate_result: Any) -> None:
@@ -298,7 +308,9 @@ class _Climb:
             if reached or result.fun > 1e299:
                 break
             again = search(result.x)
-            gain, result = result.fun - again.fun, again
+            gain = result.fun - again.fun
+            if gain > 0 or reached:
+                result = again
             if gain < _GAIN:
                 break
         self._searches += 1
