@@ -287,6 +287,12 @@ class FlagsConfig(Strict):
     prior_edge: float = Field(
         0.05, gt=0, lt=1, description="Flag 'at_prior_edge' if more probability lies in the outer percent of a prior."
     )
+    multimodal: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Flag 'multimodal' if more of the posterior lies at other maxima than the one with the most.",
+    )
 
 
 def _number_if_text(value: Any) -> Any:

@@ -127,6 +127,31 @@ class Marginal:
         """Number of parameters that are sampled."""
         return len(self.names)
 
+    @property
+    def whole(self) -> Problem:
+        """The problem with its amplitudes."""
+        return self._whole
+
+    def with_amplitudes(self, theta: np.ndarray) -> np.ndarray:
+        """Return all free parameters of the whole problem, amplitudes at the mean of their posterior, within bounds.
+
+        Parameters
+        ----------
+        theta : ndarray, shape (ndim,)
+            The parameters that are sampled.
+
+        Returns
+        -------
+        ndarray, shape (whole.ndim,)
+            In the order of the whole problem.
+        """
+        split, whole = self._split, self._whole
+        found = np.empty(whole.ndim)
+        found[list(split.sampled)] = theta
+        low, high = np.array([whole.priors[k].support for k in split.linear]).T
+        found[list(split.linear)] = np.clip(self.solve(theta[None]).mean[0], low, high)
+        return found
+
     def _batched(self, program: Any, arrays: dict[str, Any], rows: Any, what: str) -> Any:
         with jax.enable_x64(True):
             return in_batches(functools.partial(program, arrays), rows, self.ndim, what)

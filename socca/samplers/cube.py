@@ -8,18 +8,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws
-from socca.samplers.focus import UNCOVERED, Focus, Unfocused, uncovered
-from socca.samplers.maximum import quick_maximum
+from socca.samplers.focus import Focus, Unfocused
+from socca.samplers.trial import UNCOVERED, bounds_beyond, quick_maxima, top_ratio, uncovered
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
     from socca.pool import Pool
     from socca.problem import Problem
+    from socca.samplers.search import Maxima
 
 log = logging.getLogger(__name__)
 
 #: Below it lies what back ends that cannot deal with -inf put in its place.
 _IMPOSSIBLE = -1e99
+#: A known maximum with at least the first of the posterior must have at least the second of that among the samples.
+_LARGE, _LEAST = 0.05, 0.2
+
+
+class UncoveredError(Exception):
+    """A run found more of the posterior where its stretched cube is too thin than it may leave there.
+
+    Parameters
+    ----------
+    share : float
+        How much, at least.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__(f"{share:.2g} of the posterior lie where the stretched cube is too thin")
+        self.share = share
 
 
 class Cube:
@@ -32,11 +49,11 @@ class Cube:
     pool : Pool
         Evaluates the likelihood.
     seed : int
-        Of the search for the maximum.
+        Of the search for maxima.
     checkpoint : Checkpoint
-        Where the maximum is known from, if the fit goes on.
+        Where the maxima are known from, if the fit goes on.
     focus : bool
-        Whether to stretch the cube around the maximum, if its Gaussian covers the posterior; see
+        Whether to stretch the cube around the maxima, if their Gaussians cover the posterior; see
         `socca.samplers.focus`.
     at_least : int
         Axes of the cube: those beyond the problem's parameters do nothing, and change nothing.
@@ -45,8 +62,6 @@ class Cube:
     ----------
     ndim : int
         Axes of the cube.
-    periodic : list of int
-        Axes that are a whole period of an angle, to be walked around without an edge.
     kept : dict
         What a checkpoint must hold to make the same cube.
     """
@@ -57,45 +72,97 @@ class Cube:
         self._problem, self._pool = problem, pool
         self.ndim = max(problem.ndim, at_least)
         self._map: Focus | Unfocused = Unfocused()
-        self._n_gradients = 0
+        self._maxima: Maxima | None = None
+        self._top = np.inf
+        self._unfocused_in_run = False
         self.kept: dict[str, Any] = {}
         if focus:
             self._try_focus(seed, checkpoint)
-        # Focus turns whole periods out of the way by itself.
-        self.periodic = [
-            k
-            for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True))
-            if prior.is_flat_over(period) and not self.focused
-        ]
 
     @property
     def focused(self) -> bool:
-        """Whether the cube is stretched around the maximum."""
+        """Whether the cube is stretched around the maxima."""
         return isinstance(self._map, Focus)
+
+    @property
+    def periodic(self) -> list[int]:
+        """Axes that are a whole period of an angle, to be walked around without an edge."""
+        # Focus turns whole periods out of the way by itself.
+        return [
+            k
+            for k, (prior, period) in enumerate(zip(self._problem.priors, self._problem.periods, strict=True))
+            if prior.is_flat_over(period) and not self.focused
+        ]
 
     def _try_focus(self, seed: int, checkpoint: Checkpoint) -> None:
         """Stretch the cube, unless that would hide a part of the posterior."""
-        maximum = quick_maximum(self._problem, self._pool, seed, checkpoint)
-        focus = Focus(self._problem, maximum)
+        maxima = quick_maxima(self._problem, self._pool, seed, checkpoint)
+        focus = Focus(self._problem, maxima.found, maxima.masses)
         if checkpoint.state is not None:
-            good = bool(checkpoint.state["focused"])
+            good, self._top = bool(checkpoint.state["focused"]), float(checkpoint.state["top"])
+            self._unfocused_in_run = bool(checkpoint.state["unfocused_in_run"])
         else:
-            share = uncovered(self._problem, self._pool, np.random.default_rng([seed, 4]), focus, maximum)
+            self._top = top_ratio(self._problem, self._pool, focus, maxima)
+            share = uncovered(self._problem, self._pool, np.random.default_rng([seed, 4]), focus, self._top)
             good = share <= UNCOVERED
             if not good:
-                log.info("%.2g of the posterior lie away from its maximum's Gaussian: no focus", share)
+                log.info("%.2g of the posterior may lie away from the Gaussians at its maxima: no focus", share)
         if good:
             self._map = focus
-        self._n_gradients = maximum.n_gradients
-        self.kept = {**maximum.arrays(), "focused": np.asarray(good)}
+        self._maxima = maxima
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._maxima is not None:
+            self.kept = {
+                **self._maxima.arrays(),
+                "focused": np.asarray(self.focused),
+                "top": np.asarray(self._top),
+                "unfocused_in_run": np.asarray(self._unfocused_in_run),
+            }
 
     def log_likelihood(self, w: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of points of the cube, shape (n, ndim) to (n,)."""
         v, log_density = self._map.to_prior(w[:, : self._problem.ndim])
         return self._pool.evaluate(self._problem.prior_transform(v)) - log_density
 
+    def check(self, log_weights: np.ndarray, log_likelihood: np.ndarray, *, last: bool = True) -> None:
+        """Compare what a run has found so far with what its stretched cube was made for.
+
+        Parameters
+        ----------
+        log_weights, log_likelihood : ndarray, shape (n,)
+            Weights of the points so far, not necessarily normalised, and what `log_likelihood` gave for them.
+        last : bool
+            Whether the run is over. Before that, what may be chance is let pass.
+
+        Raises
+        ------
+        UncoveredError
+            If too much lies where the cube is too thin.
+        """
+        possible = np.isfinite(log_weights) & (log_likelihood > _IMPOSSIBLE)
+        if not self.focused or not possible.any():
+            return
+        low, high = bounds_beyond(log_weights[possible], log_likelihood[possible], self._top)
+        if (high if last else low) > UNCOVERED:
+            raise UncoveredError(high if last else low)
+
+    def unfocus(self, why: UncoveredError) -> None:
+        """Go back to the prior's cube."""
+        log.info("%s: the run begins again without focus", why)
+        self._map, self._unfocused_in_run = Unfocused(), True
+        self._keep()
+
     def draws(
-        self, w: np.ndarray, log_weights: np.ndarray, log_likelihood: np.ndarray, *, notes: dict[str, Any], **rest: Any
+        self,
+        w: np.ndarray,
+        log_weights: np.ndarray,
+        log_likelihood: np.ndarray,
+        *,
+        converged: bool,
+        notes: dict[str, Any],
+        **rest: Any,
     ) -> Draws:
         """Map weighted points of the cube to parameters.
 
@@ -105,21 +172,46 @@ class Cube:
             Points of the cube.
         log_weights, log_likelihood : ndarray, shape (n,)
             Weights, normalised here, and what `log_likelihood` gave. Points without weight are left out.
+        converged : bool
+            Whether the sampler met its own criterion.
         notes, **rest : object
             Further fields of the draws.
 
         Returns
         -------
         Draws
-            In parameter space.
+            In parameter space. They have not converged if a maximum that the search found is missing among them.
         """
         possible = (log_likelihood > _IMPOSSIBLE) & np.isfinite(log_weights)
         w, log_weights = w[possible], log_weights[possible]
         v, log_density = self._map.to_prior(w[:, : self._problem.ndim])
+        log_weights = log_weights - np.logaddexp.reduce(log_weights)
+        found = self._notes(v, np.exp(log_weights))
         return Draws(
             samples=self._problem.prior_transform(v),
-            log_weights=log_weights - np.logaddexp.reduce(log_weights),
+            log_weights=log_weights,
             log_likelihood=log_likelihood[possible] + log_density,
-            notes={**notes, "n_gradients": self._n_gradients, "focused": self.focused},
+            converged=converged and not found.get("maxima_missing", False),
+            notes={**notes, **found},
             **rest,
         )
+
+    def _notes(self, v: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+        """Return what a result says of maxima and focus; `v` are points of the prior's cube, shape (n, ndim)."""
+        if self._maxima is None:
+            return {"n_gradients": 0, "focused": False}
+        notes = {
+            **self._maxima.notes(),
+            "n_gradients": self._maxima.n_gradients,
+            "focused": self.focused,
+            "unfocused_in_run": self._unfocused_in_run,
+        }
+        count = len(self._maxima.found)
+        if count > 1:
+            nearest = Focus(self._problem, self._maxima.found).log_parts(v).argmax(axis=1)
+            shares = np.bincount(nearest, weights, count)
+            expected = self._maxima.masses
+            notes["maxima"] = self._maxima.count(shares)
+            notes["maxima_shares"] = [round(float(share), 4) for share in shares]
+            notes["maxima_missing"] = bool(np.any((expected > _LARGE) & (shares < _LEAST * expected)))
+        return notes

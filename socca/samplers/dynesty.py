@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.cube import Cube
+from socca.samplers.cube import Cube, UncoveredError
 from socca.samplers.lockstep import Lockstep
 
 if TYPE_CHECKING:
@@ -65,14 +65,19 @@ class Dynesty(Sampler):
     def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"])
+        kept = None if checkpoint.state is None else checkpoint.state["dynesty"].tobytes()
+        try:
+            return self._explore(cube, seed, checkpoint, kept)
+        except UncoveredError as why:
+            cube.unfocus(why)
+        return self._explore(cube, seed, checkpoint, None)
+
+    def _explore(self, cube: Cube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
+        """Explore a cube, from the start or from a kept state of dynesty."""
         together = Lockstep(cube.log_likelihood, int(self.options["n_batch"] or max(64, self.options["nlive"] // 8)))
         try:
-            resume = checkpoint.state is not None
-            if checkpoint.state is not None:
-                sampler = _unpickled(checkpoint.state["dynesty"].tobytes(), together)
-            else:
-                sampler = self._make(cube, together, seed)
-            finished = self._finish(sampler, cube, together, checkpoint, resume)
+            sampler = self._make(cube, together, seed) if kept is None else _unpickled(kept, together)
+            finished = self._finish(sampler, cube, together, checkpoint, resume=kept is not None)
         finally:
             together.close()
         results = sampler.results
@@ -129,6 +134,8 @@ class Dynesty(Sampler):
                 sampler.run_nested(
                     print_progress=True, print_func=after, resume=resume, **self.arguments(sampler.run_nested)
                 )
+        results = sampler.results
+        cube.check(np.asarray(results.logwt), np.asarray(results.logl))
         checkpoint.offer(state, last=True)
         stopped = [str(warning.message) for warning in said if "stopped short" in str(warning.message)]
         return not stopped

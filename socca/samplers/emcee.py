@@ -10,8 +10,9 @@ import numpy as np
 from socca.errors import ConfigError, ModelError
 from socca.samplers.base import Draws, Progress, Sampler
 from socca.samplers.circles import Circles
-from socca.samplers.maximum import Maximum, correlation_root, quick_maximum
+from socca.samplers.maximum import Maximum, correlation_root
 from socca.samplers.student import Student
+from socca.samplers.trial import quick_maxima
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
@@ -35,7 +36,8 @@ class Emcee(Sampler):
     Metropolis and Hastings: where the posterior is like that, nearly every such draw is independent of all before. The
     run ends once it is ``n_tau`` autocorrelation times long, their estimate has changed by less than ``tau_change``
     since the last look, and ``n_eff`` samples are independent; or, without having converged, after ``max_steps``.
-    Another maximum far away is not found.
+    Walkers stay at the maximum with the most mass: where the search before the run found another one that matters, the
+    run has not converged.
     """
 
     name = "emcee"
@@ -67,7 +69,8 @@ class Emcee(Sampler):
         """Explore the posterior; see `Sampler.run`."""
         import emcee
 
-        maximum = quick_maximum(problem, pool, seed, checkpoint)
+        maxima = quick_maxima(problem, pool, seed, checkpoint)
+        maximum = maxima.found[0]
         circles = Circles(problem)
 
         def log_posterior(x: np.ndarray) -> np.ndarray:
@@ -111,7 +114,7 @@ class Emcee(Sampler):
             last = chain.get_last_sample()
 
         def state() -> dict[str, Any]:
-            return {**maximum.arrays(), **_kept(chain), "taus": taus}
+            return {**maxima.arrays(), **_kept(chain), "taus": taus}
 
         progress = Progress("emcee")
         while not self._converged(chain, taus) and chain.iteration < self.options["max_steps"]:
@@ -133,14 +136,15 @@ class Emcee(Sampler):
             log_likelihood=chain.get_log_prob(discard=discard, thin=thin, flat=True) - problem.log_prior(samples),
             logz=np.nan,
             logz_err=np.nan,
-            converged=self._converged(chain, taus),
+            converged=self._converged(chain, taus) and maxima.alone,
             sampler=sampler,
             n_eff=float(min(n, self._independent(chain, taus))),
             notes={
                 "autocorrelation_time": [t if np.isfinite(t) else None for t in taus[1].tolist()],
                 "n_steps": chain.iteration,
                 "acceptance": float(np.mean(chain.accepted / chain.iteration)),
-                "n_gradients": maximum.n_gradients,
+                "n_gradients": maxima.n_gradients,
+                **maxima.notes(),
             },
         )
 

@@ -1,38 +1,27 @@
-"""The maximum of a posterior and the curvature there: for the optimizer, and to show other samplers where to look."""
+"""A maximum of a posterior and the curvature there; `socca.samplers.search` finds them."""
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from socca.errors import ModelError
-
 if TYPE_CHECKING:
-    from socca.checkpoint import Checkpoint
-    from socca.pool import Pool
     from socca.problem import Problem
-
-log = logging.getLogger(__name__)
-
-#: Distance from the edges of the unit cube, where a normal prior's transform is still finite.
-_EDGE = 1e-9
 
 
 @dataclass(frozen=True)
 class Maximum:
-    """The highest maximum that was found.
+    """One maximum of the posterior density, or of the likelihood.
 
     Parameters
     ----------
     theta : ndarray, shape (ndim,)
         Where it lies.
     log_posterior : float
-        Log-likelihood plus log prior density of the parameters there.
+        Log-likelihood plus log prior density of the parameters there; without the latter if only the likelihood counts.
     covariance : ndarray, shape (ndim, ndim)
         Inverse of the Hessian of the log posterior.
     definite : bool
@@ -40,9 +29,9 @@ class Maximum:
     converged : bool
         Whether the search met its criterion.
     agreeing : int
-        How many of the searches ended at this height.
+        How many of the searches ended here.
     n_gradients : int
-        Gradients of the likelihood that were computed.
+        Gradients of the likelihood that the searches that ended here took.
     """
 
     theta: np.ndarray
@@ -53,15 +42,11 @@ class Maximum:
     agreeing: int
     n_gradients: int
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the fields as arrays, for a checkpoint."""
-        return {f"maximum_{key}": np.asarray(value) for key, value in dataclasses.asdict(self).items()}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Maximum:
-        """Return what `arrays` was made of."""
-        found: dict[str, Any] = {field.name: arrays[f"maximum_{field.name}"] for field in dataclasses.fields(cls)}
-        return cls(**{key: value if value.ndim else value.item() for key, value in found.items()})
+    @property
+    def log_mass(self) -> float:
+        """Laplace's approximation of the log of the integral over it: a guess where it is not `definite`."""
+        _, logdet = np.linalg.slogdet(2 * np.pi * self.covariance)
+        return float(self.log_posterior + 0.5 * logdet)
 
 
 def correlation_root(covariance: np.ndarray) -> np.ndarray:
@@ -79,108 +64,6 @@ def correlation_root(covariance: np.ndarray) -> np.ndarray:
     """
     sigma = np.sqrt(np.diag(covariance))
     return np.linalg.cholesky(0.999 * covariance / np.outer(sigma, sigma) + 0.001 * np.eye(len(sigma)))
-
-
-def quick_maximum(problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Maximum:
-    """Show a sampler where to look: the maximum that a checkpoint holds, or else a quick search.
-
-    Parameters
-    ----------
-    problem : Problem
-        The problem.
-    pool : Pool
-        Evaluates the likelihood.
-    seed : int
-        Of the search.
-    checkpoint : Checkpoint
-        Of the fit.
-
-    Returns
-    -------
-    Maximum
-        See `find_maximum`.
-    """
-    if checkpoint.state is not None:
-        return Maximum.from_arrays(checkpoint.state)
-    rng = np.random.default_rng([seed, 1])
-    return find_maximum(problem, pool.evaluate, rng, n_draws=1000, n_starts=5, maxiter=200)
-
-
-def find_maximum(
-    problem: Problem,
-    evaluate: Callable[[np.ndarray], np.ndarray],
-    rng: np.random.Generator,
-    n_draws: int,
-    n_starts: int,
-    maxiter: int,
-    with_prior: bool = True,
-) -> Maximum:
-    """Search for the maximum of the posterior density of the parameters, or of the likelihood.
-
-    The best of `n_draws` draws from the prior start `n_starts` runs of L-BFGS-B. The unit cube of the prior only
-    scales the steps.
-
-    Parameters
-    ----------
-    problem : Problem
-        The problem.
-    evaluate : callable
-        Batched log-likelihood.
-    rng : numpy.random.Generator
-        Source of randomness.
-    n_draws, n_starts, maxiter : int
-        Draws from the prior, searches, and iterations of each at most.
-    with_prior : bool
-        Whether the prior's density counts; otherwise the prior is no more than bounds.
-
-    Returns
-    -------
-    Maximum
-        The best one. Without the prior, `log_posterior` is the log-likelihood.
-
-    Raises
-    ------
-    ModelError
-        If no draw from the prior has any likelihood.
-    """
-    from scipy.optimize import minimize
-
-    draws = rng.uniform(0.001, 0.999, (n_draws, problem.ndim))
-    theta = problem.prior_transform(draws)
-    height = evaluate(theta) + (problem.log_prior(theta) if with_prior else 0.0)
-    possible = np.flatnonzero(np.isfinite(height))
-    if possible.size == 0:
-        raise ModelError(
-            f"none of {len(draws)} draws from the prior is possible: check priors and positivity (with a celestial "
-            "WCS, xc and yc are RA and Dec)"
-        )
-    order = possible[np.argsort(height[possible])[::-1]]
-
-    def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = log_posterior_in_cube(problem, u, with_prior)
-        if not np.isfinite(value):
-            return 1e300, np.zeros_like(u)
-        return -value, -np.nan_to_num(gradient)
-
-    found = []
-    n_gradients = 2 * problem.ndim + 1
-    for k in order[:n_starts]:
-        result = minimize(
-            objective,
-            draws[k],
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(_EDGE, 1 - _EDGE)] * problem.ndim,
-            options={"maxiter": maxiter, "ftol": 1e-12, "gtol": 1e-6, "maxcor": 20},
-        )
-        n_gradients += result.nfev
-        found.append((float(-result.fun), bool(result.success), result.x))
-    log_posterior, converged, u = max(found, key=lambda result: result[0])
-    agreeing = sum(result[0] > log_posterior - 0.5 for result in found)
-    log.info("%d of %d searches reached the highest maximum, ln P = %.2f", agreeing, len(found), log_posterior)
-    theta = problem.prior_transform(u)[0]
-    covariance, definite = covariance_at(problem, theta, evaluate, with_prior)
-    return Maximum(theta, log_posterior, covariance, definite, converged, agreeing, n_gradients)
 
 
 def covariance_at(
@@ -226,8 +109,6 @@ def covariance_at(
     # At a proper maximum there is no slope: less than a tenth of a unit of the log posterior over one sigma.
     slope = np.abs(gradients[-1]) * np.sqrt(np.diag(covariance))
     definite = definite and bool(np.all(slope < 0.1))
-    if not definite:
-        log.warning("the maximum lies on an edge of the prior or is flat; its covariance is a guess")
     return covariance, definite
 
 

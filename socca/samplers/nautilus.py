@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.cube import Cube
+from socca.samplers.cube import Cube, UncoveredError
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 #: Seconds after which nautilus hands back control; it goes on as if nothing had been.
 _SLICE = 2.0
+
+
+def next_look(calls: int) -> int:
+    """Return after how many calls a run is looked at next: 2000, and then half as many again each time."""
+    look = 2000
+    while look <= calls:
+        look += look // 2
+    return look
 
 
 def _identity(points: np.ndarray) -> np.ndarray:
@@ -98,17 +106,26 @@ class Nautilus(Sampler):
         """Explore the posterior; see `Sampler.run`."""
         # nautilus knows no line: a second axis that does nothing makes it a square.
         cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
+        kept = None if checkpoint.state is None else checkpoint.state["nautilus"].tobytes()
+        try:
+            return self._explore(cube, pool, seed, checkpoint, kept)
+        except UncoveredError as why:
+            cube.unfocus(why)
+        return self._explore(cube, pool, seed, checkpoint, None)
+
+    def _explore(self, cube: Cube, pool: Pool, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
+        """Explore a cube, from the start or from nautilus's own file."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "state.h5"
-            if checkpoint.state is not None:
-                file.write_bytes(checkpoint.state["nautilus"].tobytes())
+            if kept is not None:
+                file.write_bytes(kept)
             sampler = self._make(cube, pool, seed, file)
 
             def state() -> dict[str, Any]:
                 sampler.write(file, overwrite=True)
                 return {**cube.kept, "nautilus": file.read_bytes()}
 
-            finished = self._run_in_slices(sampler, checkpoint, state)
+            finished = self._run_in_slices(sampler, cube, checkpoint, state)
         points, log_weights, log_likelihood = map(np.asarray, sampler.posterior())
         return cube.draws(
             points,
@@ -141,19 +158,28 @@ class Nautilus(Sampler):
         sampler.filepath = None  # read from, but not written to: a kill in the middle of that would spoil the file
         return sampler
 
-    def _run_in_slices(self, sampler: Any, checkpoint: Checkpoint, state: Callable[[], dict[str, Any]]) -> bool:
+    def _run_in_slices(
+        self, sampler: Any, cube: Cube, checkpoint: Checkpoint, state: Callable[[], dict[str, Any]]
+    ) -> bool:
         import nautilus
 
         options = self.arguments(nautilus.Sampler.run)
-        left = float(options.pop("timeout", np.inf))
+        left, most = float(options.pop("timeout", np.inf)), float(options.pop("n_like_max", np.inf))
         progress = Progress("nautilus")
         with warnings.catch_warnings():
             # Networks that stop at their last iteration are good enough for drawing bounds.
             warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
             while True:
-                finished = bool(sampler.run(verbose=False, timeout=min(_SLICE, left), **options))
+                # Looks at the weights come after so many calls, not seconds: a run is the same on every machine.
+                look = next_look(sampler.n_like)
+                finished = bool(
+                    sampler.run(verbose=False, timeout=min(_SLICE, left), n_like_max=min(look, most), **options)
+                )
                 left -= _SLICE
-                done = finished or left <= 0 or sampler.n_like >= options.get("n_like_max", np.inf)
+                done = finished or left <= 0 or sampler.n_like >= most
+                if done or sampler.n_like >= look:
+                    _, log_weights, log_ratio = sampler.posterior()
+                    cube.check(np.asarray(log_weights), np.asarray(log_ratio), last=done)
                 checkpoint.offer(state, last=done)
                 if done:
                     return finished

@@ -14,13 +14,14 @@ import numpy as np
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.maximum import Maximum, quick_maximum
 from socca.samplers.space import Space, to_parameters
+from socca.samplers.trial import quick_maxima
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
     from socca.pool import Pool
     from socca.problem import Problem
+    from socca.samplers.search import Maxima
 
 #: Draws between two returns of a chain to this process.
 _CHUNK = 100
@@ -32,8 +33,8 @@ class Numpyro(Sampler):
     """Samples of the posterior by chains that follow its gradient (NUTS); no evidence.
 
     Chains run in a space without edges, whose axes are those of the Gaussian at the maximum, where they start. Each
-    worker of the pool runs whole chains: ``num_chains`` of them, by default one per worker. Another maximum far away
-    is not found.
+    worker of the pool runs whole chains: ``num_chains`` of them, by default one per worker. They stay at the maximum
+    with the most mass: where the search before the run found another one that matters, the run has not converged.
     """
 
     name = "numpyro"
@@ -64,8 +65,8 @@ class Numpyro(Sampler):
         warmup, wanted = int(self.options["num_warmup"]), int(self.options["num_samples"])
         if min(n_chains, warmup, wanted) < 1 or wanted < 4:
             raise ConfigError("numpyro needs num_chains and num_warmup of at least 1, and num_samples of at least 4")
-        maximum = quick_maximum(problem, pool, seed, checkpoint)
-        space = Space.around(problem, maximum)
+        maxima = quick_maxima(problem, pool, seed, checkpoint)
+        space = Space.around(problem, maxima.found[0])
         settings = tuple(sorted(self.arguments(NUTS.__init__).items()))
         chains = [_Chain(problem, space, settings, warmup, seed, k) for k in range(n_chains)]
         records: list[dict[str, np.ndarray]] = [{} for _ in chains]
@@ -76,7 +77,7 @@ class Numpyro(Sampler):
             records = [_part(checkpoint.state, f"record_{one.number}") for one in chains]
 
         def state() -> dict[str, Any]:
-            found = {**maximum.arrays(), "done": done}
+            found = {**maxima.arrays(), "done": done}
             for one, record in zip(chains, records, strict=True):
                 found |= {f"leaf_{one.number}.{key}": value for key, value in (one.leaves or {}).items()}
                 found |= {f"record_{one.number}.{key}": value for key, value in record.items()}
@@ -96,10 +97,10 @@ class Numpyro(Sampler):
                 progress.say(f"{done} of {warmup + wanted} draws in each of {n_chains} chains")
         checkpoint.offer(state, last=True)
         joined = {key: np.stack([record[key] for record in records]) for key in records[0]}
-        return self._draws(problem, space, maximum, warmup, joined)
+        return self._draws(problem, space, maxima, warmup, joined)
 
     def _draws(
-        self, problem: Problem, space: Space, maximum: Maximum, warmup: int, records: dict[str, np.ndarray]
+        self, problem: Problem, space: Space, maxima: Maxima, warmup: int, records: dict[str, np.ndarray]
     ) -> Draws:
         """Gather the draws of all chains; `records` have shape (chains, draws, ...), warm-up included."""
         from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
@@ -120,7 +121,7 @@ class Numpyro(Sampler):
             log_likelihood=-records["potential"].ravel() - log_prior - log_slope,
             logz=math.nan,
             logz_err=math.nan,
-            converged=bool(np.all(rhat < _RHAT) and lowest > _MIN_EFF and divergent < 0.01 * len(y)),
+            converged=bool(np.all(rhat < _RHAT) and lowest > _MIN_EFF and divergent < 0.01 * len(y) and maxima.alone),
             sampler=records,
             n_eff=min(lowest, float(len(y))),
             notes={
@@ -128,7 +129,8 @@ class Numpyro(Sampler):
                 "rhat": [_number(value) for value in rhat],
                 "ess": [_number(value) for value in n_eff],
                 "divergences": divergent,
-                "n_gradients": maximum.n_gradients + n_steps,
+                **maxima.notes(),
+                "n_gradients": maxima.n_gradients + n_steps,
             },
         )
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Sampler
-from socca.samplers.maximum import Maximum, find_maximum
+from socca.samplers.search import find_maxima
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
     from socca.pool import Pool
     from socca.problem import Problem
+    from socca.samplers.maximum import Maximum
 
 
 class Optimizer(Sampler):
@@ -22,7 +23,8 @@ class Optimizer(Sampler):
 
     What is maximised is the posterior density of the parameters themselves (``objective: map``), or the likelihood
     within the bounds of the prior (``objective: ml``), which has no evidence. The samples are drawn from the Gaussian
-    of the inverse Hessian, within the prior; the first of them is the maximum itself.
+    of the inverse Hessian, within the prior; the first of them is the maximum itself. Where the search found another
+    maximum whose mass matters, by Laplace's approximation, the run has not converged.
     """
 
     name = "optimizer"
@@ -48,7 +50,8 @@ class Optimizer(Sampler):
         rng = np.random.default_rng(seed)
         with_prior = self.options["objective"] == "map"
         search = {key: int(self.options[key]) for key in ("n_draws", "n_starts", "maxiter")}
-        found = find_maximum(problem, pool.evaluate, rng, **search, with_prior=with_prior)
+        maxima = find_maxima(problem, pool.evaluate, rng, **search, with_prior=with_prior)
+        found = maxima.highest
         samples = self._draw(problem, found, rng)
         _, logdet = np.linalg.slogdet(found.covariance)
         logz = found.log_posterior + 0.5 * problem.ndim * math.log(2 * math.pi) + 0.5 * logdet
@@ -58,13 +61,14 @@ class Optimizer(Sampler):
             log_likelihood=pool.evaluate(samples),
             logz=float(logz) if found.definite and with_prior else math.nan,
             logz_err=math.nan,
-            converged=found.definite and found.converged,
+            converged=found.definite and found.converged and maxima.alone,
             sampler=found,
             notes={
                 "maximum": found.theta.tolist(),
                 "covariance": found.covariance.tolist(),
                 "starts_at_maximum": found.agreeing,
-                "n_gradients": found.n_gradients,
+                "n_gradients": maxima.n_gradients,
+                **maxima.notes(),
                 "evidence": "Laplace" if with_prior else "none",
             },
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.cube import Cube
+from socca.samplers.cube import Cube, UncoveredError
 from socca.samplers.student import Student
 
 if TYPE_CHECKING:
@@ -69,9 +69,18 @@ class Pocomc(Sampler):
 
     def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
-        pocomc = _pocomc()
         # Flows of one dimension have no other to depend on: a second axis does nothing.
         cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
+        kept = None if checkpoint.state is None else checkpoint.state["pocomc"].tobytes()
+        try:
+            return self._explore(cube, seed, checkpoint, kept)
+        except UncoveredError as why:
+            cube.unfocus(why)
+        return self._explore(cube, seed, checkpoint, None)
+
+    def _explore(self, cube: Cube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
+        """Explore a cube, from the start or from a kept state of pocoMC."""
+        pocomc = _pocomc()
         progress = Progress("pocomc")
 
         class Kept(pocomc.Sampler):  # type: ignore[name-defined]
@@ -96,8 +105,8 @@ class Pocomc(Sampler):
             return {**cube.kept, "pocomc": pickle.dumps({"sampler": kept, "random": _random_states()})}
 
         saved: dict[str, Any] = {}
-        if checkpoint.state is not None:
-            saved = pickle.loads(checkpoint.state["pocomc"].tobytes())  # noqa: S301  (its signature has been checked)
+        if kept is not None:
+            saved = pickle.loads(kept)  # noqa: S301  (its signature has been checked)
         with _own_random_state(seed), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             sampler = Kept(
@@ -115,9 +124,10 @@ class Pocomc(Sampler):
                 sampler.run(progress=False, save_every=1, resume_state_path="kept" if saved else None, **options)
             if not sampler.preconditioned and sampler.n_evidence > 0 and sampler.logz_err is None:
                 sampler.logz, sampler.logz_err = _evidence(sampler, likelihood, np.random.default_rng([seed, 2]))
+            # All of them: those of least weight are the tails, without which variances are 2 to 4 % too small.
+            points, log_weights, log_likelihood, _ = sampler.posterior(return_logw=True, trim_importance_weights=False)
+            cube.check(log_weights, log_likelihood)
             checkpoint.offer(state, last=True)
-        # All of them: those of least weight are the tails, without which variances are 2 to 4 % too small.
-        points, log_weights, log_likelihood, _ = sampler.posterior(return_logw=True, trim_importance_weights=False)
         return cube.draws(
             points,
             log_weights,
