@@ -2,7 +2,7 @@
 
 Without a PSF, extended sources are integrated over pixels by `socca.integrate`. For a PSF, `socca.band_limited` samples
 their light so that its Fourier transform is right as far as the PSF sees it; point sources are added to that transform
-as phases. The PSF's transform holds the pixel: that of the PSF itself, as a star shows it, or one that is multiplied in.
+as phases. The PSF's transform holds the pixel: a star's image does, and otherwise the pixel is multiplied in.
 """
 
 from __future__ import annotations

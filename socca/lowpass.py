@@ -109,11 +109,11 @@ class Scheme:
         return sum(patch.size**2 for patch in self.patches) + self.radii * ANGLES
 
 
-#: For isophotes of an axis ratio of `THIN` or more, for thinner ones, whose fine structure reaches further from the
-#: centre, and for sharp edges, which may be anywhere: there, all pixels have `SHARP_CELLS` cells on each axis. The width
-#: of each window is about a cell of the grid outside; its edge lies 4.5 widths from the centre, where a cusp would
-#: alias, and 3.5 widths or more from the end of its own grid, for any position of the centre within its pixel. Cells that
-#: an edge cuts have the window of their centres, which is why those of sharp edges are small and their windows wide.
+#: Three schemes: for isophotes of an axis ratio of `THIN` or more; for thinner ones, whose fine structure reaches
+#: further from the centre; and for sharp edges, which may be anywhere, so that all pixels have `SHARP_CELLS` cells on
+#: each axis. The width of a window is about a cell of the grid outside. Its edge lies 4.5 widths from the centre, where
+#: a cusp would alias, and 3.5 widths or more from the end of its own grid, wherever in its pixel the centre is. A cell
+#: that a sharp edge cuts has the window of its centre: there, cells are small and windows wide.
 ROUND = Scheme((Patch(8, 3, Window(4.3, 0.95)),), Window(1.35, 0.3), 1.35)
 SLIM = Scheme((Patch(16, 3, Window(11.5, 1.1)), Patch(5, 8, Window(3.0, 0.4))), Window(0.5, 0.11), 1.35)
 SHARP = Scheme((Patch(6, 12, Window(3.7, 0.65)),), Window(1.45, 0.3), 1.45, step=0.025)
