@@ -11,7 +11,7 @@ from typing import Any
 
 from socca.launch import limit_threads
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 limit_threads()
 

@@ -8,6 +8,7 @@ near the centre is sampled more densely, and filtered before it is brought to th
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -39,7 +40,9 @@ class Sampled(NamedTuple):
     lowest: Any
 
 
-def band_limited(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[str, Any], on_image: Any) -> Sampled:
+def band_limited(
+    spec: Spec, values: dict[str, Any], place: Place, arrays: dict[str, Any], on_image: Any, oversample: int = 1
+) -> Sampled:
     """Sample an extended source for a convolution with a PSF.
 
     Parameters
@@ -54,6 +57,8 @@ def band_limited(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[
         ``x, y`` of `socca.grid.grid_arrays`, on the PSF's pixels.
     on_image : tuple of array, shapes (n,) and (m,)
         Which rows and columns are the image's own.
+    oversample : int
+        How many of the PSF's pixels make one of the image, on each axis: the PSF is then as many times wider on them.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def band_limited(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[
         slim = axes.ratio < lowpass.THIN
         patch, lowest = jax.lax.cond(slim, around(lowpass.SLIM), around(lowpass.ROUND))
     else:
-        light, seen = _of_sharp_edges(brightness, place, arrays)
+        light, seen = _of_sharp_edges(brightness, place, arrays, oversample)
         patch, lowest = around(lowpass.SHARP)()
 
     n, m = light.shape
@@ -116,13 +121,13 @@ def _at_centers(brightness: Any, place: Place, arrays: dict[str, Any], axes: _Ax
     return centers * (1 - near[0][:, None] * near[1]), centers
 
 
-def _of_sharp_edges(brightness: Any, place: Place, arrays: dict[str, Any]) -> tuple[Any, Any]:
+def _of_sharp_edges(brightness: Any, place: Place, arrays: dict[str, Any], oversample: int) -> tuple[Any, Any]:
     """Return the light outside the widest window of a source with a sharp edge, and its brightness.
 
     An edge may run anywhere, so that every pixel is divided into cells. Of their means, the low frequencies are kept.
     """
     n, m = (length - 2 * BORDER for length in grid_size(arrays))
-    k = lowpass.SHARP_CELLS
+    k = -(-lowpass.SHARP_CELLS // oversample)
     inner = slice(BORDER, -BORDER)
     within = ((np.arange(k) + 0.5) / k - 0.5).astype(place.x.dtype)
 
@@ -142,7 +147,9 @@ def _of_sharp_edges(brightness: Any, place: Place, arrays: dict[str, Any]) -> tu
     ]
     transform = jnp.fft.rfft2(cells * (1 - near[0][:, None] * near[1]))
     kept = jnp.concatenate([transform[: (n + 1) // 2], transform[n * k - n // 2 :]])[:, : m // 2 + 1]
-    return jnp.fft.irfft2(kept * lowpass.from_cells(n, m), s=(n, m)), cells[k // 2 :: k, k // 2 :: k]
+    return jnp.fft.irfft2(kept * lowpass.from_cells(n, m, k).astype(kept.dtype), s=(n, m)), cells[
+        k // 2 :: k, k // 2 :: k
+    ]
 
 
 #: Pixels on each side of the middle one that the widest patch is spread over.
@@ -169,7 +176,7 @@ def _axes(form: tuple[Any, Any, Any]) -> _Axes:
     a, b, c = jax.lax.stop_gradient(form)
     mean, spread = (a + c) / 2, jnp.sqrt(((a - c) / 2) ** 2 + b**2)
     turn = 0.5 * jnp.arctan2(-2 * b, c - a)
-    return _Axes(jnp.cos(turn), jnp.sin(turn), jnp.sqrt((mean - spread) / (mean + spread)))
+    return _Axes(jnp.cos(turn), jnp.sin(turn), jnp.sqrt(jnp.maximum(a * c - b**2, 0.0)) / (mean + spread))
 
 
 def _nearest(at: Any) -> Any:
@@ -180,7 +187,7 @@ def _nearest(at: Any) -> Any:
 
 def _window(offset: Any, edge: Any, width: Any) -> Any:
     """Return a window that falls from 1 to 0 at a distance from zero."""
-    return 0.5 * jax.scipy.special.erfc((jnp.abs(offset) - edge) * (1 / (np.sqrt(2) * width)))
+    return 0.5 * jax.scipy.special.erfc((jnp.abs(offset) - edge) * (1 / (math.sqrt(2) * width)))
 
 
 def _square(window: Window, row: Any, col: Any) -> Any:
@@ -309,7 +316,7 @@ def _core_onto_pixels(scheme: Scheme, core: _Core, axes: _Axes, share: tuple[Any
     light = (rays * window).astype(float)
     # Light over the step before, of all rays together: a power law near the centre, or a constant.
     last, before = (jnp.sum(rays[k].astype(float)) for k in (-1, -2))
-    fall = np.exp(-2 * scheme.step) * jnp.where(before > 0, last / jnp.where(before > 0, before, 1.0), 1.0)
+    fall = np.exp(-2 * scheme.step) * jnp.where(before != 0, last / jnp.where(before != 0, before, 1.0), 1.0)
     light = light.at[-1].multiply(1 / (1 - jnp.clip(fall, 0.0, 1 - 1e-6)))
 
     order = np.arange(lowpass.DEGREE + 1)

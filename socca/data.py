@@ -31,7 +31,8 @@ class Image:
     noise : NoiseModel, optional
         How the pixels scatter; by default `socca.noise.Normal`, its level estimated from the image.
     subgrid : int
-        How many points per pixel and axis the model is evaluated at.
+        How many points per pixel and axis the model is evaluated at, where there is no PSF. With one it has no effect:
+        the light is sampled as finely as need be.
     img_idx, exp_idx, resp_idx : int or str, optional
         Which HDU of image, exposure and response; by default the first that holds an image.
     center, csize : optional
@@ -52,7 +53,7 @@ class Image:
     response, exposure : ndarray, shape (ny, nx), or None
         Native float64.
     subgrid : int
-        Points per pixel and axis.
+        Points per pixel and axis, where there is no PSF.
     psf : ndarray or None
         The point-spread function.
     psf_oversample : int
@@ -103,6 +104,7 @@ class Image:
         self.psf: np.ndarray | None = None
         self.psf_oversample = 1
         self.psf_includes_pixel = True
+        self.psf_averaged = False
         self.response: np.ndarray | None = None
         self.exposure: np.ndarray | None = None
         self.noise: noise_models.NoiseModel = noise if noise is not None else noise_models.Normal()
@@ -280,6 +282,8 @@ class Image:
             includes_pixel=includes_pixel,
         )
         self.psf_oversample = finer
+        #: Whether a function was averaged over pixels to make it.
+        self.psf_averaged = callable(img) and not includes_pixel
 
     def addmask(
         self,

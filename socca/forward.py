@@ -269,7 +269,7 @@ def render(
                     pixels.append(part)
                     lowest = _lowest(part, on_image)
                 if grid.convolved:
-                    part, lowest = band_limited(spec, single, place, arrays, on_image)
+                    part, lowest = band_limited(spec, single, place, arrays, on_image, grid.oversample)
                     samples.append(drawn * part)
                     lowest = drawn * lowest
         if spec.positive:

@@ -42,6 +42,9 @@ _VERSIONED = (
     "h5py",
 )
 
+#: Of the states that samplers leave in checkpoints; another number refuses them.
+_STATE_FORMAT = 2
+
 
 class Counted:
     """A pool that counts likelihood calls and the time they take, and looks into whether it pays once it has started.
@@ -91,6 +94,7 @@ class Counted:
 def _identity(sampler: Sampler, problem: Any, seed: int) -> dict[str, Any]:
     """Return what a checkpoint belongs to."""
     return {
+        "format": _STATE_FORMAT,
         "method": sampler.name,
         "options": _plain_options(sampler),
         "seed": seed,

@@ -1,4 +1,4 @@
-"""Where and with which weights light is sampled, as a PSF sees it: all of it that does not depend on parameters.
+"""Grids and weights that sample light for a PSF. They depend on no parameter.
 
 A PSF on pixels passes spatial frequencies below the Nyquist frequency of its pixels. What it needs of a source is the
 source's Fourier transform there, free of aliases. Grids of samples follow the light to ever smaller scales:
@@ -110,10 +110,10 @@ class Scheme:
 
 
 #: Three schemes: for isophotes of an axis ratio of `THIN` or more; for thinner ones, whose fine structure reaches
-#: further from the centre; and for sharp edges, which may be anywhere, so that all pixels have `SHARP_CELLS` cells on
-#: each axis. The width of a window is about a cell of the grid outside. Its edge lies 4.5 widths from the centre, where
-#: a cusp would alias, and 3.5 widths or more from the end of its own grid, wherever in its pixel the centre is. A cell
-#: that a sharp edge cuts has the window of its centre: there, cells are small and windows wide.
+#: further from the centre; and for sharp edges, which may be anywhere, so that all pixels of the image have
+#: `SHARP_CELLS` cells on each axis. The width of a window is about a cell of the grid outside. Its edge lies 4.5 widths
+#: from the centre, where a cusp would alias, and 3.5 widths or more from the end of its own grid, wherever in its pixel
+#: the centre is. A cell that a sharp edge cuts has the window of its centre: there, cells are small and windows wide.
 ROUND = Scheme((Patch(8, 3, Window(4.3, 0.95)),), Window(1.35, 0.3), 1.35)
 SLIM = Scheme((Patch(16, 3, Window(11.5, 1.1)), Patch(5, 8, Window(3.0, 0.4))), Window(0.5, 0.11), 1.35)
 SHARP = Scheme((Patch(6, 12, Window(3.7, 0.65)),), Window(1.45, 0.3), 1.45, step=0.025)
@@ -189,13 +189,15 @@ def binomials() -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def from_cells(n: int, m: int) -> np.ndarray:
-    """Return what makes of the transform of means over cells, `SHARP_CELLS` to a pixel, that of the light on pixels.
+def from_cells(n: int, m: int, cells: int) -> np.ndarray:
+    """Return what makes of the transform of means over the cells of pixels that of the light on pixels.
 
     Parameters
     ----------
     n, m : int
         Rows and columns of pixels.
+    cells : int
+        Cells of a pixel, on each axis.
 
     Returns
     -------
@@ -205,9 +207,9 @@ def from_cells(n: int, m: int) -> np.ndarray:
     factors = []
     for frequency in (np.fft.fftfreq(n), np.fft.rfftfreq(m)):
         # From the centre of a pixel's first cell to its own.
-        angle = -2 * np.pi * frequency * (0.5 / SHARP_CELLS - 0.5)
+        angle = -2 * np.pi * frequency * (0.5 / cells - 0.5)
         phase = np.where(np.abs(frequency) == 0.5, np.cos(angle), np.exp(1j * angle))
-        factors.append(phase / np.sinc(frequency / SHARP_CELLS) / SHARP_CELLS)
+        factors.append(phase / np.sinc(frequency / cells) / cells)
     return factors[0][:, None] * factors[1]
 
 

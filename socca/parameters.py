@@ -87,7 +87,7 @@ def compile_model(parts: Sequence[Parametrised]) -> tuple[ModelSpec, dict[str, A
                 raise ModelError(f"{part.id}_{name} = 0: {field.description or 'a length'} must be positive")
     names = tuple(values)
     for part in parts:
-        for name, (limit, reason) in type(part).below.items():
+        for name, (limit, reason) in type(part).upper_limits.items():
             value = values[f"{part.id}_{name}"]
             highest = value.support[1] if isinstance(value, Prior) else value
             if isinstance(highest, float) and (highest > limit or (highest == limit and value == limit)):
@@ -203,8 +203,8 @@ def out_of_range(spec: ModelSpec, values: dict[str, Any]) -> Any:
         outside = outside | ~((value >= fields[index].lower) & (value <= fields[index].upper))
     owners = [(part.kind, name) for part in spec.parts for name, _ in part.fields]
     for full, (kind, name) in zip(spec.names, owners, strict=True):
-        if name in kind.below:
-            outside = outside | ~(values[full] < kind.below[name][0])
+        if name in kind.upper_limits:
+            outside = outside | ~(values[full] < kind.upper_limits[name][0])
     return outside
 
 

@@ -212,7 +212,7 @@ class Parametrised:
     #: Attributes that may be set and are no parameters.
     attributes: ClassVar[tuple[str, ...]] = ("id",)
     #: Parameter -> what it must stay below in a thing that is no part of another, and what is wrong from there on.
-    below: ClassVar[dict[str, tuple[float, str]]] = {}
+    upper_limits: ClassVar[dict[str, tuple[float, str]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

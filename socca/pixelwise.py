@@ -132,21 +132,25 @@ def drawing(
     Returns
     -------
     arrays, program
-        Their first arguments. All parts and components are drawn by one program.
+        Their first arguments. All components, and all parts but the unconvolved image, are drawn by one program.
     """
     scene = problem.arrays["scene"]
-    program = _planes_program(problem.spec, response and "response" in scene, exposure and "exposure" in scene)
+    program = _planes_program(
+        problem.spec, response and "response" in scene, exposure and "exposure" in scene, part == "raw"
+    )
     return (problem.on_device, problem.selected(only), _PARTS.index(part)), program
 
 
 @functools.lru_cache(maxsize=256)
-def _planes_program(spec: ProblemSpec, response: bool, exposure: bool) -> Any:
+def _planes_program(spec: ProblemSpec, response: bool, exposure: bool, raw: bool) -> Any:
     def plane(arrays: tuple[dict[str, Any], Any, Any], theta: Any) -> Any:
         own, keep, part = arrays
         values = all_values(spec.model, own["model"], theta)
-        drawn = render(spec.scene, own["scene"], values, keep, response, exposure)
+        drawn = render(spec.scene, own["scene"], values, keep, response, exposure, raw)
         noise = {name: values[f"noise_{name}"] for name, _ in spec.noise.fields}
         parts = {name: getattr(drawn, name) for name in _PARTS[:-1]}
+        if parts["raw"] is None:
+            parts["raw"] = jnp.zeros_like(drawn.smoothed)
         parts["expected"] = spec.noise.kind.expected(drawn, noise)
         return jnp.stack([parts[name].astype(theta.dtype) for name in _PARTS])[part].ravel()
 

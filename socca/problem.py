@@ -99,6 +99,8 @@ class Problem:
                 for key, value in noise.prepare(image).items()
             },
         }
+        #: Which pixels are used, of the image as it was enlarged.
+        self.used = padded(image.mask > 0, grid.image)
         if "eps" in self.arrays["noise"]:
             self.arrays["noise"]["eps"] = np.asarray(np.finfo(precision).eps, dtype=float)
         fields = dict(zip(model_spec.names, model_spec.fields(), strict=True))

@@ -109,24 +109,21 @@ def read_psf(
         psf = _recentred(psf, center)
     if normalize:
         psf = psf / _positive_sum(psf, "normalise it")
-    _warn_if_undersampled(psf, includes_pixel is not False, oversample)
+        _warn_if_undersampled(psf, includes_pixel is not False)
     return psf, includes_pixel is not False
 
 
-def _warn_if_undersampled(psf: np.ndarray, includes_pixel: bool, oversample: int) -> None:
-    """Warn of a PSF whose pixels cannot tell what it is between them."""
-    total = psf.sum()
-    if not total > 1e-12 * np.abs(psf).sum():
-        return
+def _warn_if_undersampled(psf: np.ndarray, includes_pixel: bool) -> None:
+    """Warn of a PSF, of unit sum, whose pixels cannot tell what it is between them."""
     # The transform at the Nyquist frequency of each axis: alternating sums.
     signs = [(-1.0) ** np.arange(n) for n in psf.shape]
-    left = [abs(float(part)) / total for part in ((psf.sum(1) * signs[0]).sum(), (psf.sum(0) * signs[1]).sum())]
+    left = [abs(float(part)) for part in ((psf.sum(1) * signs[0]).sum(), (psf.sum(0) * signs[1]).sum())]
     if not includes_pixel:
         left = [part * np.sinc(0.5) for part in left]
     if max(left) > UNDERSAMPLED:
         warnings.warn(
-            f"psf: it is narrower than its pixels can tell ({max(left):.2g} of its power is left at their Nyquist"
-            " frequency, as of a Gaussian of less than two pixels full width at half maximum): sources that are as"
+            f"psf: it is narrower than its pixels can tell: {max(left):.2g} of its transform is left at their Nyquist"
+            " frequency, as of a Gaussian of less than two pixels full width at half maximum. Sources that are as"
             " compact are wrong by up to as much of their peak. Give an oversampled PSF (oversample=)",
             UndersampledPsfWarning,
             stacklevel=4,

@@ -1,7 +1,7 @@
 """The demo survey: simulated galaxies whose true parameters are known.
 
-Nothing of socca's forward model is used, so that a fit of these images tests it; how sources are drawn says
-`socca.simulated_light`. The PSF that is written is what a star shows: it has the pixel in it.
+Nothing of socca's forward model is used, so that a fit of these images tests it: `socca.simulated_light` draws the
+sources. The PSF that is written is what a star shows: it has the pixel in it.
 """
 
 from __future__ import annotations

@@ -178,8 +178,9 @@ class Model:
         Returns
         -------
         Rendered
-            ``(raw, smoothed, background, negative)``: extended light, all sources through the PSF, background, and
-            whether a component that must be positive is negative somewhere.
+            ``(raw, smoothed, background, negative)``: extended light before the PSF, all sources through the PSF,
+            background, and whether a component that must be positive is negative somewhere. See
+            `socca.forward.Rendered`.
 
         Raises
         ------

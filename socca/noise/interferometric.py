@@ -88,10 +88,15 @@ class NormalRI(Levels):
         Raises
         ------
         DataError
-            If the image has no PSF, or one that was normalised.
+            If the image has no PSF, one that was normalised, or one that is averaged over pixels.
         """
         if image.psf is None:
             raise DataError("NormalRI: the image needs its dirty beam: addpsf(beam, normalize=False)")
+        if not image.psf_includes_pixel or image.psf_averaged or image.psf_oversample > 1:
+            raise DataError(
+                "NormalRI: a dirty image and its beam are values at the pixels' centres, with no pixel to average over:"
+                " give the beam on the image's pixels, with includes_pixel=True and oversample=1"
+            )
         if abs(image.psf.sum() - 1) < _SUM_IS_ONE and image.psf.max() < _LEAST_PEAK:
             raise DataError(
                 f"NormalRI: the sum of the psf is 1 and its peak {image.psf.max():.3g}; of a dirty beam the peak is 1: "

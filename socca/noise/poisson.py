@@ -22,6 +22,9 @@ _WHOLE = 1e-6
 _ROUNDING = 32
 #: How far below zero they may ring, in units of how far one point source does: the rings of several add up.
 _RINGING = 2
+#: How far below zero the light of any source may be behind a PSF, as a share of the highest pixel: `socca.band_limited`
+#: is right to about this.
+_SAMPLING = 5e-4
 #: The least variance, in counts, that `Poisson.sigma_at` gives.
 _LEAST_VARIANCE = 1e-12
 
@@ -36,11 +39,12 @@ class Poisson(NoiseModel):
     epsilon times the brightest pixel, about -36 plus the logarithm of that pixel's counts (-16 in single precision).
     Compact sources therefore need a background, here or as a component of the model.
 
-    Negative expectations make a model impossible, but for two reasons that are not the model's. What rounding in the
-    convolution leaves below zero is taken for darkness. And a point source between pixels rings below zero as far as
-    its PSF is not band-limited, by 4e-5 of its peak for a Gaussian of 3 pixels full width at half maximum and 1e-2 for
-    one of 2. Light (not a background) may be below zero by as much as the image's PSF rings; the sum over pixels counts
-    it as it is, so that fluxes are right, and the logarithm takes its size, as for the rings above zero.
+    Negative expectations make a model impossible, but for reasons that are not the model's. What rounding leaves below
+    zero is taken for darkness. Behind a PSF, light is right to some 5e-4 of the brightest pixel, and may be below zero
+    by as much. And a point source between pixels rings below zero as far as its PSF is not band-limited, by 1e-2 of its
+    peak for a Gaussian of 2 pixels full width at half maximum: where the image's PSF rings further, light (not a
+    background) may be below zero by twice that. The sum over pixels counts it as it is, so that fluxes are right, and
+    the logarithm takes its size, as for the rings above zero.
 
     Parameters
     ----------
@@ -101,7 +105,7 @@ class Poisson(NoiseModel):
             "data": counts,
             "used": (image.mask > 0).astype(float),
             "norm": np.asarray(-gammaln(counts + 1).sum()),
-            "ringing": np.asarray(_RINGING * ringing(image.psf)),
+            "ringing": np.asarray(0.0 if image.psf is None else max(_RINGING * ringing(image.psf), _SAMPLING)),
             "eps": np.asarray(np.finfo(float).eps),
         }
 

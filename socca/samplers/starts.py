@@ -57,7 +57,7 @@ class ImageStarts:
         arrays = self._whole.arrays["noise"]
         if "data" in arrays and any(one.position for one in self._components):
             self._image = np.asarray(arrays["data"], float)
-            self._used = np.asarray(arrays.get("used", np.ones(self._image.shape)), float) > 0
+            self._used = self._whole.used
             self._plane = _pixel_centers(self._whole)
 
     def from_peaks(self, rng: np.random.Generator) -> np.ndarray:

@@ -118,7 +118,7 @@ class Power(Radial):
     alpha = param("", "slope", 2.0, lower=0.0, upper=30.0)
 
     #: Not as a part of a bridge, whose other law holds it back.
-    below: ClassVar[dict[str, tuple[float, str]]] = {
+    upper_limits: ClassVar[dict[str, tuple[float, str]]] = {
         "alpha": (2.0, "the light around the centre is infinite; Beta has a core"),
     }
 
