@@ -140,7 +140,7 @@ def _of_sharp_edges(brightness: Any, place: Place, arrays: dict[str, Any], overs
 
     cells = bordered(place.x + place.y, in_cells, jnp.full((n * k, m * k), jnp.nan, arrays["x"][0].dtype))
     window = lowpass.SHARP.patches[0].window
-    positions = [(np.arange(length)[:, None] + within).ravel() for length in (n, m)]
+    positions = [(np.arange(length)[:, None] + within).ravel().astype(within.dtype) for length in (n, m)]
     near = [
         _window(at - center, window.edge, window.width)
         for at, center in zip(positions, (place.row, place.col), strict=True)

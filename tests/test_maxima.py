@@ -15,7 +15,7 @@ from socca.checkpoint import Checkpoint, CheckpointFile
 from socca.config_sections import FlagsConfig
 from socca.flags import flags_of
 from socca.inference import sample
-from socca.models import Gaussian, Model
+from socca.models import Background, Gaussian, Model
 from socca.pool import SerialPool
 from socca.priors import uniform
 from socca.problem import Problem
@@ -146,6 +146,26 @@ def test_searches_start_from_peaks_of_the_image(make_image, make_header, pixel, 
     found = search(problem, n_draws=20, n_starts=1)
     assert len(found.found) == 2
     assert found.masses == pytest.approx([0.5, 0.5], abs=0.02)
+
+
+def test_masked_pixels_are_no_peaks(make_image, pixel):
+    """Stars that were cut out of a bright sky are holes or heaps of zeros; the source is what is left."""
+    row, col = np.mgrid[:41, :41]
+    data = 1000.0 + 9 * np.exp(-0.5 * ((row - 30) ** 2 + (col - 12) ** 2) / 1.2**2)
+    bad = np.zeros(data.shape, bool)
+    for i, j in ((8, 8), (10, 30), (33, 33), (20, 20), (5, 20)):
+        bad[i - 2 : i + 3, j - 2 : j + 3] = True
+    data[bad] = 0.0
+    image = make_image(data)
+    image.addmask(np.where(bad, 0, 1))
+    half = 15 * pixel
+    source = Gaussian(xc=uniform(-half, half), yc=uniform(-half, half), rs=1.2 * pixel, Is=uniform(0, 30))
+    model = Model(source)
+    model.addcomponent(Background(a0=1000.0))
+    problem = Problem(image, model, buckets=True)
+    starts = problem.prior_transform(ImageStarts(problem, problem.log_likelihood).from_peaks(np.random.default_rng(1)))
+    rows, cols = image.frame.to_pixel(starts[:, 0], starts[:, 1])
+    assert np.hypot(rows - 30, cols - 12).min() < 0.6
 
 
 def test_alike_components_are_exchanged():
