@@ -247,11 +247,27 @@ def test_total_flux(make_image, pixel, kind, flux):
 PSF_SIGMA = 2.0
 
 
+def through(shape, psf, includes_pixel):
+    """Return an image with a PSF: that of stars, or of the optics alone, to which the pixel is added."""
+    image = Image(np.zeros(shape), pixel_scale=0.2, noise=Normal(sigma=1.0))
+    image.addpsf(psf, includes_pixel=includes_pixel)
+    return image
+
+
+def gaussian_light(shape, north, east, sigma, includes_pixel, amplitude=1.0):
+    """Return a round Gaussian at the pixels' centres, or its mean over the pixels if the PSF does not hold them."""
+    if not includes_pixel:
+        return erf_gaussian(shape, north, east, sigma, amplitude)
+    rows, cols = offsets(shape)
+    return amplitude * np.exp(-0.5 * ((rows - north) ** 2 + (cols - east) ** 2) / sigma**2)
+
+
+@pytest.mark.parametrize("includes_pixel", [True, False])
 @pytest.mark.parametrize(
     ("shape", "psf"), [((40, 41), (25, 25)), ((40, 41), (24, 25)), ((45, 40), (24, 24)), ((45, 40), (25, 24))]
 )
-def test_gaussian_through_gaussian(make_image, make_psf, pixel, shape, psf):
-    image = make_image(shape=shape, psf=make_psf(psf, PSF_SIGMA))
+def test_gaussian_through_gaussian(make_psf, pixel, shape, psf, includes_pixel):
+    image = through(shape, make_psf(psf, PSF_SIGMA), includes_pixel)
     # One inside, one centred outside the frame, whose light must scatter in.
     inside, outside = (1.3, -2.4), (shape[0] / 2 + 4, 3.0)
     got = sum(
@@ -259,26 +275,31 @@ def test_gaussian_through_gaussian(make_image, make_psf, pixel, shape, psf):
         for (north, east), rs in [(inside, 3.0), (outside, 4.0)]
     )
     truth = sum(
-        erf_gaussian(shape, *at, np.hypot(rs, PSF_SIGMA), rs**2 / (rs**2 + PSF_SIGMA**2))
+        gaussian_light(shape, *at, np.hypot(rs, PSF_SIGMA), includes_pixel, rs**2 / (rs**2 + PSF_SIGMA**2))
         for at, rs in [(inside, 3.0), (outside, 4.0)]
     )
-    # The stencil's error for rs = 3 pixels is 1e-5 of the peak; a shift by half a pixel would make 1e-1.
-    np.testing.assert_allclose(got, truth, rtol=0, atol=5e-5 * truth.max())
+    # The weights that bring cells to the pixels, least squares for narrower PSFs, leave 2e-4 of the peak. The pixel,
+    # counted twice or not at all, would make 6e-3, and a shift by half a pixel 1e-1.
+    np.testing.assert_allclose(got, truth, rtol=0, atol=4e-4 * truth.max())
 
 
 # An even PSF must be sampled well, and fade before its edge: its shift by half a pixel rings otherwise.
-@pytest.mark.parametrize(("psf", "sigma"), [((9, 9), 1.1), ((9, 7), 0.6), ((24, 25), 1.7)])
-def test_convolution_is_scipys(make_image, make_psf, pixel, psf, sigma):
+@pytest.mark.parametrize(
+    ("psf", "sigma", "includes_pixel"),
+    [((9, 9), 1.1, True), ((11, 9), 1.2, True), ((11, 9), 1.2, False), ((24, 25), 1.7, True), ((24, 25), 1.7, False)],
+)
+def test_convolution_is_scipys(make_psf, pixel, psf, sigma, includes_pixel):
     shape, margin = (40, 41), 20
     kernel = make_psf(psf, sigma=sigma, skewed=True)
     components = [(3.2, -4.1, 2.5), (22.0, 5.0, 4.0)]  # the second lies outside the frame
-    image = make_image(shape=shape, psf=kernel)
+    image = through(shape, kernel, includes_pixel)
     got = sum(
         draw(image, Gaussian(xc=east * pixel, yc=north * pixel, rs=rs * pixel, Is=1.0))
         for north, east, rs in components
     )
     large = tuple(n + 2 * margin for n in shape)
-    light = sum(erf_gaussian(large, *at) for at in components)
+    # Sources of 2.5 pixels and more have no light beyond the Nyquist frequency: to sum over pixels is to integrate.
+    light = sum(gaussian_light(large, *at, includes_pixel) for at in components)
     full = signal.fftconvolve(light, kernel)
     # The kernel's reference point is its centre; where that falls between pixels, the spectrum is turned by half a one.
     spectrum = np.fft.fft2(full)
@@ -288,29 +309,33 @@ def test_convolution_is_scipys(make_image, make_psf, pixel, psf, sigma):
         shift = ((k - 1) // 2 - (k - 1) / 2) * np.fft.fftfreq(n)
         spectrum *= np.exp(-2j * np.pi * (shift[:, None] if axis == 0 else shift[None, :]))
     truth = np.fft.ifft2(spectrum).real[first[0] : first[0] + shape[0], first[1] : first[1] + shape[1]]
-    # Stencil at rs = 2.5 pixels: 3e-5 of the peak.
-    np.testing.assert_allclose(got, truth, rtol=0, atol=1e-4 * truth.max())
+    # The weights that bring cells to the pixels, by least squares, leave 3e-4 of the peak. The pixel, counted twice or
+    # not at all, would make 1e-2.
+    np.testing.assert_allclose(got, truth, rtol=0, atol=4e-4 * truth.max())
 
 
-def test_convolution_of_its_own_light(make_image, make_psf, pixel):
-    # The same without the error of pixel integration: our own unconvolved light on a larger frame of the same centre.
-    shape, margin, kernel = (40, 41), 10, make_psf((9, 9), sigma=1.1, skewed=True)
-    source = {"xc": 4.3 * pixel, "yc": 2.7 * pixel, "rs": 2.0 * pixel, "Is": 1.0, "e": 0.3, "theta": 0.5}
+def test_light_beyond_the_frame_is_that_of_a_larger_frame(make_image, make_psf, pixel):
+    shape, margin, kernel = (40, 41), 10, make_psf((13, 11), sigma=1.2, skewed=True)
+    source = {"xc": 4.3 * pixel, "yc": 17.7 * pixel, "rs": 2.0 * pixel, "Is": 1.0, "e": 0.3, "theta": 0.5}
     got = render(make_image(shape=shape, psf=kernel), Exponential(**source))
-    large = draw(make_image(shape=tuple(n + 2 * margin for n in shape)), Exponential(**source))
+    large_shape = tuple(n + 2 * margin for n in shape)
     inner = slice(margin, -margin), slice(margin, -margin)
-    # Sums of doubles.
-    np.testing.assert_allclose(got.raw, large[inner], rtol=1e-12, atol=1e-13)
-    truth = signal.fftconvolve(large, kernel, mode="same")[inner]
-    np.testing.assert_allclose(got.smoothed, truth, rtol=0, atol=1e-12 * truth.max())
+    sharp = draw(make_image(shape=large_shape), Exponential(**source))
+    large = draw(make_image(shape=large_shape, psf=kernel), Exponential(**source))[inner]
+    # Sums of doubles; what is lost beyond the padding is out of the PSF's reach.
+    np.testing.assert_allclose(got.raw, sharp[inner], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(got.smoothed, large, rtol=0, atol=1e-12 * large.max())
 
 
-def test_flux_through_the_psf(make_image, make_psf, pixel):
-    image = make_image(shape=(40, 41), psf=make_psf((9, 9), sigma=1.1, skewed=True))
+@pytest.mark.parametrize("includes_pixel", [True, False])
+def test_flux_through_the_psf(make_psf, pixel, includes_pixel):
+    image = through((40, 41), make_psf((9, 9), sigma=1.1, skewed=True), includes_pixel)
     out = render(image, Gaussian(xc=pixel, yc=-2 * pixel, rs=1.2 * pixel, Is=3.0))
-    # All light within 10 sigma; the flux in closed form, and kept.
-    assert out.smoothed.sum() == pytest.approx(out.raw.sum(), rel=1e-10)
-    assert out.smoothed.sum() == pytest.approx(2 * np.pi * 1.2**2 * 3, rel=1e-6)
+    # All light within 10 sigma; the flux in closed form.
+    flux = 2 * np.pi * 1.2**2 * 3
+    assert out.raw.sum() == pytest.approx(flux, rel=1e-6)
+    # Kept by the weights to what the guide promises.
+    assert out.smoothed.sum() == pytest.approx(flux, rel=5e-4)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -318,13 +343,13 @@ def test_flux_through_the_psf(make_image, make_psf, pixel):
 def test_no_wrap_around(make_image, make_psf, pixel, axis, edge):
     shape = (40, 41)
     image = make_image(shape=shape, psf=make_psf((25, 25), sigma=1.7, skewed=True))
-    for beyond in (-0.5, 3.5, 11.5):
+    for beyond, least in ((-0.5, 1e-3), (3.5, 1e-3), (7.5, 1e-6), (11.5, 0.0)):
         at = [0.0, 0.0]
         at[axis] = edge * ((shape[axis] - 1) / 2 + beyond)
         for source in (Gaussian(rs=0.8 * pixel, Is=1.0), Point(Ic=1.0)):
             source.yc, source.xc = at[0] * pixel, -at[1] * pixel
             got = draw(image, source)
-            assert got.max() > (1e-3 if beyond < 10 else 1e-9)
+            assert got.max() > least
             far = np.take(got, range(15) if edge > 0 else range(-15, 0), axis=axis)
             # The Fourier transform's rounding; between pixels a point rings by its spectrum at the Nyquist frequency,
             # 6e-7 for this PSF.
@@ -549,7 +574,7 @@ WHOLE = ("Background", "MesaBridge", "Point", "Sersic")
 )
 def test_gradients(make_image, make_psf, pixel, kind, psf):
     data = np.random.default_rng(1).normal(0.5, 1, (16, 17))
-    image = make_image(data, psf=make_psf((5, 6), skewed=True) if psf else None, noise=Normal(sigma=0.5))
+    image = make_image(data, psf=make_psf((9, 8), skewed=True) if psf else None, noise=Normal(sigma=0.5))
     problem = Problem(image, Model(generic(REGISTRY[kind], pixel)))
     unit = np.random.default_rng(2).uniform(0.2, 0.8, (2, problem.ndim))
     theta = problem.prior_transform(unit)
@@ -564,7 +589,12 @@ def test_gradients(make_image, make_psf, pixel, kind, psf):
     numeric = (there[:, 0] - there[:, 1]) / (2 * steps)
     assert np.all(np.isfinite(gradient))
     # Central differences of 1e-5 of a prior: truncation 1e-10, rounding 1e-16 of the value over 1e-5, both of the scale
-    # on which the likelihood changes. A derivative that is dropped is wrong by its whole size.
-    scale = np.abs(value)[:, None] / widths
-    np.testing.assert_allclose(gradient * widths, numeric * widths, rtol=1e-5, atol=1e-7 * (scale * widths).max())
+    # on which the likelihood changes. A derivative that is dropped is wrong by its whole size. Through a PSF, samples
+    # follow the isophotes, and that they do is left out of the derivatives: it changes the image by less than its
+    # error, but where the rest of a derivative is small, as of the angle of a thick disk, it counts.
+    scale, slack = np.abs(value).max(), 2e-3 if kind == "Disk" else 1e-4
+    for k, name in enumerate(problem.names):
+        follows = psf and name.split("_", 2)[2].split(".")[-1] in ("theta", "e", "inc")
+        tolerances = {"rtol": 4e-3, "atol": slack * scale} if follows else {"rtol": 1e-5, "atol": 1e-7 * scale}
+        np.testing.assert_allclose(gradient[:, k] * widths[k], numeric[:, k] * widths[k], **tolerances, err_msg=name)
     assert np.all(np.any(np.abs(gradient * widths) > 1e-3, axis=0))
