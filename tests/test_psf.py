@@ -10,6 +10,7 @@ from scipy.special import erf, j1
 
 from socca.data import Image
 from socca.errors import DataError
+from socca.psf import UndersampledPsfWarning
 
 SHAPE = (41, 37)
 
@@ -24,9 +25,11 @@ def gaussian(x, y, sigma=1.1):
 
 
 def integrated_gaussian(shape, sigma, oversample=1):
-    """Return the share of a unit Gaussian's flux in each (part of a) pixel."""
-    edges = [(np.arange(n + 1) - n / 2) / oversample for n in shape]
-    rows, cols = (np.diff(0.5 * erf(e / (np.sqrt(2) * sigma))) for e in edges)
+    """Return a unit Gaussian's mean over a whole pixel of the image about the centre of each (part of a) pixel."""
+    rows, cols = (
+        0.5 * (erf((at + 0.5) / (np.sqrt(2) * sigma)) - erf((at - 0.5) / (np.sqrt(2) * sigma)))
+        for at in ((np.arange(n) - (n - 1) / 2) / oversample for n in shape)
+    )
     return np.outer(rows, cols)
 
 
@@ -43,11 +46,30 @@ def test_a_function_is_integrated_over_pixels(image, sigma, shape, oversample):
         shape=shape,
         oversample=oversample,
     )
-    # The mean over a part of a pixel is its flux over its area. The remainder of eight points is 1.7e-23 of the 16th
-    # derivative, which is 15!! / sigma^16 of the peak, once for each axis: 2e-12 for the narrowest.
-    wanted = integrated_gaussian(shape, sigma, oversample) * oversample**2
+    # The remainder of eight points is 1.7e-23 of the 16th derivative, which is 15!! / sigma^16 of the peak, once for
+    # each axis: 2e-12 for the narrowest.
+    wanted = integrated_gaussian(shape, sigma, oversample)
     np.testing.assert_allclose(image.psf, wanted, rtol=0, atol=3e-12)
     assert image.psf_oversample == oversample
+    assert image.psf_includes_pixel
+
+
+@pytest.mark.parametrize("oversample", [1, 3])
+def test_a_function_that_holds_the_pixel_is_taken_as_it_is(image, oversample):
+    image.addpsf(gaussian, normalize=False, shape=(15, 14), oversample=oversample, includes_pixel=True)
+    rows, cols = ((np.arange(n) - (n - 1) / 2) / oversample for n in (15, 14))
+    np.testing.assert_allclose(image.psf, gaussian(cols, rows[:, None]), rtol=1e-13)
+    assert image.psf_includes_pixel
+
+
+def test_whether_an_array_holds_the_pixel(image, make_psf):
+    psf = make_psf((11, 11))
+    for given, expected in (({}, True), ({"includes_pixel": False}, False), ({"includes_pixel": True}, True)):
+        image.addpsf(psf, **given)
+        assert image.psf_includes_pixel is expected
+        np.testing.assert_allclose(image.psf, psf, rtol=1e-14)
+    with pytest.raises(DataError, match="psf: includes_pixel must be True or False, got 'no'"):
+        image.addpsf(psf, includes_pixel="no")
 
 
 def test_x_are_columns_and_y_are_rows(image):
@@ -58,7 +80,7 @@ def test_x_are_columns_and_y_are_rows(image):
 
 def test_a_function_may_be_undefined_at_its_centre(image):
     def airy(x, y):
-        r = 1.7 * np.hypot(x, y)
+        r = 1.2 * np.hypot(x, y)
         return (2 * j1(r) / r) ** 2
 
     image.addpsf(airy, shape=15)
@@ -86,7 +108,8 @@ def test_the_default_shape_ends_at_the_image(image):
 
 
 def test_a_narrow_function_is_one_pixel(image):
-    image.addpsf(lambda x, y: gaussian(x, y, 0.05))
+    with pytest.warns(UndersampledPsfWarning, match="narrower than its pixels"):
+        image.addpsf(lambda x, y: gaussian(x, y, 0.05))
     assert image.psf.shape == (1, 1)
 
 
@@ -104,7 +127,7 @@ def test_a_function_is_recentred_on_request(image):
     "model",
     [
         models.Gaussian2D(7.0, 12.3, -4.5, 1.1, 1.1),
-        models.Moffat2D(3.0, 12.3, -4.5, 2.0, 4.0),
+        models.Moffat2D(3.0, 12.3, -4.5, 3.0, 4.0),
         models.AiryDisk2D(3.0, 12.3, -4.5, 4.0),
     ],
     ids=lambda model: model.name or type(model).__name__,
@@ -143,8 +166,15 @@ def test_models_of_photutils(image):
     image.addpsf(psf.ImagePSF(fine, oversampling=4), shape=15)
     picked = fine[2:60:4, 2:60:4]
     np.testing.assert_allclose(image.psf, picked / picked.sum(), rtol=0, atol=1e-12)
-    with pytest.raises(DataError, match=r"psf: CircularGaussianPRF is integrated .* oversample=1"):
-        image.addpsf(psf.CircularGaussianPRF(fwhm=fwhm), shape=15, oversample=2)
+    # On finer pixels, those that are integrated over the image's pixels are evaluated between these, and others are
+    # integrated over them.
+    wanted = integrated_gaussian((30, 30), 1.1, 2)
+    for model in (psf.CircularGaussianPSF(fwhm=fwhm), psf.CircularGaussianPRF(fwhm=fwhm)):
+        image.addpsf(model, shape=30, oversample=2)
+        np.testing.assert_allclose(image.psf, wanted / wanted.sum(), rtol=0, atol=1e-9, err_msg=type(model).__name__)
+        assert image.psf_includes_pixel
+    with pytest.raises(DataError, match=r"psf: CircularGaussianPRF is integrated .* leave out includes_pixel=False"):
+        image.addpsf(psf.CircularGaussianPRF(fwhm=fwhm), includes_pixel=False)
 
 
 @pytest.mark.parametrize(
