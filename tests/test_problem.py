@@ -53,7 +53,7 @@ def make_problem(make_image, make_psf, pixel):
     def make(**changes):
         n = {**BASE, **changes}
         image = make_image(
-            n["data"], noise=Normal(sigma=n["sigma"]), psf=make_psf((5, 5), n["psf"]), addmask={"regions": n["mask"]}
+            n["data"], noise=Normal(sigma=n["sigma"]), psf=make_psf((9, 9), n["psf"]), addmask={"regions": n["mask"]}
         )
         model = Model()
         model.addcomponent(
@@ -367,7 +367,7 @@ def test_beyond_the_horizon(make_image, make_header, make_psf):
     here = {"xc": uniform(0, 360), "yc": 2.0}
     header = make_header(DATA.shape, ra=150, dec=2)
     point = Point(**here, Ic=1.0)
-    for component, psf in [(Gaussian(**here, rs=1e-4, Is=1.0), None), (point, None), (point, make_psf((3, 3)))]:
+    for component, psf in [(Gaussian(**here, rs=1e-4, Is=1.0), None), (point, None), (point, make_psf())]:
         problem = Problem(make_image(DATA, header=header, psf=psf), Model(component))
         value, gradient = problem.log_likelihood_and_grad([[150.00001], [330.00001]])
         assert np.isfinite(value[0])
