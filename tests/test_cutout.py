@@ -70,7 +70,7 @@ def test_everything_is_cut():
     values = VALUES.copy()
     values[20, 25] = np.nan
     response, exposure = RNG.uniform(1, 2, (2, *SHAPE))
-    image = Image(values, response, exposure, pixel_scale=0.2, addpsf={"img": np.ones((5, 5))})
+    image = Image(values, response, exposure, pixel_scale=0.2, addpsf={"img": np.outer(*2 * [[1, 4, 6, 4, 1]])})
     image.mask[19, 24] = 0
     image.cutout((25, 20), 9)
     assert set(map(tuple, np.argwhere(image.mask == 0))) == {(4, 4), (3, 3)}

@@ -70,7 +70,8 @@ class Nautilus(Sampler):
     posterior and evidence as they are: see `socca.samplers.focus`. A posterior that the Gaussian at its maximum does
     not cover is explored without it. What is left to explore is round enough for ellipsoids alone, and ``n_networks``
     is 0: networks would cost more than the likelihood, and with few live points cut corners off the posterior (see
-    docs/method.md). With ``focus=False`` it is nautilus's own 4, trained in the pool.
+    docs/method.md). With ``focus=False`` it is nautilus's own 4, trained in the pool. For a run that goes back to the
+    prior's cube, ``n_like_max`` and ``timeout`` count anew.
     """
 
     name = "nautilus"
