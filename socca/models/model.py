@@ -15,6 +15,7 @@ from socca.priors import Prior
 if TYPE_CHECKING:
     from socca.data import Image
     from socca.forward import Rendered
+    from socca.problem import Problem
 
 
 class Model:
@@ -187,12 +188,15 @@ class Model:
         ModelError
             If the vector has another length, or a component is unknown.
         """
+        return self._on(img).render(np.asarray(pp, dtype=float), self.select(component), doresp, doexp)
+
+    def _on(self, img: Image) -> Problem:
+        """Return the problem of an image, to draw the model."""
         from socca.noise import Normal
         from socca.problem import Problem
 
         # The noise has no part in it; its level need not even be known.
-        theta = np.asarray(pp, dtype=float)
-        return Problem(img, self, noise=Normal(sigma=1.0)).render(theta, self.select(component), doresp, doexp)
+        return Problem(img, self, noise=Normal(sigma=1.0))
 
     def getmap(self, img: Image, convolve: bool | None = None, addbackground: bool = False) -> np.ndarray:
         """Draw a model without free parameters.
@@ -218,7 +222,7 @@ class Model:
             # `Rendered.raw` would lack the point sources, which are drawn through the PSF alone.
             img = copy.copy(img)
             img.psf, img.psf_oversample, img.psf_includes_pixel = None, 1, True
-        out = self.getmodel(img, [])
+        out = self._on(img).render(np.zeros(0), response=False, exposure=False, raw=False)
         return out.smoothed + out.background if addbackground else out.smoothed
 
     def select(self, component: str | list[str] | None) -> tuple[int, ...] | None:
