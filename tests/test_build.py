@@ -83,10 +83,14 @@ def test_noise_level_of_the_config(build):
 
 
 def test_psf_settings(build, make_psf):
-    psf = make_psf((5, 5)) * 1.3
-    assert build(psf=psf).psf.sum() == pytest.approx(1)
-    raw = build(psf=psf, changes={"image": {"pixel_scale": 0.2, "psf": {"normalize": False}}}).psf
-    assert raw == pytest.approx(psf)
+    psf = make_psf((9, 9)) * 1.3
+    image = build(psf=psf)
+    assert image.psf.sum() == pytest.approx(1)
+    assert image.psf_includes_pixel
+    settings = {"normalize": False, "includes_pixel": False}
+    image = build(psf=psf, changes={"image": {"pixel_scale": 0.2, "psf": settings}})
+    assert image.psf == pytest.approx(psf)
+    assert not image.psf_includes_pixel
 
 
 def test_frames(build, make_header):
