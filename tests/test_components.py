@@ -263,7 +263,7 @@ def test_a_power_law_of_nearly_infinite_light(make_image, pixel):
     found = Problem(make_image(shape=(9, 9)), Model(free)).log_likelihood([[1.5], [2.0]])
     assert np.isfinite(found[0])
     assert found[1] == -np.inf
-    tied = models.Power(**PLACE, rc=pixel, Ic=uniform(1, 3), alpha=lambda comp_00_Ic: comp_00_Ic)  # noqa: N803
+    tied = models.Power(**PLACE, rc=pixel, Ic=uniform(1, 3), alpha=lambda comp_00_Ic: comp_00_Ic)
     found = Problem(make_image(shape=(9, 9)), Model(tied)).log_likelihood([[1.5], [2.5]])
     assert np.isfinite(found[0])
     assert found[1] == -np.inf
