@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Pixels evaluated around the padded frame, for the stencil of `socca.integrate`.
 BORDER = 3
+#: Pixels of the image that a frame reaches further where the pixel is not in the PSF.
+_PIXEL_REACH = 4
 
 
 class Frame:
@@ -289,7 +291,9 @@ def grid_shape(
     ny, nx = sized(image[0]), sized(image[1])
     if psf is None:
         return GridShape((ny, nx), (0, 0), (ny, nx), False, 1, subgrid)
-    pad = tuple(sized(-(-(n // 2) // oversample)) for n in psf)
+    # The pixel makes a PSF without it wider, and one that was cut off rings.
+    wider = 0 if sampled else _PIXEL_REACH
+    pad = tuple(sized(-(-(n // 2) // oversample) + wider) for n in psf)
     full = tuple(next_fast_len((n + 2 * p) * oversample, real=True) for n, p in zip((ny, nx), pad, strict=True))
     return GridShape((ny, nx), (pad[0], pad[1]), (full[0], full[1]), True, oversample, 1, sampled)
 

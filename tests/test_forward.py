@@ -286,7 +286,14 @@ def test_gaussian_through_gaussian(make_psf, pixel, shape, psf, includes_pixel):
 # An even PSF must be sampled well, and fade before its edge: its shift by half a pixel rings otherwise.
 @pytest.mark.parametrize(
     ("psf", "sigma", "includes_pixel"),
-    [((9, 9), 1.1, True), ((11, 9), 1.2, True), ((11, 9), 1.2, False), ((24, 25), 1.7, True), ((24, 25), 1.7, False)],
+    [
+        ((9, 9), 1.1, True),
+        ((11, 9), 1.2, True),
+        ((11, 9), 1.2, False),
+        ((9, 9), 1.1, False),
+        ((24, 25), 1.7, True),
+        ((24, 25), 1.7, False),
+    ],
 )
 def test_convolution_is_scipys(make_psf, pixel, psf, sigma, includes_pixel):
     shape, margin = (40, 41), 20
