@@ -308,29 +308,44 @@ def _core_onto_pixels(scheme: Scheme, core: _Core, axes: _Axes, share: tuple[Any
     The sum over the radii is the trapezoidal rule in their logarithm, which goes on towards the centre as a geometric
     series. Moments, monomials in row and column, then stand for the light.
     """
-    row, col = core.radius * core.row, core.radius * core.col
-    window = _square(scheme.core, row, col)
+    light = rays.astype(float)
+    # Light over the step before, of all rays together: a power law near the centre, or a constant.
+    last, before = jnp.sum(light[-1]), jnp.sum(light[-2])
+    fall = np.exp(-2 * scheme.step) * jnp.where(before != 0, last / jnp.where(before != 0, before, 1.0), 1.0)
+    light = light.at[-1].multiply(1 / (1 - jnp.clip(fall, 0.0, 1 - 1e-6)))
+    # Further in, the windows are one.
+    outer = round(_WINDOWED / scheme.step)
+    row, col = core.radius[:outer] * core.row, core.radius[:outer] * core.col
     if scheme.turned:
         window = _turned(scheme.core, core.stretch, *axes.along(row, col))
         window = window * _square(scheme.patches[-1].window, row, col)
-    light = (rays * window).astype(float)
-    # Light over the step before, of all rays together: a power law near the centre, or a constant.
-    last, before = (jnp.sum(rays[k].astype(float)) for k in (-1, -2))
-    fall = np.exp(-2 * scheme.step) * jnp.where(before != 0, last / jnp.where(before != 0, before, 1.0), 1.0)
-    light = light.at[-1].multiply(1 / (1 - jnp.clip(fall, 0.0, 1 - 1e-6)))
+    else:
+        window = _square(scheme.core, row, col)
+    light = light.at[:outer].multiply(window.astype(float))
 
     order = np.arange(lowpass.DEGREE + 1)
-    total = order[:, None] + order
-    # Of each power of the radius, along each ray; then of row and column, up to this total power.
-    powers = _powers(core.radius[0].astype(float) * (1 / lowpass.SPAN)) * np.exp(
-        -scheme.step * order[:, None] * np.arange(scheme.radii)
+    radius = core.radius.astype(float)
+
+    def parts() -> tuple[Any, Any, Any]:
+        # The sum over each ray with all powers of the radius, and all powers of the rays' directions.
+        decay = np.exp(-scheme.step * order[:, None] * np.arange(scheme.radii))
+        powers = _powers(radius[0] * (1 / lowpass.SPAN)) * decay
+        rows, cols = (_powers(part.astype(float)) for part in (core.row, core.col))
+        return _product(powers, light * (radius**2 * core.area)), rows, cols
+
+    # Bordered, or else the powers would be computed anew for each moment.
+    nowhere = jnp.full((lowpass.DEGREE + 1, lowpass.ANGLES), jnp.nan)
+    along, rows, cols = bordered(share[0] + share[1], parts, (nowhere, nowhere, nowhere))
+    # Of row and column to any powers up to this sum.
+    moments = jnp.stack(
+        [jnp.pad((along[k:] * cols[: len(order) - k] * rows[k]).sum(-1), (0, k)) for k in range(len(order))]
     )
-    along = _product(powers, light * (core.radius.astype(float) ** 2 * core.area))
-    along = jnp.pad(along, ((0, lowpass.DEGREE), (0, 0)))[total]
-    rows, cols = (_powers(part.astype(float)) for part in (core.row, core.col))
-    moments = jnp.einsum("abj,aj,bj->ab", along, rows, cols, precision=EXACT)
     spread = [_product(lowpass.moments_onto_pixels(), _shifted(at.astype(float))) for at in share]
     return _product(_product(spread[0], moments), spread[1].T)
+
+
+#: Logarithm of the outermost radius over that within which the windows of the core are one to 3e-5.
+_WINDOWED = 4.5
 
 
 def _shifted(shift: Any) -> Any:
