@@ -9,7 +9,7 @@ import numpy as np
 
 from socca.samplers.base import Draws
 from socca.samplers.focus import Focus, Unfocused
-from socca.samplers.trial import UNCOVERED, bounds_beyond, quick_maxima, top_ratio, uncovered
+from socca.samplers.trial import UNCOVERED, UNCOVERED_IN_RUN, bounds_beyond, quick_maxima, top_ratio, uncovered
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
@@ -145,7 +145,7 @@ class Cube:
         if not self.focused or not possible.any():
             return
         low, high = bounds_beyond(log_weights[possible], log_likelihood[possible], self._top)
-        if (high if last else low) > UNCOVERED:
+        if (high if last else low) > UNCOVERED_IN_RUN:
             raise UncoveredError(high if last else low)
 
     def unfocus(self, why: UncoveredError) -> None:
