@@ -17,7 +17,7 @@ import numpy as np
 
 from socca import lowpass
 from socca.grid import BORDER, coordinates, grid_size
-from socca.integrate import EXACT, Place, bordered, isophote
+from socca.integrate import EXACT, Place, bordered, outlined
 from socca.lowpass import Scheme, Window
 from socca.parametrised import Spec
 
@@ -65,13 +65,7 @@ def band_limited(
     Sampled
         On the grid without its border.
     """
-    angle, ratio = spec.kind.outline(values, spec)
-    # Bordered, or else all that led to these few numbers would be computed anew wherever they are used.
-    place, form = bordered(
-        place.x + place.y,
-        lambda: (place, isophote(angle, ratio, place.cell)),
-        jax.tree.map(lambda part: jnp.full_like(part, jnp.nan), (place, (ratio, ratio, ratio))),
-    )
+    place, form = outlined(spec, values, place)
     brightness = functools.partial(spec.kind.brightness, values=values, spec=spec)
     middle = tuple(_nearest(at) for at in (place.row, place.col))
     # The centre as seen from the middle of the pixel that holds it.
@@ -147,9 +141,8 @@ def _of_sharp_edges(brightness: Any, place: Place, arrays: dict[str, Any], overs
     ]
     transform = jnp.fft.rfft2(cells * (1 - near[0][:, None] * near[1]))
     kept = jnp.concatenate([transform[: (n + 1) // 2], transform[n * k - n // 2 :]])[:, : m // 2 + 1]
-    return jnp.fft.irfft2(kept * lowpass.from_cells(n, m, k).astype(kept.dtype), s=(n, m)), cells[
-        k // 2 :: k, k // 2 :: k
-    ]
+    light = jnp.fft.irfft2(kept * lowpass.from_cells(n, m, k).astype(kept.dtype), s=(n, m))
+    return light, cells[k // 2 :: k, k // 2 :: k]
 
 
 #: Pixels on each side of the middle one that the widest patch is spread over.
@@ -169,7 +162,7 @@ class _Axes(NamedTuple):
 
 
 def _axes(form: tuple[Any, Any, Any]) -> _Axes:
-    """Return the axes from the coefficients of `socca.integrate.isophote`.
+    """Return the axes from the coefficients of `socca.integrate.outlined`.
 
     They only say where samples lie, so that no derivative is taken of them.
     """

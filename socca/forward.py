@@ -19,6 +19,7 @@ import numpy as np
 from socca.band_limited import band_limited
 from socca.grid import BORDER, GridShape, coordinates, coordinates_at, grid_arrays, grid_size, project
 from socca.integrate import Place, integrated
+from socca.lowpass import shift_phase
 from socca.parametrised import Spec
 
 
@@ -70,31 +71,6 @@ class SceneSpec:
     grid: GridShape
     on_sky: bool
     needs_sky: bool = False
-
-
-def shift_phase(n: int, shift: Any, real: bool, xp: Any) -> Any:
-    """Return the Fourier phases that move an image by `shift` pixels along an axis of length `n`.
-
-    Parameters
-    ----------
-    n : int
-        Length of the axis.
-    shift : scalar
-        Pixels, not necessarily whole.
-    real : bool
-        Whether this is the axis of a real transform (half of the frequencies).
-    xp : module
-        `numpy` or `jax.numpy`.
-
-    Returns
-    -------
-    array, complex
-        One phase per frequency. At an even axis's highest frequency only the cosine is left, so that a real image
-        stays real.
-    """
-    frequency = np.fft.rfftfreq(n) if real else np.fft.fftfreq(n)
-    angle = (-2 * np.pi * frequency).astype(xp.result_type(shift)) * shift
-    return xp.where(np.abs(frequency) == 0.5, xp.cos(angle), xp.exp(1j * angle))
 
 
 def psf_transform(psf: np.ndarray, grid: GridShape) -> np.ndarray:

@@ -66,13 +66,7 @@ def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[st
     array
         Mean brightness in each pixel, without the border of the grid.
     """
-    angle, ratio = spec.kind.outline(values, spec)
-    # Bordered too, or else all that led to these few numbers would be computed anew wherever they are used.
-    place, form = bordered(
-        place.x + place.y,
-        lambda: (place, isophote(angle, ratio, place.cell)),
-        jax.tree.map(lambda part: jnp.full_like(part, jnp.nan), (place, (ratio, ratio, ratio))),
-    )
+    place, form = outlined(spec, values, place)
     dtype = arrays["x"][0].dtype
     brightness = functools.partial(spec.kind.brightness, values=values, spec=spec)
 
@@ -116,6 +110,19 @@ def integrated(spec: Spec, values: dict[str, Any], place: Place, arrays: dict[st
     return image.at[jnp.where(inside, rows, n), cols].set(found, mode="drop")
 
 
+def outlined(spec: Spec, values: dict[str, Any], place: Place) -> tuple[Place, tuple[Any, Any, Any]]:
+    """Return the place of a source, and the coefficients of its isophotes from `_isophote`.
+
+    Bordered, or else all that led to these few numbers would be computed anew wherever they are used.
+    """
+    angle, ratio = spec.kind.outline(values, spec)
+    return bordered(
+        place.x + place.y,
+        lambda: (place, _isophote(angle, ratio, place.cell)),
+        jax.tree.map(lambda part: jnp.full_like(part, jnp.nan), (place, (ratio, ratio, ratio))),
+    )
+
+
 def bordered(finite: Any, compute: Any, otherwise: Any) -> Any:
     """Compute something behind a border that XLA does not fuse across.
 
@@ -144,7 +151,7 @@ def _stencil(centers: Any) -> Any:
     return planes[0, 0]
 
 
-def isophote(angle: Any, ratio: Any, cell: Any) -> tuple[Any, Any, Any]:
+def _isophote(angle: Any, ratio: Any, cell: Any) -> tuple[Any, Any, Any]:
     """Return the coefficients of ``r^2 = a row^2 + 2 b row col + c col^2`` for isophotes of an angle and axis ratio."""
     sin, cos = jnp.sin(angle), jnp.cos(angle)
     major = [cell[0, k] * sin + cell[1, k] * cos for k in (0, 1)]
@@ -229,7 +236,7 @@ def _ray_nodes(row: Any, col: Any, form: Any, cell: Any, along_rays: Any) -> tup
     row, col : array
         The pixels' centres, seen from the source's.
     form : tuple of scalar
-        From `isophote`.
+        From `_isophote`.
     cell : array, shape (2, 2)
         See `Place`.
     along_rays : tuple of array

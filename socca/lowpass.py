@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -188,6 +189,31 @@ def binomials() -> np.ndarray:
     return comb(order[:, None], order)
 
 
+def shift_phase(n: int, shift: Any, real: bool, xp: Any) -> Any:
+    """Return the Fourier phases that move an image by `shift` pixels along an axis of length `n`.
+
+    Parameters
+    ----------
+    n : int
+        Length of the axis.
+    shift : scalar
+        Pixels, not necessarily whole.
+    real : bool
+        Whether this is the axis of a real transform (half of the frequencies).
+    xp : module
+        `numpy` or `jax.numpy`.
+
+    Returns
+    -------
+    array, complex
+        One phase per frequency. At an even axis's highest frequency only the cosine is left, so that a real image
+        stays real.
+    """
+    frequency = np.fft.rfftfreq(n) if real else np.fft.fftfreq(n)
+    angle = (-2 * np.pi * frequency).astype(xp.result_type(shift)) * shift
+    return xp.where(np.abs(frequency) == 0.5, xp.cos(angle), xp.exp(1j * angle))
+
+
 @functools.lru_cache(maxsize=64)
 def from_cells(n: int, m: int, cells: int) -> np.ndarray:
     """Return what makes of the transform of means over the cells of pixels that of the light on pixels.
@@ -204,13 +230,11 @@ def from_cells(n: int, m: int, cells: int) -> np.ndarray:
     ndarray, complex, shape (n, m // 2 + 1)
         To be multiplied with the lowest frequencies of a real transform.
     """
-    factors = []
-    for frequency in (np.fft.fftfreq(n), np.fft.rfftfreq(m)):
-        # From the centre of a pixel's first cell to its own.
-        angle = -2 * np.pi * frequency * (0.5 / cells - 0.5)
-        phase = np.where(np.abs(frequency) == 0.5, np.cos(angle), np.exp(1j * angle))
-        factors.append(phase / np.sinc(frequency / cells) / cells)
-    return factors[0][:, None] * factors[1]
+    # From the centre of a pixel's first cell to its own.
+    shift = np.float64(0.5 / cells - 0.5)
+    rows = shift_phase(n, shift, False, np) / np.sinc(np.fft.fftfreq(n) / cells) / cells
+    cols = shift_phase(m, shift, True, np) / np.sinc(np.fft.rfftfreq(m) / cells) / cells
+    return rows[:, None] * cols
 
 
 def _shifted(x: float, cells: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,6 +148,27 @@ class Cube:
         low, high = bounds_beyond(log_weights[possible], log_likelihood[possible], self._top)
         if (high if last else low) > UNCOVERED_IN_RUN:
             raise UncoveredError(high if last else low)
+
+    def explored(self, explore: Callable[[bytes | None], Draws], kept: bytes | None) -> Draws:
+        """Explore the cube, and once more from the start in the prior's cube if the stretched one hid something.
+
+        Parameters
+        ----------
+        explore : callable
+            Explores from a back end's own kept state, or from the start for None.
+        kept : bytes, optional
+            That state, from a checkpoint.
+
+        Returns
+        -------
+        Draws
+            What `explore` returned.
+        """
+        try:
+            return explore(kept)
+        except UncoveredError as why:
+            self.unfocus(why)
+        return explore(None)
 
     def unfocus(self, why: UncoveredError) -> None:
         """Go back to the prior's cube."""

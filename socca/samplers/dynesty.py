@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import warnings
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.cube import Cube, UncoveredError
+from socca.samplers.cube import Cube
 from socca.samplers.lockstep import Lockstep
 
 if TYPE_CHECKING:
@@ -66,11 +67,7 @@ class Dynesty(Sampler):
         """Explore the posterior; see `Sampler.run`."""
         cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"])
         kept = None if checkpoint.state is None else checkpoint.state["dynesty"].tobytes()
-        try:
-            return self._explore(cube, seed, checkpoint, kept)
-        except UncoveredError as why:
-            cube.unfocus(why)
-        return self._explore(cube, seed, checkpoint, None)
+        return cube.explored(functools.partial(self._explore, cube, seed, checkpoint), kept)
 
     def _explore(self, cube: Cube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from a kept state of dynesty."""

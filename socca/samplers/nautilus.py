@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.cube import Cube, UncoveredError
+from socca.samplers.cube import Cube
 
 if TYPE_CHECKING:
     from socca.checkpoint import Checkpoint
@@ -108,11 +108,7 @@ class Nautilus(Sampler):
         # nautilus knows no line: a second axis that does nothing makes it a square.
         cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
         kept = None if checkpoint.state is None else checkpoint.state["nautilus"].tobytes()
-        try:
-            return self._explore(cube, pool, seed, checkpoint, kept)
-        except UncoveredError as why:
-            cube.unfocus(why)
-        return self._explore(cube, pool, seed, checkpoint, None)
+        return cube.explored(functools.partial(self._explore, cube, pool, seed, checkpoint), kept)
 
     def _explore(self, cube: Cube, pool: Pool, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from nautilus's own file."""

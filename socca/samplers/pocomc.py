@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import pickle
 import warnings
@@ -13,7 +14,7 @@ import numpy as np
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.cube import Cube, UncoveredError
+from socca.samplers.cube import Cube
 from socca.samplers.student import Student
 
 if TYPE_CHECKING:
@@ -72,11 +73,7 @@ class Pocomc(Sampler):
         # Flows of one dimension have no other to depend on: a second axis does nothing.
         cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
         kept = None if checkpoint.state is None else checkpoint.state["pocomc"].tobytes()
-        try:
-            return self._explore(cube, seed, checkpoint, kept)
-        except UncoveredError as why:
-            cube.unfocus(why)
-        return self._explore(cube, seed, checkpoint, None)
+        return cube.explored(functools.partial(self._explore, cube, seed, checkpoint), kept)
 
     def _explore(self, cube: Cube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from a kept state of pocoMC."""
