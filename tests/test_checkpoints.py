@@ -125,15 +125,21 @@ def test_a_finished_run_is_read_back(known, tmp_path, method):
 
 
 SCRIPT = """
-import sys, logging
+import logging, sys, time
 import numpy as np
 import socca.checkpoint
 from socca.inference import sample
 sys.path.insert(0, {tests!r})
 import fakes
 from socca.data import Image
+from socca.pool import SerialPool
 logging.basicConfig(level="INFO")
 socca.checkpoint.EVERY = 0.1
+evaluate = SerialPool.evaluate
+def slowly(self, theta):
+    time.sleep({pause!r})
+    return evaluate(self, theta)
+SerialPool.evaluate = slowly
 def make_image(data, noise):
     return Image(data, pixel_scale=fakes.PIXEL, noise=noise)
 known = fakes.linear_image(make_image, 3)
@@ -143,9 +149,10 @@ np.savez({out!r}, samples=posterior.samples, logz=posterior.logz)
 """
 
 
-def launch(tmp_path, method, out, place, options):
+def launch(tmp_path, method, out, place, options, pause=0.0):
+    """Start a fit in a process of its own, which sleeps for `pause` seconds before each batch of likelihoods."""
     text = SCRIPT.format(
-        tests=str(Path(__file__).parent), method=method, out=str(out), place=str(place), options=options
+        tests=str(Path(__file__).parent), method=method, out=str(out), place=str(place), options=options, pause=pause
     )
     return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -159,6 +166,8 @@ def wait_for(place, process):
 
 
 WALKS = {"nlive": 250, "sample": "rwalk"}
+#: Long enough for a run of WALKS to last for a minute after its first checkpoint: it is ended long before.
+PAUSE = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -178,9 +187,8 @@ def whole(tmp_path_factory):
 def test_a_process_that_is_ended_goes_on(tmp_path, whole, end):
     """With SIGTERM the state is written and the status is that of a process it ended; with SIGKILL nothing is."""
     place = tmp_path / "fit.socca"
-    process = launch(tmp_path, "dynesty", tmp_path / "cut.npz", place, WALKS)
+    process = launch(tmp_path, "dynesty", tmp_path / "cut.npz", place, WALKS, pause=PAUSE)
     wait_for(place, process)
-    time.sleep(0.3)
     process.send_signal(end)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (143 if end == signal.SIGTERM else -signal.SIGKILL), said
