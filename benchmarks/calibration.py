@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from socca.compilation import SINGLE_THREAD
+from socca.utils.xla import SINGLE_THREAD
 
 os.environ.update(SINGLE_THREAD)  # before JAX and BLAS load
 
@@ -28,11 +28,11 @@ import numpy as np
 from galaxies import sersic, star
 
 from socca.data import Image
-from socca.inference import sample
+from socca.fitting.sample import sample
+from socca.likelihood.problem import Problem
 from socca.models import Background, Model, Sersic
 from socca.noise import Normal
 from socca.priors import loguniform, normal, uniform
-from socca.problem import Problem
 
 PIXEL, SIZE, SIGMA = 0.2 / 3600, 24, 1.0
 #: The optics, and the side of the array that the fit is given: 1e-8 of the flux lies outside.

@@ -15,10 +15,10 @@ import time
 
 from samplers import galaxy, warm_up
 
-from socca.compilation import use_persistent_cache
-from socca.inference import sample
+from socca.fitting.sample import sample
 from socca.pool import open_pool
 from socca.samplers import get_sampler
+from socca.utils.xla import use_persistent_cache
 
 
 def chains(number: int) -> float:

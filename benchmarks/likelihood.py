@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable
 
-from socca.compilation import single_thread_environment
+from socca.utils.xla import single_thread_environment
 
 os.environ.update(single_thread_environment())  # before JAX loads
 if hasattr(os, "sched_setaffinity"):
@@ -25,13 +25,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from socca.compilation import meter
 from socca.data import Image
+from socca.likelihood.compiled import programs
+from socca.likelihood.problem import Problem
 from socca.models import Model, Sersic
 from socca.noise import Normal
 from socca.priors import loguniform, uniform
-from socca.problem import Problem
-from socca.programs import programs
+from socca.utils.xla import meter
 
 PIXEL, PSF, BATCH = 0.2 / 3600, 25, 64
 

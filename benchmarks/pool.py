@@ -26,15 +26,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from socca.compilation import single_thread_environment
+from socca.utils.xla import single_thread_environment
 
 os.environ.update(single_thread_environment())  # before JAX and BLAS load
 
 import numpy as np
 
+from socca.likelihood.problem import Problem
 from socca.pool import Pool, SerialPool
 from socca.pool.mp import MultiPool
-from socca.problem import Problem
 
 NDIM, WORKERS = 7, 2
 ROWS = (2, 16, 64, 256, 4096)

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from socca.compilation import SINGLE_THREAD
+from socca.utils.xla import SINGLE_THREAD
 
 os.environ.update(SINGLE_THREAD)  # before JAX and BLAS load
 
@@ -36,12 +36,12 @@ from galaxies import sersic, sersic_flux, star
 from scipy.special import ndtri
 
 from socca.data import Image
-from socca.inference import sample
+from socca.fitting.sample import sample
+from socca.likelihood.problem import Problem
 from socca.models import Model, Sersic
 from socca.noise import Normal
-from socca.posterior import INTERVAL, unwrapped, weighted_quantiles
+from socca.posterior.statistics import INTERVAL, unwrapped, weighted_quantiles
 from socca.priors import loguniform, uniform
-from socca.problem import Problem
 
 PIXEL, SIZE, SIGMA = 0.2 / 3600, 64, 1.0
 #: Range of the signal-to-noise ratio, that of a matched filter.

@@ -22,25 +22,25 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from socca.compilation import SINGLE_THREAD
+from socca.utils.xla import SINGLE_THREAD
 
 os.environ.update(SINGLE_THREAD)  # as in a worker: before JAX and BLAS load
 
 import jax
 import numpy as np
 
-from socca.checkpoint import Checkpoint
 from socca.data import Image
-from socca.inference import Counted
+from socca.fitting.sample import Counted
+from socca.likelihood.compiled import programs
+from socca.likelihood.parameter_vector import transform
+from socca.likelihood.problem import Problem
 from socca.models import Model, Sersic
 from socca.noise import Normal
-from socca.parameters import transform
 from socca.pool import Pool, open_pool
 from socca.priors import loguniform, uniform
-from socca.problem import Problem
-from socca.programs import programs
 from socca.samplers import get_sampler
-from socca.samplers.cube import Cube
+from socca.samplers.checkpoint import Checkpoint
+from socca.samplers.unit_cube import UnitCube
 
 ARCSEC = 1 / 3600
 TRUTH = {"xc": 0.05 * ARCSEC, "yc": -0.1 * ARCSEC, "theta": 0.6, "e": 0.4, "re": 1.2 * ARCSEC, "Ie": 20.0, "ns": 1.5}
@@ -94,7 +94,7 @@ class Slowed:
         return found
 
 
-class Watched(Cube):
+class Watched(UnitCube):
     """A cube that measures the time of its own work."""
 
     seconds = 0.0
@@ -115,7 +115,7 @@ def warm_up(problem: Problem, pool: Pool, method: str) -> None:
         method, options = "optimizer", {"n_samples": 10}
     get_sampler(method)(**options).run(problem, pool, 1)
     middle = np.full((2 * pool.size, problem.ndim), 0.5)
-    Cube(problem, pool, 1, Checkpoint(), focus=True).log_likelihood(middle)
+    UnitCube(problem, pool, 1, Checkpoint(), focus=True).log_likelihood(middle)
     problem.log_likelihood(problem.prior_transform(middle))
     while not pool.started:
         pool.evaluate(problem.prior_transform(middle))
@@ -132,7 +132,7 @@ def ours(problem: Problem, method: str, n_eff: int, workers: int, cost: float, w
     import socca.samplers.pocomc
 
     for module in (socca.samplers.dynesty, socca.samplers.nautilus, socca.samplers.pocomc):
-        module.Cube = Watched
+        module.UnitCube = Watched
     options = ASK[method](n_eff)
     if method == "numpyro":
         options = {"num_samples": n_eff // workers, "num_chains": workers}

@@ -30,8 +30,8 @@ import numpy as np
 import yaml
 from astropy.io import fits
 
-from socca.storage import CONTAINER_FORMAT, FORMAT_VERSION, read_records
-from socca.survey import Survey
+from socca.posterior.storage import CONTAINER_FORMAT, FORMAT_VERSION, read_records
+from socca.survey.survey import Survey
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = """#!/bin/sh

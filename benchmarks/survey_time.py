@@ -14,8 +14,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from socca.storage import open_result
-from socca.survey import Survey
+from socca.posterior.storage import open_result
+from socca.survey.survey import Survey
 
 COLUMNS = ("job", "start-up", "reading", "compiling", "sampling", "likelihood", "rest")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from socca.launch import limit_threads
+from socca.utils.launcher import limit_threads
 
 __version__ = "0.2.0"
 
@@ -23,8 +23,8 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "priors": ("socca.priors", None),
     "pool": ("socca.pool", None),
     "samplers": ("socca.samplers", None),
-    "fitter": ("socca.fitting", "fitter"),
-    "load": ("socca.fitting", "load"),
+    "fitter": ("socca.fitting.fitter", "fitter"),
+    "load": ("socca.fitting.fitter", "load"),
     "zoo": ("socca.models", "zoo"),
     "Posterior": ("socca.posterior", "Posterior"),
 }

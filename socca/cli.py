@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import socca
-from socca.launch import leave
-from socca.logs import start_logging
+from socca.utils.launcher import leave
+from socca.utils.logs import start_logging
 
 if TYPE_CHECKING:
-    from socca.chunks import Chunk
-    from socca.survey import Survey
+    from socca.survey.chunks import Chunk
+    from socca.survey.survey import Survey
 
 app = typer.Typer(
     name="socca",
@@ -81,7 +81,7 @@ def _common(
 
 
 def _load(config: Path, targets: Path | None, only: Container[str] | None = None) -> Survey:
-    from socca.survey import Survey
+    from socca.survey.survey import Survey
 
     return Survey.load(config, targets, only)
 
@@ -92,7 +92,7 @@ def check(config: ConfigOption, targets: TargetsOption = None) -> None:
 
     Reads the config, the table and every file of every target. Exit status 1 if anything was found.
     """
-    from socca.check import check_survey
+    from socca.survey.check import check_survey
 
     survey = _load(config, targets)
     found: Counter[str] = Counter()
@@ -116,7 +116,7 @@ def simulate(config: ConfigOption, log: LogOption = None) -> None:
     What is made is said by the section `simulate` of the config.
     """
     from socca.errors import ConfigError
-    from socca.simulate import simulate as make
+    from socca.simulation.simulate import simulate as make
 
     start_logging(log)
     survey = _load(config, None)
@@ -166,13 +166,13 @@ def fit(
     many targets as there are cores are fitted at once.
     """
     # Before JAX loads: a fit uses the cores that it was given, through its pool, and no more.
-    from socca.compilation import single_thread_environment
+    from socca.utils.xla import single_thread_environment
 
     os.environ.update(single_thread_environment())
-    from socca.batch import is_first
-    from socca.chunks import Members
     from socca.errors import ConfigError
-    from socca.run import fit_chunks, fit_separately, write_stamp
+    from socca.survey.chunks import Members
+    from socca.survey.fit_command import fit_chunks, fit_separately, write_stamp
+    from socca.survey.fit_targets import is_first
 
     one = _one_chunk(model, chunk)
     survey = _load(config, targets, None if one is None else Members(one)).with_pool(pool, cores)
@@ -194,8 +194,8 @@ def fit(
 
 
 def _one_chunk(models: list[str] | None, name: str | None) -> Chunk | None:
-    from socca.chunks import Chunk
     from socca.errors import ConfigError
+    from socca.survey.chunks import Chunk
 
     if name is None:
         return None
@@ -235,7 +235,7 @@ def catalog(
 
     Takes what is there at any time: missing and failed fits are rows that say so.
     """
-    from socca.catalog import build_catalog, write_catalog
+    from socca.survey.catalog import build_catalog, write_catalog
 
     start_logging(log)
     survey = _load(config, targets)
@@ -250,8 +250,8 @@ def catalog(
 @app.command()
 def status(config: ConfigOption, targets: TargetsOption = None) -> None:
     """Tell how far a survey is, running or not, from its files alone."""
-    from socca.catalog import survey_status
-    from socca.progress import summary_line
+    from socca.survey.catalog import survey_status
+    from socca.survey.status import summary_line
 
     survey = _load(config, targets)
     found = survey_status(survey.results(), survey.config.folder)
@@ -265,7 +265,7 @@ def status(config: ConfigOption, targets: TargetsOption = None) -> None:
 @app.command()
 def plot(config: ConfigOption, target: str, model: str, targets: TargetsOption = None, log: LogOption = None) -> None:
     """Draw the comparison figure of one fit: data, model, residual."""
-    from socca.chunk_products import draw_figure
+    from socca.survey.chunk_products import draw_figure
 
     start_logging(log)
     survey = _load(config, targets)
@@ -282,9 +282,9 @@ def draw(
     log: LogOption = None,
 ) -> None:
     """Write model images and figures of a chunk of fits, of all or of the flagged ones, as the config asks."""
-    from socca.chunk_products import draw_chunk
-    from socca.chunks import Chunk, Members
-    from socca.compilation import single_thread_environment, use_persistent_cache
+    from socca.survey.chunk_products import draw_chunk
+    from socca.survey.chunks import Chunk, Members
+    from socca.utils.xla import single_thread_environment, use_persistent_cache
 
     os.environ.update(single_thread_environment())
     start_logging(log)
@@ -297,15 +297,15 @@ def draw(
 @app.command()
 def extract(config: ConfigOption, target: str, model: str, output: Path, targets: TargetsOption = None) -> None:
     """Copy one posterior out of the file of its chunk, into a file of its own."""
-    from socca.chunk_job import ChunkJob
     from socca.errors import PosteriorError
-    from socca.posterior import Posterior
-    from socca.storage import Place
+    from socca.posterior.posterior import Posterior
+    from socca.posterior.storage import ResultLocation
+    from socca.survey.chunk_job import ChunkJob
 
     survey = _load(config, targets)
     survey.target(target)
     _chosen(survey, [target], [model])  # which says what is wrong
-    place: Place | None = Place(survey.path(target, model, "posterior.h5"))
+    place: ResultLocation | None = ResultLocation(survey.path(target, model, "posterior.h5"))
     if survey.chunked:
         (chunk,) = survey.chunks_of([(target, model)])
         place = ChunkJob(survey, chunk).place(target)
@@ -320,8 +320,8 @@ def recovery(config: ConfigOption, log: LogOption = None) -> None:
     from astropy.table import Table
 
     from socca.errors import ConfigError
-    from socca.fits import atomic_path
-    from socca.recovery import format_summary, recovery_figure, recovery_summary, recovery_table
+    from socca.simulation.recovery import format_summary, recovery_figure, recovery_summary, recovery_table
+    from socca.utils.files import atomic_path
 
     start_logging(log)
     survey = _load(config, None)
@@ -346,11 +346,11 @@ def schema(
     import json
 
     if markdown:
-        from socca.reference import config_reference
+        from socca.survey.config.reference import config_reference
 
         typer.echo(config_reference(), nl=False)
         return
-    from socca.config import schema as build
+    from socca.survey.config.schema import schema as build
 
     typer.echo(json.dumps(build(), indent=2))
 

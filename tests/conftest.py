@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from socca.compilation import use_persistent_cache
 from socca.data import Image
 from socca.noise import Normal
+from socca.utils.xla import use_persistent_cache
 
 #: Size of a pixel of the pixel-frame images made here, arcsec.
 PIXEL = 0.2

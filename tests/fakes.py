@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from socca.likelihood.problem import Problem
 from socca.models import Background, Model, Sersic
 from socca.noise import Normal
 from socca.priors import normal, uniform
-from socca.problem import Problem
 from socca.samplers import METHODS
 
 #: All samplers; those whose back end is an extra are skipped where it is not installed.

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from socca.data import Image
+from socca.likelihood.problem import Problem
 from socca.models import Background, Beta, Gaussian, Model, Sersic
 from socca.noise import Normal
 from socca.priors import loguniform, normal, uniform
-from socca.problem import Problem
 
 #: Size of a pixel, degrees.
 PIXEL = 0.2 / 3600

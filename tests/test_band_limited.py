@@ -176,9 +176,9 @@ def test_the_pixel_is_counted_once(name: str, given: str) -> None:
 @pytest.mark.parametrize("name", ["Sersic", "TopHat"])
 def test_derivatives_are_those_of_the_image(name: str) -> None:
     """Where samples jump from pixel to pixel or from scheme to scheme, they change by less than they are wrong."""
+    from socca.likelihood.problem import Problem
     from socca.noise import Normal
     from socca.priors import uniform
-    from socca.problem import Problem
 
     image = Image(np.zeros((25, 25)), noise=Normal(sigma=1.0), pixel_scale=3600 * PIXEL)
     image.addpsf(truth.Psf.gaussian(3.0).array((15, 15)))
@@ -205,9 +205,9 @@ def test_derivatives_are_those_of_the_image(name: str) -> None:
 @pytest.mark.parametrize("name", ["Sersic", "TopHat"])
 def test_light_on_a_dark_sky_is_possible(name: str, fwhm: float) -> None:
     # Behind a wide PSF, what the sampling leaves below zero is more than any ringing of the PSF.
+    from socca.likelihood.problem import Problem
     from socca.noise import Poisson
     from socca.priors import uniform
-    from socca.problem import Problem
 
     image = Image(np.zeros((41, 41)), pixel_scale=3600 * PIXEL, noise=Poisson())
     image.addpsf(truth.Psf.gaussian(fwhm).array((21, 21)))
@@ -241,10 +241,10 @@ def test_an_image_is_linear_in_the_amplitude(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Sersic", "TopHat"])
 def test_single_precision_is_single(name: str) -> None:
+    from socca.likelihood.compiled import programs
+    from socca.likelihood.problem import Problem
     from socca.noise import Normal
     from socca.priors import uniform
-    from socca.problem import Problem
-    from socca.programs import programs
 
     image = Image(np.zeros((25, 25)), pixel_scale=3600 * PIXEL, noise=Normal(sigma=1.0))
     image.addpsf(truth.Psf.gaussian(2.5).array((15, 15)))
@@ -266,9 +266,9 @@ def test_single_precision_is_single(name: str) -> None:
 
 def test_a_dirty_beam_holds_no_pixel() -> None:
     from socca.errors import DataError
+    from socca.likelihood.problem import Problem
     from socca.models import Point
     from socca.noise import NormalRI
-    from socca.problem import Problem
 
     psf = truth.Psf.gaussian(4.0)
     model = Model(Point(xc=0.0, yc=0.0, Ic=1.0))
@@ -284,7 +284,7 @@ def test_a_dirty_beam_holds_no_pixel() -> None:
 
 
 def test_a_narrow_psf_is_warned_of() -> None:
-    from socca.psf import UndersampledPsfWarning
+    from socca.data.psf import UndersampledPsfWarning
 
     image = Image(np.zeros((25, 25)), pixel_scale=3600 * PIXEL)
     with pytest.warns(UndersampledPsfWarning, match="narrower than its pixels can tell"):

@@ -9,11 +9,11 @@ import yaml
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from socca.batch import fit_all
-from socca.checkpoint import CheckpointFile
 from socca.posterior import Posterior
-from socca.storage import open_result
-from socca.survey import Survey
+from socca.posterior.storage import open_result
+from socca.samplers.checkpoint import CheckpointFile
+from socca.survey.fit_targets import fit_all
+from socca.survey.survey import Survey
 
 SCALE = 0.2 / 3600
 

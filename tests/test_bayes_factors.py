@@ -7,13 +7,13 @@ import pytest
 from scipy import integrate, stats
 
 import socca
-from socca.criteria import bayes_factor
 from socca.data import Image
-from socca.evidence import empty_evidence, log_integral, prior_mass
+from socca.fitting.null_evidence import empty_evidence, log_integral, prior_mass
+from socca.likelihood.problem import Problem
 from socca.models import Background, Model
 from socca.noise import Normal, NormalCorrelated, Poisson, StudentT
+from socca.posterior.criteria import bayes_factor
 from socca.priors import loguniform, normal, uniform
-from socca.problem import Problem
 
 SHAPE = (9, 9)
 

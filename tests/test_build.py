@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 
-from socca.build import build_image, build_model, build_problem
-from socca.config import validate_config
 from socca.errors import ConfigError, DataError, SoccaError
 from socca.priors import uniform
-from socca.targets import from_columns
+from socca.survey.config.build import build_image, build_model, build_problem
+from socca.survey.config.schema import validate_config
+from socca.survey.targets import from_columns
 
 SHAPE = (15, 17)
 SCALE = 0.2 / 3600

@@ -11,11 +11,11 @@ import pytest
 from astropy.table import Table
 from scipy.stats import norm
 
-from socca.catalog import build_catalog, survey_status, write_catalog
-from socca.chunks import Chunk
-from socca.config_sections import FlagsConfig
 from socca.posterior import Posterior
-from socca.storage import Place, save_failure, write_container
+from socca.posterior.storage import ResultLocation, save_failure, write_container
+from socca.survey.catalog import build_catalog, survey_status, write_catalog
+from socca.survey.chunks import Chunk
+from socca.survey.config.sections import FlagsConfig
 
 UNITS = {"xc": "deg", "re": "deg", "theta": "rad", "Ie": "image", "ns": ""}
 
@@ -227,11 +227,11 @@ def test_status(survey, tmp_path):
 
 def test_a_container_has_the_rows_of_its_fits(survey, tmp_path):
     alone = [entry for entry in survey if entry[2].stem in ("a_one", "failed")]
-    places = {target: Place(path) for target, _, path in alone}
+    places = {target: ResultLocation(path) for target, _, path in alone}
     path = Chunk("one", 0, 1).path(tmp_path)
     write_container(path, places)
-    gathered = [(target, model, Place(path, target)) for target, model, _ in alone]
-    gathered.append(("z", "one", Place(path, "z")))
+    gathered = [(target, model, ResultLocation(path, target)) for target, model, _ in alone]
+    gathered.append(("z", "one", ResultLocation(path, "z")))
     expected = build_catalog([*alone, ("z", "one", tmp_path / "no.h5")])
     found = build_catalog(gathered)
     assert found.colnames == expected.colnames
@@ -240,11 +240,11 @@ def test_a_container_has_the_rows_of_its_fits(survey, tmp_path):
 
 def test_what_is_not_gathered_yet_is_in_the_catalogue(survey, tmp_path):
     path = Chunk("two", 0, 1).path(tmp_path)
-    write_container(path, {"b": Place(survey[3][2])})
+    write_container(path, {"b": ResultLocation(survey[3][2])})
     parts = Chunk.parts(path)
     parts.mkdir()
     (parts / "b.h5").write_bytes(survey[0][2].read_bytes())
-    table = build_catalog([("b", "two", Place(path, "b"))])
+    table = build_catalog([("b", "two", ResultLocation(path, "b"))])
     assert list(table["status"]) == ["done"]
     assert table["logz"][0] == -20
 
@@ -253,14 +253,14 @@ def test_a_damaged_container_is_named_in_each_of_its_rows(tmp_path):
     path = Chunk("m", 0, 1).path(tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no HDF5")
-    table = build_catalog([(name, "m", Place(path, name)) for name in "ab"])
+    table = build_catalog([(name, "m", ResultLocation(path, name)) for name in "ab"])
     assert list(table["status"]) == ["failed"] * 2
     assert all("0of1.h5" in message for message in table["message"])
 
 
 def test_imports_are_light():
     code = (
-        "import sys, socca.catalog, socca.plotting, socca.recovery;"
+        "import sys, socca.survey.catalog, socca.plotting.comparison, socca.simulation.recovery;"
         "sys.exit(bool({'jax', 'matplotlib', 'astropy', 'scipy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

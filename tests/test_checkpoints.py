@@ -13,11 +13,11 @@ import fakes
 import numpy as np
 import pytest
 
-from socca.checkpoint import CheckpointFile
 from socca.errors import CheckpointError
-from socca.inference import sample
+from socca.fitting.sample import sample
 from socca.pool import SerialPool
 from socca.samplers import METHODS, get_sampler
+from socca.samplers.checkpoint import CheckpointFile
 
 RESUMABLE = [method for method in METHODS if get_sampler(method).resumable]
 #: pocoMC trains networks for a while before it has anything to keep.
@@ -127,14 +127,14 @@ def test_a_finished_run_is_read_back(known, tmp_path, method):
 SCRIPT = """
 import logging, sys, time
 import numpy as np
-import socca.checkpoint
-from socca.inference import sample
+import socca.samplers.checkpoint
+from socca.fitting.sample import sample
 sys.path.insert(0, {tests!r})
 import fakes
 from socca.data import Image
 from socca.pool import SerialPool
 logging.basicConfig(level="INFO")
-socca.checkpoint.EVERY = 0.1
+socca.samplers.checkpoint.EVERY = 0.1
 evaluate = SerialPool.evaluate
 def slowly(self, theta):
     time.sleep({pause!r})
@@ -344,7 +344,7 @@ def test_the_signal_is_given_back(tmp_path):
 
 
 def test_a_later_signal_ends_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("socca.checkpoint._TOGETHER", 0.005)
+    monkeypatch.setattr("socca.samplers.checkpoint._TOGETHER", 0.005)
     place = CheckpointFile(tmp_path / "a.socca", IDENTITY, every=3600)
     with pytest.raises(SystemExit) as caught:
         terminated(place, 2)

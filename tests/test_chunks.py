@@ -16,18 +16,18 @@ import yaml
 from astropy.io import fits
 
 import socca
-from socca.catalog import survey_status
-from socca.chunk_job import ChunkJob
-from socca.chunk_products import draw_chunk
-from socca.chunks import Chunk, Members, divided, number_of
 from socca.errors import ConfigError, PoolError, PosteriorError
-from socca.freshness import described, reason_to_fit
 from socca.posterior import Posterior
-from socca.progress import Progress, rate, running, summary_line
-from socca.run import fit_chunks, write_stamp
-from socca.storage import Place, open_result, read_records, save_failure, write_container
-from socca.supervise import Caps, Supervisor
-from socca.survey import Survey
+from socca.posterior.storage import ResultLocation, open_result, read_records, save_failure, write_container
+from socca.survey.catalog import survey_status
+from socca.survey.chunk_job import ChunkJob
+from socca.survey.chunk_products import draw_chunk
+from socca.survey.chunks import Chunk, Members, divided, number_of
+from socca.survey.fit_command import fit_chunks, write_stamp
+from socca.survey.freshness import described, reason_to_fit
+from socca.survey.status import Heartbeat, rate, running, summary_line
+from socca.survey.supervisor import Caps, Supervisor
+from socca.survey.survey import Survey
 
 # which fits share a job
 
@@ -94,7 +94,7 @@ def test_a_container_holds_what_its_files_held(posterior, tmp_path):
     posterior.save(tmp_path / "a.h5")
     save_failure(tmp_path / "b.h5", "no PSF", {"target": "b"})
     path = tmp_path / "many.h5"
-    write_container(path, {"a+1": Place(tmp_path / "a.h5"), "b": Place(tmp_path / "b.h5")})
+    write_container(path, {"a+1": ResultLocation(tmp_path / "a.h5"), "b": ResultLocation(tmp_path / "b.h5")})
     found = socca.load(path, "a+1")
     for key in ("samples", "log_weights", "log_likelihood", "log_prior"):
         assert np.array_equal(getattr(found, key), getattr(posterior, key))
@@ -107,14 +107,14 @@ def test_a_container_holds_what_its_files_held(posterior, tmp_path):
     assert [(name, record["status"]) for name, record in records.items()] == [("a+1", "done"), ("b", "failed")]
     assert records["a+1"]["summary"] == posterior.summary()
     # Taken over into another, the first one itself among its sources.
-    write_container(path, {"b": Place(path, "b"), "c": Place(path, "a+1")})
+    write_container(path, {"b": ResultLocation(path, "b"), "c": ResultLocation(path, "a+1")})
     assert list(read_records(path)) == ["b", "c"]
     assert np.array_equal(socca.load(path, "c").samples, posterior.samples)
 
 
 def test_containers_and_files_of_one_fit_are_told_apart(posterior, tmp_path):
     posterior.save(tmp_path / "a.h5")
-    write_container(tmp_path / "many.h5", {"a": Place(tmp_path / "a.h5")})
+    write_container(tmp_path / "many.h5", {"a": ResultLocation(tmp_path / "a.h5")})
     with pytest.raises(PosteriorError, match=r"many\.h5: holds many fits: say of which target"):
         socca.load(tmp_path / "many.h5")
     with pytest.raises(PosteriorError, match=r"a\.h5: holds a single fit"):
@@ -127,10 +127,10 @@ def test_containers_and_files_of_one_fit_are_told_apart(posterior, tmp_path):
 def test_an_error_leaves_the_old_container(posterior, tmp_path):
     posterior.save(tmp_path / "a.h5")
     path = tmp_path / "many.h5"
-    write_container(path, {"a": Place(tmp_path / "a.h5")})
+    write_container(path, {"a": ResultLocation(tmp_path / "a.h5")})
     before = path.read_bytes()
     with pytest.raises(PosteriorError):
-        write_container(path, {"a": Place(path, "a"), "b": Place(tmp_path / "absent.h5")})
+        write_container(path, {"a": ResultLocation(path, "a"), "b": ResultLocation(tmp_path / "absent.h5")})
     assert path.read_bytes() == before
     assert {file.name for file in tmp_path.iterdir()} == {"a.h5", "many.h5"}
 
@@ -196,7 +196,7 @@ def test_a_file_that_cannot_be_read_stops_nothing(record, files, monkeypatch):
     def refused(path):
         raise PermissionError(path)
 
-    monkeypatch.setattr("socca.freshness.file_digest", refused)
+    monkeypatch.setattr("socca.survey.freshness.file_digest", refused)
     assert reason_to_fit(record, files, PARAMS) == "psf has changed"
     assert described(files)["psf"]["sha256"] == ""
 
@@ -332,7 +332,7 @@ def test_an_image_that_is_completed_while_its_fit_fails_is_fitted_again(make_sur
         raise OSError("was cut off")
 
     with monkeypatch.context() as patched:
-        patched.setattr("socca.build.build_image", completes)
+        patched.setattr("socca.survey.config.build.build_image", completes)
         assert [outcome.status for outcome in job.fit(["a"])] == ["failed"]
     assert ChunkJob(survey, ONE).to_fit() == ["a"]
 
@@ -499,10 +499,10 @@ def supervisor(tmp_path, monkeypatch):
     popen = subprocess.Popen
 
     def start(command, **options):
-        assert command[1:] == ["-m", "socca.worker"]
+        assert command[1:] == ["-m", "socca.survey.worker"]
         return popen([sys.executable, str(tmp_path / "worker.py")], **options)
 
-    monkeypatch.setattr("socca.supervise.subprocess.Popen", start)
+    monkeypatch.setattr("socca.survey.supervisor.subprocess.Popen", start)
 
     def run(targets, workers=2, task=None, **caps):
         made = Supervisor(task or {}, "m", workers, Caps(**caps), lambda now: None)
@@ -612,7 +612,7 @@ def test_a_signal_keeps_checkpoints(make_survey, tmp_path, number):
 
 
 def test_what_is_running_is_known_from_files(tmp_path):
-    with Progress(tmp_path) as progress:
+    with Heartbeat(tmp_path) as progress:
         progress.now([("a", "m"), ("b", "m")])
         assert running(tmp_path) == {("a", "m"), ("b", "m")}
         (file,) = (tmp_path / "running").iterdir()
@@ -624,7 +624,7 @@ def test_what_is_running_is_known_from_files(tmp_path):
         progress.now([("c", "m")])
         assert running(tmp_path) == {("c", "m")}
     assert list((tmp_path / "running").iterdir()) == []
-    with Progress(tmp_path / "other", writes=False) as progress:
+    with Heartbeat(tmp_path / "other", writes=False) as progress:
         progress.now([("a", "m")])
     assert not (tmp_path / "other").exists()
 

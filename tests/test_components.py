@@ -13,13 +13,13 @@ from scipy.special import betaln, gammaincinv
 
 from socca import models
 from socca.errors import ModelError
+from socca.likelihood.parameter_vector import all_values, compile_model
+from socca.likelihood.problem import Problem
 from socca.models import REGISTRY, CustomProfile, Disk, MesaBridge, Model, Radial, SimpleBridge, boundto
 from socca.models.disk import ExponentialHeight, HyperSecantHeight
 from socca.models.radial import truncation
 from socca.models.radial.base import covered
-from socca.parameters import all_values, compile_model
 from socca.priors import uniform
-from socca.problem import Problem
 
 ARCSEC = 1 / 3600
 PLACE = {"xc": 0.0, "yc": 0.0}
@@ -322,7 +322,7 @@ def test_custom_parameters_are_described():
         ({"a": ""}, 3, "must be a function or an expression"),
         ({"r": ""}, "r", "'r' cannot be the name"),
         ({"theta": ""}, "theta * r", "'theta' cannot be the name"),
-        ({"law": ""}, "law * r", "'law' cannot be the name"),
+        ({"full_profile": ""}, "full_profile * r", "'full_profile' cannot be the name"),
         (["a", "a"], "a * r", "'a' cannot be the name"),
         ("ab", "a * r", "must be a list or a mapping"),
         ([{"name": "a", "unti": "deg"}], "a * r", "did you mean 'unit'"),
@@ -455,7 +455,7 @@ def test_parts_belong_to_one_component():
     disk = Disk(law)
     assert "radial.before" in disk.parlist()
     for change in (lambda: law.addparameter("after", 1.0), lambda: law.removeparameter("before")):
-        with pytest.raises(ModelError, match="Sersic is the radial law of a Disk"):
+        with pytest.raises(ModelError, match="Sersic is the radial profile of a Disk"):
             change()
     disk.addparameter("after", 1.0)
     model = Model(disk)

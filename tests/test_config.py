@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
-from socca.check import check_survey
-from socca.config import load_config, schema, validate_config
 from socca.errors import ConfigError
-from socca.survey import Survey
+from socca.survey.check import check_survey
+from socca.survey.config.schema import load_config, schema, validate_config
+from socca.survey.survey import Survey
 
 ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(3)

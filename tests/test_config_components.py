@@ -6,17 +6,17 @@ import jsonschema
 import numpy as np
 import pytest
 
-from socca.build import build_model, build_problem
-from socca.config import schema, validate_config
 from socca.data import Image
 from socca.errors import ConfigError
 from socca.models import REGISTRY, Beta, CustomProfile, Sersic
 from socca.models.radial import truncation
 from socca.noise import Normal
-from socca.parametrised import Tie
+from socca.parameters.ties import Tie
 from socca.priors import uniform
-from socca.reference import config_reference
-from socca.targets import from_columns
+from socca.survey.config.build import build_model, build_problem
+from socca.survey.config.reference import config_reference
+from socca.survey.config.schema import schema, validate_config
+from socca.survey.targets import from_columns
 
 SCALE = 0.2 / 3600
 ARCSEC = 1 / 3600
@@ -121,8 +121,13 @@ DEEP = "models.m.components"
 UNITS = "Input should be 'deg', 'rad', 'image' or ''"
 BAD = [
     ("disk", "radial.ree", 1, f"{DEEP}.disk.radial.ree: unknown key; did you mean 're'"),
-    ("disk", "radial.type", "Sersik", f"{DEEP}.disk.radial.type: unknown law 'Sersik'; did you mean 'Sersic'"),
-    ("disk", "vertical.type", "Sersic", f"{DEEP}.disk.vertical.type: unknown law 'Sersic'; known: HyperSecantHeight"),
+    ("disk", "radial.type", "Sersik", f"{DEEP}.disk.radial.type: unknown profile 'Sersik'; did you mean 'Sersic'"),
+    (
+        "disk",
+        "vertical.type",
+        "Sersic",
+        f"{DEEP}.disk.vertical.type: unknown profile 'Sersic'; known: HyperSec",
+    ),
     ("disk", "vertical.alpha", 1, f"{DEEP}.disk.vertical.alpha: unknown key"),
     ("disk", "radial.re", {"unifrom": [0, 1]}, f"{DEEP}.disk.radial.re: unknown prior 'unifrom'"),
     ("disk", "radial.truncation", "HyperTan", f"{DEEP}.disk.radial.truncation: "),

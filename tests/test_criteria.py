@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from socca import criteria, pixelwise
 from socca.data import Image
 from socca.errors import ConfigError, DataError, PosteriorError
+from socca.likelihood.problem import Problem
 from socca.models import Background, Model
 from socca.noise import REGISTRY, Normal, NormalCorrelated, Poisson, StudentT
-from socca.posterior import Posterior
+from socca.posterior import Posterior, criteria, pixelwise
 from socca.priors import normal, uniform
-from socca.problem import Problem
 
 SHAPE = (12, 11)
 NOISE = {

@@ -11,11 +11,11 @@ from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
 from astropy.wcs.utils import skycoord_to_pixel
 
-from socca.build import build_image
-from socca.config import validate_config
 from socca.data import Image
 from socca.errors import ConfigError, DataError
-from socca.targets import from_columns
+from socca.survey.config.build import build_image
+from socca.survey.config.schema import validate_config
+from socca.survey.targets import from_columns
 
 SHAPE = (41, 50)
 RNG = np.random.default_rng(8)

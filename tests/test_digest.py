@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from socca.digest import digest
+from socca.likelihood.problem import Problem
 from socca.models import Background, CustomProfile, Disk, Model, Sersic
 from socca.priors import uniform
-from socca.problem import Problem
+from socca.utils.digest import digest
 
 FACTOR = 1.0
 NESTED = {"a": [1.0, 2.0]}
@@ -154,7 +154,7 @@ from socca.data import Image
 from socca.models import CustomProfile, Disk, MesaBridge, Model, PolyExponential, Sersic, boundto
 from socca.noise import StudentT
 from socca.priors import uniform
-from socca.problem import Problem
+from socca.likelihood.problem import Problem
 
 names = {"alpha", "beta", "gamma", "delta"}
 def law(r, top):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from socca.reference import config_reference
+from socca.survey.config.reference import config_reference
 
 ROOT = Path(__file__).parents[1]
 

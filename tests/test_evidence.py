@@ -6,7 +6,7 @@ import fakes
 import numpy as np
 import pytest
 
-from socca.inference import sample
+from socca.fitting.sample import sample
 from socca.pool import SerialPool
 from socca.samplers import METHODS, get_sampler
 
@@ -130,9 +130,9 @@ def test_numpyro(case, name):
 @pytest.mark.parametrize("method", fakes.INSTALLED)
 def test_no_free_parameter(make_image, method):
     """The evidence is the likelihood then, and there is no error to it."""
+    from socca.likelihood.problem import Problem
     from socca.models import Background, Model
     from socca.noise import Normal
-    from socca.problem import Problem
 
     data = np.random.default_rng(1).normal(0.5, 1.0, (6, 7))
     problem = Problem(make_image(data, noise=Normal(sigma=1.0)), Model(Background(a0=0.5)))

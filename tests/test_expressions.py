@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from socca.errors import ConfigError
-from socca.expressions import FUNCTIONS, Node, bind_columns, evaluate, parse
+from socca.parameters.expressions import FUNCTIONS, Node, bind_columns, evaluate, parse
 
 UNITS = {"deg": 1.0, "arcsec": 1 / 3600, "pix": 0.25}
 COLUMNS = {"ra": 150.5, "r_e": 2.0}

@@ -92,7 +92,7 @@ def test_pixelwise_statistics(fit, monkeypatch):
     np.testing.assert_allclose(sky.background, np.std(rows[:, 2], ddof=1), rtol=1e-9)
     assert not sky.smoothed.any()
     # In blocks of a few pixels, and another seed.
-    monkeypatch.setattr("socca.pixelwise._HELD", 40 * 100)
+    monkeypatch.setattr("socca.posterior.pixelwise._HELD", 40 * 100)
     np.testing.assert_array_equal(fit.getmodel("total", statistic="pixel_median", **options), median)
     assert np.any(fit.getmodel("total", statistic="pixel_median", n_draws=40, seed=3) != median)
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from fakes import Numpy
 
-from socca.checkpoint import Checkpoint
 from socca.pool import SerialPool
 from socca.priors import uniform
-from socca.samplers.cube import Cube
-from socca.samplers.focus import PRIOR_SHARE, Focus, Unfocused, _Axis
+from socca.samplers.checkpoint import Checkpoint
 from socca.samplers.maximum import Maximum
 from socca.samplers.mixture import student_cdf
+from socca.samplers.repartitioning import PRIOR_SHARE, Repartitioning, Unfocused, _Axis
+from socca.samplers.unit_cube import UnitCube
 
 
 def focus(ndim, sigma=0.03, correlated=True, angle=None, place=0.3):
@@ -25,7 +25,7 @@ def focus(ndim, sigma=0.03, correlated=True, angle=None, place=0.3):
     covariance = sigma**2 * root @ np.diag(np.linspace(0.2, 1, ndim)) @ root.T
     periods = [1.0 if k == angle else None for k in range(ndim)]
     theta = np.full(ndim, place)
-    return Focus(
+    return Repartitioning(
         Numpy(lambda theta: theta[:, 0], [uniform(0, 1)] * ndim, periods),
         Maximum(theta, 0.0, covariance, True, True, 1, 0),
     )
@@ -121,7 +121,7 @@ def explored(known, seed=1, state=None):
     """Give the cube of a problem; `state` is of a checkpoint."""
     checkpoint = Checkpoint()
     checkpoint.state = state
-    return Cube(known.problem, SerialPool(known.problem.log_likelihood), seed, checkpoint, focus=True)
+    return UnitCube(known.problem, SerialPool(known.problem.log_likelihood), seed, checkpoint, focus=True)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def known(make_image, make_psf):
 def test_gaussians_are_focused_on(known, name):
     """Even if a part of one is cut off, or there are two of them."""
     problem = known(name)
-    assert all(isinstance(explored(problem, seed)._map, Focus) for seed in range(3))
+    assert all(isinstance(explored(problem, seed)._map, Repartitioning) for seed in range(3))
 
 
 @pytest.mark.parametrize("name", ["banana", pytest.param("faint source", marks=pytest.mark.slow)])
@@ -170,7 +170,7 @@ def test_an_angle_keeps_its_period_without_a_focus():
         return -0.5 * ((off / 0.4) ** 2 + ((theta[:, 1] - 2 * off**2) / 0.05) ** 2)
 
     problem = Numpy(log_likelihood, [uniform(0, np.pi), uniform(-3, 6)], [np.pi, None])
-    cube = Cube(problem, SerialPool(log_likelihood), 1, Checkpoint(), focus=True)
+    cube = UnitCube(problem, SerialPool(log_likelihood), 1, Checkpoint(), focus=True)
     assert isinstance(cube._map, Unfocused)
     assert cube.periodic == [0]
 

@@ -10,12 +10,12 @@ from scipy.integrate import cubature
 from scipy.special import erf, gammaincinv
 
 from socca.data import Image
+from socca.likelihood.parameter_vector import all_values
+from socca.likelihood.problem import Problem
 from socca.models import REGISTRY, Background, Exponential, Gaussian, Model, Point, Sersic
 from socca.models.radial import sersic_b
 from socca.noise import Normal
-from socca.parameters import all_values
 from socca.priors import uniform
-from socca.problem import Problem
 
 
 def draw(image, *components, **kwargs):

@@ -7,9 +7,10 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from socca.data import Image
+from socca.data.frames import PixelFrame, SkyFrame, project
 from socca.errors import DataError
-from socca.forward import locate
-from socca.grid import BORDER, PixelFrame, SkyFrame, coordinates, grid_arrays, grid_shape, grid_size, project
+from socca.likelihood.grid import BORDER, coordinates, grid_arrays, grid_shape, grid_size
+from socca.likelihood.render import locate
 
 EVEN, ODD = (24, 30), (25, 31)
 

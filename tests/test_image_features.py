@@ -6,13 +6,13 @@ from astropy.io import fits
 from scipy import signal, stats
 from scipy.special import erf
 
-from socca.compilation import meter
-from socca.grid import bucket
+from socca.data.psf import UndersampledPsfWarning
+from socca.likelihood.grid import bucket
+from socca.likelihood.problem import Problem
 from socca.models import Background, Exponential, Gaussian, Model, Point, Sersic
 from socca.noise import Normal, NormalCorrelated, NormalRI, Poisson, StudentT
 from socca.priors import loguniform, normal, uniform
-from socca.problem import Problem
-from socca.psf import UndersampledPsfWarning
+from socca.utils.xla import meter
 
 
 def offsets(shape):
@@ -191,7 +191,7 @@ def test_gaussian_through_a_fine_gaussian(make_image, pixel, psf, round_source, 
     np.testing.assert_allclose(got, truth, rtol=0, atol=2e-5 * truth.max())
 
 
-@pytest.mark.filterwarnings("ignore::socca.psf.UndersampledPsfWarning")  # one pixel is the narrowest there is
+@pytest.mark.filterwarnings("ignore::socca.data.psf.UndersampledPsfWarning")  # one pixel is the narrowest there is
 def test_centre_of_a_fine_psf(make_image):
     # One of its own pixels at (n - 1) / 2 leaves light where it is; the next one moves it by a third of a pixel.
     shape = (31, 31)

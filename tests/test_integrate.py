@@ -9,10 +9,11 @@ from astropy.wcs import WCS
 from scipy.integrate import dblquad
 from scipy.special import erf, gamma, gammainc, gammaincinv
 
-from socca import fastmath, quadrature
+from socca.likelihood import quadrature
+from socca.likelihood.problem import Problem
 from socca.models import Exponential, Gaussian, Model, Sersic, TopHat
 from socca.priors import uniform
-from socca.problem import Problem
+from socca.utils import fastmath
 
 SHAPE = (61, 61)
 MIDDLE = (SHAPE[0] - 1) / 2

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from astropy.table import Table
 
-from socca.batch import fit_all
-from socca.build import build_image, build_problem
-from socca.catalog import build_catalog
-from socca.check import check_survey
-from socca.inference import sample
+from socca.fitting.sample import sample
 from socca.samplers import get_sampler
-from socca.survey import Survey
+from socca.survey.catalog import build_catalog
+from socca.survey.check import check_survey
+from socca.survey.config.build import build_image, build_problem
+from socca.survey.fit_targets import fit_all
+from socca.survey.survey import Survey
 
 DATA = Path(os.environ.get("SOCCA_TEST_DATA", "/nonexistent")) / "kids"
 ROOT = Path(__file__).parents[1]

@@ -10,19 +10,19 @@ from scipy import integrate, stats
 from scipy.special import logsumexp
 
 import socca
-from socca.batch import fit_all
-from socca.check import check_survey
 from socca.errors import ConfigError, ModelError
-from socca.expressions import parse
-from socca.marginal import Marginal
+from socca.likelihood.marginal import Marginal
+from socca.likelihood.problem import Problem
 from socca.models import Background, CustomProfile, Gaussian, Model, Point, Sersic, Tie, boundto
 from socca.noise import Normal, NormalCorrelated, NormalFourier, Poisson, StudentT
+from socca.parameters.expressions import parse
 from socca.posterior import Posterior
+from socca.posterior.storage import open_result
 from socca.priors import loguniform, normal, uniform
-from socca.problem import Problem
 from socca.samplers.base import Draws
-from socca.storage import open_result
-from socca.survey import Survey
+from socca.survey.check import check_survey
+from socca.survey.fit_targets import fit_all
+from socca.survey.survey import Survey
 
 SHAPE = (12, 13)
 SIZE = SHAPE[0] * SHAPE[1]

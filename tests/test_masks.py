@@ -23,13 +23,13 @@ from regions import (
     Regions,
 )
 
-from socca.build import build_image
-from socca.check import check_survey
-from socca.config import validate_config
 from socca.data import Image
 from socca.errors import DataError
-from socca.survey import Survey
-from socca.targets import from_columns
+from socca.survey.check import check_survey
+from socca.survey.config.build import build_image
+from socca.survey.config.schema import validate_config
+from socca.survey.survey import Survey
+from socca.survey.targets import from_columns
 
 SHAPE = (31, 37)
 Y, X = np.indices(SHAPE)
@@ -373,7 +373,7 @@ def test_values_of_masks_that_are_laid_on_the_image(sky, make_header):
 
 
 def test_a_mask_with_the_images_own_wcs_is_used_as_it_is(sky, make_header, monkeypatch):
-    monkeypatch.setattr("socca.masks._reprojected", None)
+    monkeypatch.setattr("socca.data.masks._reprojected", None)
     mask = np.random.default_rng(4).uniform(size=SHAPE) > 0.4
     for where in ({}, {"sip": 3.0, "rotation": 20}):
         header = make_header(SHAPE, **where)

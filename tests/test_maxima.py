@@ -11,21 +11,21 @@ from fakes import Numpy, gaussian
 from scipy import stats
 from scipy.optimize import brentq
 
-from socca.checkpoint import Checkpoint, CheckpointFile
-from socca.config_sections import FlagsConfig
-from socca.flags import flags_of
-from socca.inference import sample
+from socca.fitting.sample import sample
+from socca.likelihood.problem import Problem
 from socca.models import Background, Gaussian, Model
 from socca.pool import SerialPool
 from socca.priors import uniform
-from socca.problem import Problem
 from socca.samplers import get_sampler
-from socca.samplers.cube import Cube
-from socca.samplers.focus import EQUAL_SHARE, PRIOR_SHARE, WIDTH, Focus, Unfocused
+from socca.samplers.checkpoint import Checkpoint, CheckpointFile
 from socca.samplers.maximum import Maximum
+from socca.samplers.repartitioning import EQUAL_SHARE, PRIOR_SHARE, WIDTH, Repartitioning, Unfocused
 from socca.samplers.search import Maxima, find_maxima
 from socca.samplers.starts import ImageStarts
 from socca.samplers.trial import bounds_beyond
+from socca.samplers.unit_cube import UnitCube
+from socca.survey.config.sections import FlagsConfig
+from socca.survey.flags import flags_of
 
 #: Of the samplers, for small problems.
 FEW = {
@@ -54,7 +54,7 @@ def test_the_map_inverts_a_mixture_of_students(places):
     """Against scipy's own Student density, one axis: place and density."""
     problem = Numpy(lambda theta: theta[:, 0], [uniform(0, 1)])
     masses = np.arange(1.0, len(places) + 1)
-    cube = Focus(problem, [one_maximum(*place) for place in places], masses)
+    cube = Repartitioning(problem, [one_maximum(*place) for place in places], masses)
     shares = (1 - PRIOR_SHARE) * ((1 - EQUAL_SHARE) * masses / masses.sum() + EQUAL_SHARE / len(places))
     laws = [stats.t(2, loc=x, scale=WIDTH * sigma) for x, sigma in places]
     inside = [law.cdf(1) - law.cdf(0) for law in laws]
@@ -75,7 +75,7 @@ def test_the_map_inverts_a_mixture_of_students(places):
 def test_each_maximum_has_its_own_circle():
     """Two maxima to the two sides of an angle's end: both are in the middle of their densities."""
     problem = Numpy(lambda theta: theta[:, 0], [uniform(0, np.pi)], [np.pi])
-    cube = Focus(problem, [one_maximum(0.02, 0.05), one_maximum(1.6, 0.05)])
+    cube = Repartitioning(problem, [one_maximum(0.02, 0.05), one_maximum(1.6, 0.05)])
     v, _ = cube.to_prior(np.random.default_rng(1).random((20_000, 1)))
     angle = np.pi * v[:, 0]
     for place in (0.02, 1.6):
@@ -231,7 +231,7 @@ def blind(monkeypatch):
         return dataclasses.replace(found, found=(found.highest,), masses=np.ones(1))
 
     monkeypatch.setattr("socca.samplers.trial.find_maxima", only_highest)
-    monkeypatch.setattr("socca.samplers.cube.uncovered", lambda *given: 0.0)
+    monkeypatch.setattr("socca.samplers.unit_cube.uncovered", lambda *given: 0.0)
 
 
 @pytest.mark.parametrize("method", ["nautilus", "dynesty", pytest.param("pocomc", marks=pytest.mark.slow)])
@@ -313,7 +313,7 @@ def test_flags():
 def test_samples_without_a_known_maximum_are_not_converged():
     """All samples at one of two maxima that were found: the result says that one is missing."""
     known = fakes.two_modes()
-    cube = Cube(known.problem, SerialPool(known.problem.log_likelihood), 1, Checkpoint(), focus=True)
+    cube = UnitCube(known.problem, SerialPool(known.problem.log_likelihood), 1, Checkpoint(), focus=True)
     cube._map = Unfocused()
     at_one = np.random.default_rng(1).normal([0.2, 0.3], 0.03, (500, 2))
     at_other = np.clip(np.random.default_rng(2).normal([0.65, 0.6], 0.1, (1200, 2)), 0, 1)

@@ -18,11 +18,11 @@ from astropy.io import fits
 
 import socca
 from socca.errors import ConfigError
-from socca.launch import Launch, launched, root_only
 from socca.models import Background, Model
 from socca.pool import SerialPool, chosen_kind, open_pool
 from socca.priors import normal
 from socca.samplers import METHODS, get_sampler
+from socca.utils.launcher import Launch, launched, root_only
 
 #: Methods that need one process.
 NOT_WITH_MPI = [name for name in METHODS if not get_sampler(name).mpi]
@@ -297,7 +297,7 @@ import time
 import numpy as np
 
 from socca.errors import PoolError
-from socca.launch import launched
+from socca.utils.launcher import launched
 from socca.pool import open_pool
 
 rank, how = launched().rank, sys.argv[1]
@@ -408,7 +408,7 @@ def test_a_killed_rank_ends_all_where_the_launcher_does_not(tmp_path, rank):
 
 
 def test_strangers_are_not_taken_for_ranks():
-    from socca.pool.guard import _accepted
+    from socca.pool.rank_watchdog import _accepted
 
     word = bytes(range(16))
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -465,11 +465,11 @@ def test_the_command_line_shares_a_fit_and_writes_once(tmp_path, survey_file):
 
 def fit_pool(path, monkeypatch, *arguments, **changes):
     """Return the pool that `socca fit` gives to the fits."""
-    import socca.run
+    import socca.survey.fit_command
     from socca.cli import app
 
     seen = []
-    monkeypatch.setattr(socca.run, "fit_all", lambda survey, fits: seen.append(survey.config.pool) or [])
+    monkeypatch.setattr(socca.survey.fit_command, "fit_all", lambda survey, fits: seen.append(survey.config.pool) or [])
     config = yaml.safe_load(path.read_text()) | changes
     path.write_text(yaml.safe_dump(config))
     app(["fit", "--config", str(path), *arguments], standalone_mode=False)
@@ -481,11 +481,11 @@ def own_process_state(monkeypatch):
     """Undo what the command line does to its process."""
     import logging
 
-    import socca.compilation
+    import socca.utils.xla
 
-    for name in socca.compilation.SINGLE_THREAD:
+    for name in socca.utils.xla.SINGLE_THREAD:
         monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setattr(socca.compilation, "use_persistent_cache", lambda: None)
+    monkeypatch.setattr(socca.utils.xla, "use_persistent_cache", lambda: None)
     root, ours = logging.getLogger(), logging.getLogger("socca")
     before = root.handlers[:], root.level, ours.level
     yield

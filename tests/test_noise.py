@@ -10,26 +10,18 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from socca.build import build_image, build_problem
-from socca.config import validate_config
 from socca.errors import ConfigError, DataError, ModelError
-from socca.forward import Rendered
-from socca.inference import sample
+from socca.fitting.sample import sample
+from socca.likelihood.problem import Problem
+from socca.likelihood.render import Rendered
 from socca.models import Background, Exponential, Model, Point
-from socca.noise import (
-    REGISTRY,
-    Normal,
-    NormalCorrelated,
-    NormalFourier,
-    NormalRI,
-    Poisson,
-    StudentT,
-)
+from socca.noise import REGISTRY, Normal, NormalCorrelated, NormalFourier, NormalRI, Poisson, StudentT
 from socca.noise.poisson import ringing
+from socca.plotting.model_images import goodness_of_fit
 from socca.priors import loguniform, uniform
-from socca.problem import Problem
-from socca.products import goodness_of_fit
-from socca.targets import from_columns
+from socca.survey.config.build import build_image, build_problem
+from socca.survey.config.schema import validate_config
+from socca.survey.targets import from_columns
 
 SHAPE = (6, 7)
 SIZE = SHAPE[0] * SHAPE[1]

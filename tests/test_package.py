@@ -26,7 +26,7 @@ def test_importing_loads_nothing_heavy(name):
     assert loaded(f"import {name}") == []
 
 
-@pytest.mark.parametrize("name", ["socca.config", "socca.survey", "socca.reference"])
+@pytest.mark.parametrize("name", ["socca.survey.config.schema", "socca.survey.survey", "socca.survey.config.reference"])
 def test_reading_a_config_needs_no_jax(name):
     # So does the start of Snakemake, many times over.
     assert set(loaded(f"import {name}")) <= {"pydantic"}
@@ -65,9 +65,9 @@ def test_the_problem_leaves_jax_in_single_precision(make_image):
     import jax
     import jax.numpy as jnp
 
+    from socca.likelihood.problem import Problem
     from socca.models import Background, Model
     from socca.priors import normal
-    from socca.problem import Problem
 
     problem = Problem(make_image(), Model(Background(a0=normal(0, 1))))
     assert problem.log_likelihood([[0.1]]).dtype == "float64"

@@ -6,14 +6,14 @@ import pytest
 from astropy.io import fits
 
 from socca.errors import ConfigError, DataError
-from socca.plotting import _normalisation, _Planes, _runs, annuli, comparison_figure
+from socca.plotting.comparison import _normalisation, _Planes, _runs, annuli, comparison_figure
 
 SHAPE = (32, 40)
 
 
 @pytest.fixture
 def write(tmp_path, make_header):
-    """Give a function that writes the images of a fit, as `socca.products` does."""
+    """Give a function that writes the images of a fit, as `socca.plotting.model_images` does."""
 
     def make(name="model.fits", *, sky=False, masked=True, misfit=0.0, components=True, **header):
         rng = np.random.default_rng(4)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from socca.errors import ConfigError, PoolError
-from socca.inference import Counted, sample
+from socca.fitting.sample import CountingPool, sample
+from socca.likelihood.problem import Problem
 from socca.models import Background, Model, Sersic
 from socca.noise import Normal
 from socca.pool import Pool, SerialPool, chosen_kind, measure, open_pool
 from socca.pool.base import BorrowedPool
 from socca.pool.mp import MultiPool
 from socca.priors import normal, uniform
-from socca.problem import Problem
 
 THETA = np.random.default_rng(1).normal(size=(37, 3))
 OFFSET = 0.25
@@ -192,7 +192,7 @@ def test_a_plain_object_with_a_map_is_a_pool():
 
 
 def test_counted_counts_rows():
-    counted = Counted(SerialPool(likelihood))
+    counted = CountingPool(SerialPool(likelihood))
     counted.evaluate(THETA)
     counted.evaluate(THETA[:3])
     assert counted.calls == 40
@@ -582,7 +582,7 @@ def test_what_is_slow_anyway_is_not_measured():
 def test_a_likelihood_that_is_too_cheap_is_said_once(caplog, call, warned):
     pool = Slow(call=call, batch=1e-3)
     with caplog.at_level("INFO", logger="socca"):
-        counted = Counted(pool)
+        counted = CountingPool(pool)
         for _ in range(3):
             counted.evaluate(THETA)
     assert counted.calls == 3 * len(THETA)
@@ -594,5 +594,5 @@ def test_a_likelihood_that_is_too_cheap_is_said_once(caplog, call, warned):
 
 def test_no_advice_without_workers(caplog):
     with caplog.at_level("INFO", logger="socca"):
-        Counted(SerialPool(likelihood)).evaluate(THETA)
+        CountingPool(SerialPool(likelihood)).evaluate(THETA)
     assert not caplog.records

@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from socca.errors import PosteriorError
-from socca.posterior import INTERVAL, Posterior, unwrapped, weighted_quantiles
-from socca.storage import open_result, save_failure
+from socca.posterior import Posterior
+from socca.posterior.statistics import INTERVAL, unwrapped, weighted_quantiles
+from socca.posterior.storage import open_result, save_failure
 
 N = 20_000
 
@@ -123,10 +124,10 @@ def test_unwrapped_moves_by_whole_periods():
 
 def test_a_tied_angle_is_unwrapped_like_the_one_it_is_tied_to(make_image, pixel):
     """Tied to the same angle, across the end of its period."""
-    from socca.inference import _posterior
+    from socca.fitting.sample import _posterior
+    from socca.likelihood.problem import Problem
     from socca.models import Exponential, Model, boundto
     from socca.priors import uniform
-    from socca.problem import Problem
     from socca.samplers import Draws
 
     model = Model()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from socca import posterior_figures
 from socca.errors import ConfigError, PosteriorError
+from socca.plotting import corner as posterior_figures
+from socca.plotting.corner import _interval, axes_of
 from socca.posterior import Posterior
-from socca.posterior_figures import _interval, axes_of
 
 N = 3000
 

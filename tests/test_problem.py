@@ -7,14 +7,14 @@ import pytest
 from scipy import stats
 
 from socca import priors
-from socca.compilation import meter
 from socca.errors import DataError, ModelError
-from socca.expressions import parse
+from socca.likelihood.compiled import BATCH
+from socca.likelihood.problem import Problem
 from socca.models import Background, Disk, Gaussian, MesaBridge, Model, Point, Sersic, Tie, boundto
 from socca.noise import Normal
+from socca.parameters.expressions import parse
 from socca.priors import loguniform, normal, uniform
-from socca.problem import Problem
-from socca.programs import BATCH
+from socca.utils.xla import meter
 
 SHAPE = (16, 17)
 RNG = np.random.default_rng(12)
@@ -75,7 +75,7 @@ def make_problem(make_image, make_psf, pixel):
 
 def parse_constant(name):
     """Return the tree of a constant times a parameter, as it is made of ``$column * parameter``."""
-    from socca.expressions import bind_columns
+    from socca.parameters.expressions import bind_columns
 
     tree, _ = bind_columns(parse(f"$column * {name}"), lambda column: 0.0, lambda unit: 1.0)
     return tree

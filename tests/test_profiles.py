@@ -7,12 +7,12 @@ import pytest
 
 from socca.data import Image
 from socca.errors import ModelError
+from socca.likelihood.problem import Problem
 from socca.models import Background, Gaussian, Model
 from socca.noise import Normal
+from socca.plotting.radial_profiles import radial_profiles
 from socca.posterior import Posterior
 from socca.priors import normal
-from socca.problem import Problem
-from socca.profiles import radial_profiles
 
 ARCSEC = 1 / 3600
 SHAPE = (61, 61)

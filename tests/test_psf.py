@@ -9,8 +9,8 @@ from astropy.modeling import models
 from scipy.special import erf, j1
 
 from socca.data import Image
+from socca.data.psf import UndersampledPsfWarning
 from socca.errors import DataError
-from socca.psf import UndersampledPsfWarning
 
 SHAPE = (41, 37)
 

@@ -9,9 +9,10 @@ from astropy.table import Table
 from scipy.stats import kstest, norm
 
 from socca.errors import ConfigError
-from socca.posterior import INTERVAL, Posterior
-from socca.recovery import format_summary, recovery_figure, recovery_summary, recovery_table
-from socca.storage import save_failure
+from socca.posterior import Posterior
+from socca.posterior.statistics import INTERVAL
+from socca.posterior.storage import save_failure
+from socca.simulation.recovery import format_summary, recovery_figure, recovery_summary, recovery_table
 
 LABELS = ["galaxy.xc", "galaxy.re", "galaxy.theta"]
 UNITS = ["deg", "deg", "rad"]

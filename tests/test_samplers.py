@@ -12,13 +12,13 @@ from fakes import INSTALLED, Numpy, gaussian
 from scipy.special import ive
 
 from socca.errors import ConfigError, ModelError
-from socca.inference import sample
+from socca.fitting.sample import sample
+from socca.likelihood.problem import Problem
 from socca.models import Background, Model
 from socca.noise import Normal
 from socca.pool import Pool, SerialPool
 from socca.pool.mp import MultiPool
 from socca.priors import normal, uniform
-from socca.problem import Problem
 from socca.samplers import METHODS, get_sampler
 
 SHAPE, SIGMA = (8, 9), 0.8

@@ -15,10 +15,11 @@ from astropy.wcs import WCS
 from scipy.integrate import dblquad
 from scipy.special import gammaincinv
 
-from socca import models, simulate
+from socca import models
 from socca.data import Image
+from socca.data.fits import read_plane
 from socca.errors import ConfigError
-from socca.fits import read_plane
+from socca.simulation import simulate
 
 SEED = 5
 FILES = ("image", "psf", "sigma", "mask", "segmentation")
@@ -282,5 +283,5 @@ def test_what_cannot_be_simulated(tmp_path):
 
 
 def test_neither_jax_nor_astropy_is_imported_at_first():
-    code = "import sys, socca.simulate; assert not {'jax', 'astropy'} & set(sys.modules)"
+    code = "import sys, socca.simulation.simulate; assert not {'jax', 'astropy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,7 @@ from fakes import Numpy
 
 from socca.priors import halfnormal, normal, uniform
 from socca.samplers.maximum import Maximum
-from socca.samplers.space import Space, to_parameters
+from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
 
 LOW, HIGH = [-np.inf, 0.0, -1.0, 0.0], [np.inf, np.inf, 3.0, np.pi]
 
@@ -16,7 +16,9 @@ def space(theta, sigma=0.01):
     priors = [normal(0, 1), halfnormal(2.0), uniform(-1, 3), uniform(0, np.pi)]
     fake = Numpy(lambda theta: theta[:, 0], priors, [None, None, None, np.pi])
     root = sigma * np.tril(np.full((4, 4), 0.4) + 0.6 * np.eye(4))
-    return Space.around(fake, Maximum(np.array(theta), 0.0, root @ root.T, True, True, 1, 0)), root @ root.T
+    return UnconstrainedSpace.around(
+        fake, Maximum(np.array(theta), 0.0, root @ root.T, True, True, 1, 0)
+    ), root @ root.T
 
 
 def test_every_kind_of_bound_is_told_apart():

@@ -9,7 +9,7 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from socca.errors import ConfigError
-from socca.targets import Angle, load_targets
+from socca.survey.targets import Angle, load_targets
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from socca.truncated import draw_within, log_share
+from socca.likelihood.truncated_normal import draw_within, log_share
 
 #: Bounds in units of the standard deviation, from the mean.
 BOUNDS = {

@@ -5,11 +5,11 @@ import math
 import pytest
 
 from socca.errors import ConfigError
-from socca.expressions import evaluate
 from socca.models import Tie
+from socca.parameters.expressions import evaluate
+from socca.parameters.units import factor
 from socca.priors import beta, loguniform, normal, uniform
-from socca.units import factor
-from socca.values import Context, is_prior, parse_value, scalar
+from socca.survey.config.values import Context, is_prior, parse_value, scalar
 
 SCALE = 0.2 / 3600
 CONTEXT = Context({"ra": 10.0, "size": 3.0, "blank": float("nan")}, SCALE)
@@ -95,7 +95,7 @@ def test_priors_are_told_from_parameters_of_their_name(raw, wanted):
 
 
 def test_the_schema_knows_the_defaults():
-    from socca.config_components import _PRIOR_SCHEMAS
+    from socca.survey.config.components import _PRIOR_SCHEMAS
 
     (schema,) = (one["properties"]["beta"]["anyOf"][0] for one in _PRIOR_SCHEMAS if "beta" in one["properties"])
     assert (schema["minItems"], schema["maxItems"]) == (2, 4)

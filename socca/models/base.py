@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from socca.parametrised import Parameter, Parametrised, Spec, Tie, param
+from socca.parameters.parameterised import Parameter, Parameterised, Spec, param
+from socca.parameters.ties import Tie
 
 if TYPE_CHECKING:
-    from socca.data import Image
+    from socca.data.image import Image
 
 __all__ = ["REGISTRY", "Component", "Extended", "Parameter", "Spec", "Tie", "param"]
 
@@ -15,7 +16,7 @@ __all__ = ["REGISTRY", "Component", "Extended", "Parameter", "Spec", "Tie", "par
 REGISTRY: dict[str, type[Component]] = {}
 
 
-class Component(Parametrised):
+class Component(Parameterised):
     """A part of a surface-brightness model.
 
     Parameters
@@ -33,7 +34,7 @@ class Component(Parametrised):
     """
 
     attributes: ClassVar[tuple[str, ...]] = ("id", "positive")
-    #: How `socca.forward` draws it: 'extended', 'point' or 'background'.
+    #: How `socca.likelihood.render` draws it: 'extended', 'point' or 'background'.
     role: ClassVar[str]
     #: The parameters that say where it is; empty for what is everywhere.
     position_names: ClassVar[tuple[str, ...]] = ("xc", "yc")
@@ -95,7 +96,7 @@ class Extended(Component, abstract=True):
     role = "extended"
 
     @classmethod
-    def outline(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
+    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
         """Return roughly the position angle (rad) and the axis ratio of the isophotes.
 
         They only say where a pixel needs many points of quadrature.
@@ -125,8 +126,8 @@ class Extended(Component, abstract=True):
         spec : Spec
             What is static.
         cell : array, shape (2, 2) or (2, 2, n)
-            The extent of what one value stands for: change of (x, y) along its two sides, as columns. Laws with a sharp
-            edge look at it, and the least radius is a millionth of it.
+            The extent of what one value stands for: change of (x, y) along its two sides, as columns. Profiles with a
+            sharp edge look at it, and the least radius is a millionth of it.
 
         Returns
         -------

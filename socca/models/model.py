@@ -9,13 +9,13 @@ import numpy as np
 
 from socca.errors import ModelError
 from socca.models.base import Component
-from socca.parametrised import shown
+from socca.parameters.parameterised import shown
 from socca.priors import Prior
 
 if TYPE_CHECKING:
-    from socca.data import Image
-    from socca.forward import Rendered
-    from socca.problem import Problem
+    from socca.data.image import Image
+    from socca.likelihood.problem import Problem
+    from socca.likelihood.render import Rendered
 
 
 class Model:
@@ -181,7 +181,7 @@ class Model:
         Rendered
             ``(raw, smoothed, background, negative)``: extended light before the PSF, all sources through the PSF,
             background, and whether a component that must be positive is negative somewhere. See
-            `socca.forward.Rendered`.
+            `socca.likelihood.render.Rendered`.
 
         Raises
         ------
@@ -192,8 +192,8 @@ class Model:
 
     def _on(self, img: Image) -> Problem:
         """Return the problem of an image, to draw the model."""
+        from socca.likelihood.problem import Problem
         from socca.noise import Normal
-        from socca.problem import Problem
 
         # The noise has no part in it; its level need not even be known.
         return Problem(img, self, noise=Normal(sigma=1.0))

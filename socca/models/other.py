@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from socca.models.base import Component
-from socca.parametrised import Spec, param
+from socca.parameters.parameterised import Spec, param
 
 
 class Point(Component):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from socca.errors import DataError, nearest
-from socca.parametrised import Parametrised, Spec
+from socca.parameters.parameterised import Parameterised, Spec
 
 if TYPE_CHECKING:
-    from socca.data import Image
-    from socca.forward import Rendered
+    from socca.data.image import Image
+    from socca.likelihood.render import Rendered
     from socca.models.base import Component
 
 #: Name in a config -> noise model.
@@ -21,7 +21,7 @@ REGISTRY: dict[str, type[NoiseModel]] = {}
 LOWEST_SCALE = 1e-6
 
 
-class NoiseModel(Parametrised):
+class NoiseModel(Parameterised):
     """The probability of an image, given a model of it.
 
     A subclass is one file. `prepare` turns what the user gave into arrays, once per image; `log_likelihood` is a
@@ -176,7 +176,7 @@ class NoiseModel(Parametrised):
         raise NotImplementedError
 
 
-class Unseen(NoiseModel, abstract=True):
+class NuisanceParameters(NoiseModel, abstract=True):
     """The parameters of a noise model without its data, for drawing a model on an image that it does not fit.
 
     Parameters

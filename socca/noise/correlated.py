@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from socca.data.fits import read_plane
 from socca.errors import DataError
-from socca.fits import read_plane
-from socca.lazy import jax, jnp
 from socca.noise.covariance import Covariance, cut_cube, read_cube, scale_of
-from socca.parametrised import Spec
+from socca.parameters.parameterised import Spec
+from socca.utils.lazy import jax, jnp
 
 if TYPE_CHECKING:
-    from socca.data import Image
-    from socca.forward import Rendered
+    from socca.data.image import Image
+    from socca.likelihood.render import Rendered
 
 log = logging.getLogger(__name__)
 

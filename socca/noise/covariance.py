@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from socca.data.fits import PlainInput, open_fits, select_hdu
 from socca.errors import DataError
-from socca.fits import PlainInput, open_fits, select_hdu
 from socca.noise.base import LOWEST_SCALE, NoiseModel
-from socca.parametrised import Spec, param
+from socca.parameters.parameterised import Spec, param
 
 if TYPE_CHECKING:
-    from socca.data import Image
-    from socca.forward import Rendered
+    from socca.data.image import Image
+    from socca.likelihood.render import Rendered
 
 
 class Covariance(NoiseModel, abstract=True):

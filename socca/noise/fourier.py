@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from socca.data.fits import PlainInput, read_plane
 from socca.errors import DataError
-from socca.fits import PlainInput, read_plane
-from socca.lazy import jnp
 from socca.noise.covariance import Covariance, cut_cube, read_cube, scale_of
-from socca.parametrised import Spec
+from socca.parameters.parameterised import Spec
+from socca.utils.lazy import jnp
 
 if TYPE_CHECKING:
-    from socca.data import Image
-    from socca.forward import Rendered
+    from socca.data.image import Image
+    from socca.likelihood.render import Rendered
 
 #: Relative difference between the powers of a mode and its opposite: rounding in single precision.
 _ASYMMETRY = 1e-5

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from socca.data.fits import PlainInput
 from socca.errors import DataError, ModelError
-from socca.fits import PlainInput
 from socca.noise.levels import Levels, level_of
-from socca.parametrised import Spec
+from socca.parameters.parameterised import Spec
 
 if TYPE_CHECKING:
-    from socca.data import Image
-    from socca.forward import Rendered
+    from socca.data.image import Image
+    from socca.likelihood.render import Rendered
     from socca.models.base import Component
 
 #: How close to one a PSF's sum must be to have been normalised by it.

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from socca.data.fits import read_plane
 from socca.errors import DataError
-from socca.fits import read_plane
 from socca.noise.base import NoiseModel
 
 if TYPE_CHECKING:
-    from socca.data import Image
+    from socca.data.image import Image
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.lazy import fastmath, jnp
 from socca.noise.base import LOWEST_SCALE
 from socca.noise.levels import FORMS, Levels, level_of
-from socca.parametrised import Spec, param
+from socca.parameters.parameterised import Spec, param
+from socca.utils.lazy import fastmath, jnp
 
 if TYPE_CHECKING:
-    from socca.forward import Rendered
+    from socca.likelihood.render import Rendered
 
 __all__ = ["FORMS", "Normal"]
 

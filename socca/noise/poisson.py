@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import DataError
-from socca.lazy import jax, jnp, special
 from socca.noise.base import NoiseModel
-from socca.parametrised import Spec, param
+from socca.parameters.parameterised import Spec, param
+from socca.utils.lazy import jax, jnp, special
 
 if TYPE_CHECKING:
-    from socca.data import Image
-    from socca.forward import Rendered
+    from socca.data.image import Image
+    from socca.likelihood.render import Rendered
 
 #: How far from whole numbers counts may be, relative (or absolute, below one): rounding in single precision.
 _WHOLE = 1e-6
@@ -22,8 +22,8 @@ _WHOLE = 1e-6
 _ROUNDING = 32
 #: How far below zero they may ring, in units of how far one point source does: the rings of several add up.
 _RINGING = 2
-#: How far below zero the light of any source may be behind a PSF, as a share of the highest pixel: `socca.band_limited`
-#: is right to about this.
+#: How far below zero the light of any source may be behind a PSF, as a share of the highest pixel:
+#: `socca.likelihood.band_limited` is right to about this.
 _SAMPLING = 5e-4
 #: The least variance, in counts, that `Poisson.sigma_at` gives.
 _LEAST_VARIANCE = 1e-12

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.lazy import jnp, special
 from socca.noise.base import LOWEST_SCALE
 from socca.noise.levels import Levels, level_of
-from socca.parametrised import Spec, param
+from socca.parameters.parameterised import Spec, param
+from socca.utils.lazy import jnp, special
 
 if TYPE_CHECKING:
-    from socca.forward import Rendered
+    from socca.likelihood.render import Rendered
 
 #: The degrees of freedom that `StudentT.sigma_at` takes at least: with two or fewer there is no standard deviation.
 _LOWEST_NU_OF_SIGMA = 3.0

@@ -23,10 +23,10 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from socca.compilation import single_thread_environment
 from socca.errors import PoolError
 from socca.pool.base import Likelihood, Pool
-from socca.pool.wire import load, packed_error, packed_rows, shares, unpacked_error, unpacked_rows, values_of
+from socca.pool.messages import load, packed_error, packed_rows, shares, unpacked_error, unpacked_rows, values_of
+from socca.utils.xla import single_thread_environment
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ _LATE = 60.0
 
 def _serve(connection: Connection, life: Connection) -> None:
     """Answer messages, in a worker, for as long as the parent lives."""
-    from socca.compilation import use_persistent_cache
+    from socca.utils.xla import use_persistent_cache
 
     for number in _NOTICES:
         signal.signal(number, signal.SIG_IGN)

@@ -19,10 +19,10 @@ import cloudpickle
 import numpy as np
 
 from socca.errors import PoolError
-from socca.launch import SLURM, Launch, abort, launched
 from socca.pool.base import Likelihood, Pool
-from socca.pool.guard import end_together
-from socca.pool.wire import packed_error, packed_rows, shares, unpacked_error, unpacked_rows, values_of
+from socca.pool.messages import packed_error, packed_rows, shares, unpacked_error, unpacked_rows, values_of
+from socca.pool.rank_watchdog import end_together
+from socca.utils.launcher import SLURM, Launch, abort, launched
 
 T = TypeVar("T")
 

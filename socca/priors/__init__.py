@@ -6,11 +6,11 @@ problem's structure; its numbers are arguments, so that targets with other numbe
 Distributions of numpyro can be used too, in Python: see `from_numpyro`.
 """
 
+from socca.parameters.ties import boundto
 from socca.priors.base import REGISTRY, Family, Prior
 from socca.priors.gaussians import halfnormal, normal, splitnormal, truncnormal
 from socca.priors.others import beta, gamma, studentt
 from socca.priors.powers import logpowerlaw, loguniform, powerlaw, uniform
-from socca.priors.ties import boundto
 from socca.priors.wrapped import Distribution, as_prior, from_numpyro
 
 __all__ = [

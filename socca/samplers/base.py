@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from socca.checkpoint import Checkpoint
 from socca.errors import ConfigError, ModelError, nearest
+from socca.samplers.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from socca.likelihood.problem import Problem
     from socca.pool import Pool
-    from socca.problem import Problem
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def _only_point(pool: Pool) -> Draws:
     return Draws(np.zeros((1, 0)), np.zeros(1), np.array([value]), value, 0.0, converged=True)
 
 
-class Progress:
+class PeriodicLogger:
     """A line in the log now and then: after 10 s, and then at growing intervals up to a minute.
 
     Parameters

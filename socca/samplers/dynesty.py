@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.cube import Cube
+from socca.samplers.base import Draws, PeriodicLogger, Sampler
 from socca.samplers.lockstep import Lockstep
+from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
-    from socca.checkpoint import Checkpoint
+    from socca.likelihood.problem import Problem
     from socca.pool import Pool
-    from socca.problem import Problem
+    from socca.samplers.checkpoint import Checkpoint
 
 #: Of the volumes, for the error of the evidence: it is then known to 7 per cent.
 _REALISATIONS = 100
@@ -34,7 +34,7 @@ class Dynesty(Sampler):
     ``n_batch`` proposals are made side by side, so that their likelihoods are evaluated together: 64, or an eighth of
     the live points if that is more, unless it is given. Of so few, one in 16 is not needed any more by the time that it
     is looked at. ``dynamic`` spends further live points where the posterior is; ``focus`` is that of nautilus (see
-    `socca.samplers.focus`).
+    `socca.samplers.repartitioning`).
     """
 
     name = "dynesty"
@@ -65,11 +65,11 @@ class Dynesty(Sampler):
 
     def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
-        cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"])
+        cube = UnitCube(problem, pool, seed, checkpoint, focus=self.options["focus"])
         kept = None if checkpoint.state is None else checkpoint.state["dynesty"].tobytes()
         return cube.explored(functools.partial(self._explore, cube, seed, checkpoint), kept)
 
-    def _explore(self, cube: Cube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
+    def _explore(self, cube: UnitCube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from a kept state of dynesty."""
         together = Lockstep(cube.log_likelihood, int(self.options["n_batch"] or max(64, self.options["nlive"] // 8)))
         try:
@@ -90,7 +90,7 @@ class Dynesty(Sampler):
             notes={"n_iterations": int(results.niter), "information": float(results.information[-1])},
         )
 
-    def _make(self, cube: Cube, together: Lockstep, seed: int) -> Any:
+    def _make(self, cube: UnitCube, together: Lockstep, seed: int) -> Any:
         from dynesty import DynamicNestedSampler, NestedSampler
 
         kind = DynamicNestedSampler if self.options["dynamic"] else NestedSampler
@@ -108,10 +108,10 @@ class Dynesty(Sampler):
             **self.arguments(take),
         )
 
-    def _finish(self, sampler: Any, cube: Cube, together: Lockstep, checkpoint: Checkpoint, resume: bool) -> bool:
+    def _finish(self, sampler: Any, cube: UnitCube, together: Lockstep, checkpoint: Checkpoint, resume: bool) -> bool:
         from dynesty.dynamicsampler import DynamicSamplerStatesEnum as Stage
 
-        progress = Progress("dynesty")
+        progress = PeriodicLogger("dynesty")
 
         def state() -> dict[str, Any]:
             return {**cube.kept, "dynesty": _pickled(sampler, together)}

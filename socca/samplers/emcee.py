@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import ConfigError, ModelError
-from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.circles import Circles
+from socca.samplers.base import Draws, PeriodicLogger, Sampler
 from socca.samplers.maximum import Maximum, correlation_root
+from socca.samplers.periodic import PeriodicParameters
 from socca.samplers.student import Student
 from socca.samplers.trial import quick_maxima
 
 if TYPE_CHECKING:
-    from socca.checkpoint import Checkpoint
+    from socca.likelihood.problem import Problem
     from socca.pool import Pool
-    from socca.problem import Problem
+    from socca.samplers.checkpoint import Checkpoint
 
 #: Steps from one chance of a checkpoint to the next.
 _CHUNK = 100
@@ -71,7 +71,7 @@ class Emcee(Sampler):
 
         maxima = quick_maxima(problem, pool, seed, checkpoint)
         maximum = maxima.found[0]
-        circles = Circles(problem)
+        circles = PeriodicParameters(problem)
 
         def log_posterior(x: np.ndarray) -> np.ndarray:
             theta = circles.wrap(x)
@@ -116,7 +116,7 @@ class Emcee(Sampler):
         def state() -> dict[str, Any]:
             return {**maxima.arrays(), **_kept(chain), "taus": taus}
 
-        progress = Progress("emcee")
+        progress = PeriodicLogger("emcee")
         while not self._converged(chain, taus) and chain.iteration < self.options["max_steps"]:
             last = sampler.run_mcmc(last, _CHUNK, skip_initial_state_check=True)
             if _look_at(chain.iteration // _CHUNK) or chain.iteration >= self.options["max_steps"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from socca.problem import Problem
+    from socca.likelihood.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.cube import Cube
+from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
-    from socca.checkpoint import Checkpoint
+    from socca.likelihood.problem import Problem
     from socca.pool import Pool
-    from socca.problem import Problem
+    from socca.samplers.checkpoint import Checkpoint
 
 #: Seconds after which nautilus hands back control; it goes on as if nothing had been.
 _SLICE = 2.0
@@ -67,11 +67,11 @@ class Nautilus(Sampler):
     """The recommended sampler: posterior samples and evidence.
 
     With ``focus`` (on by default) a quick search for the maximum first shows nautilus where to look, which leaves
-    posterior and evidence as they are: see `socca.samplers.focus`. A posterior that the Gaussian at its maximum does
-    not cover is explored without it. What is left to explore is round enough for ellipsoids alone, and ``n_networks``
-    is 0: networks would cost more than the likelihood, and with few live points cut corners off the posterior (see
-    docs/method.md). With ``focus=False`` it is nautilus's own 4, trained in the pool. For a run that goes back to the
-    prior's cube, ``n_like_max`` and ``timeout`` count anew.
+    posterior and evidence as they are: see `socca.samplers.repartitioning`. A posterior that the Gaussian at its
+    maximum does not cover is explored without it. What is left to explore is round enough for ellipsoids alone, and
+    ``n_networks`` is 0: networks would cost more than the likelihood, and with few live points cut corners off the
+    posterior (see docs/method.md). With ``focus=False`` it is nautilus's own 4, trained in the pool. For a run that
+    goes back to the prior's cube, ``n_like_max`` and ``timeout`` count anew.
     """
 
     name = "nautilus"
@@ -106,11 +106,11 @@ class Nautilus(Sampler):
     def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         # nautilus knows no line: a second axis that does nothing makes it a square.
-        cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
+        cube = UnitCube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
         kept = None if checkpoint.state is None else checkpoint.state["nautilus"].tobytes()
         return cube.explored(functools.partial(self._explore, cube, pool, seed, checkpoint), kept)
 
-    def _explore(self, cube: Cube, pool: Pool, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
+    def _explore(self, cube: UnitCube, pool: Pool, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from nautilus's own file."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "state.h5"
@@ -136,7 +136,7 @@ class Nautilus(Sampler):
             notes={"n_bounds": len(sampler.bounds)},
         )
 
-    def _make(self, cube: Cube, pool: Pool, seed: int, file: Path) -> Any:
+    def _make(self, cube: UnitCube, pool: Pool, seed: int, file: Path) -> Any:
         import nautilus
 
         sampler = nautilus.Sampler(
@@ -156,13 +156,13 @@ class Nautilus(Sampler):
         return sampler
 
     def _run_in_slices(
-        self, sampler: Any, cube: Cube, checkpoint: Checkpoint, state: Callable[[], dict[str, Any]]
+        self, sampler: Any, cube: UnitCube, checkpoint: Checkpoint, state: Callable[[], dict[str, Any]]
     ) -> bool:
         import nautilus
 
         options = self.arguments(nautilus.Sampler.run)
         left, most = float(options.pop("timeout", np.inf)), float(options.pop("n_like_max", np.inf))
-        progress = Progress("nautilus")
+        progress = PeriodicLogger("nautilus")
         with warnings.catch_warnings():
             # Networks that stop at their last iteration are good enough for drawing bounds.
             warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from socca.errors import ConfigError
-from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.space import Space, to_parameters
+from socca.samplers.base import Draws, PeriodicLogger, Sampler
 from socca.samplers.trial import quick_maxima
+from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
 
 if TYPE_CHECKING:
-    from socca.checkpoint import Checkpoint
+    from socca.likelihood.problem import Problem
     from socca.pool import Pool
-    from socca.problem import Problem
+    from socca.samplers.checkpoint import Checkpoint
     from socca.samplers.search import Maxima
 
 #: Draws between two returns of a chain to this process.
@@ -66,7 +66,7 @@ class Numpyro(Sampler):
         if min(n_chains, warmup, wanted) < 1 or wanted < 4:
             raise ConfigError("numpyro needs num_chains and num_warmup of at least 1, and num_samples of at least 4")
         maxima = quick_maxima(problem, pool, seed, checkpoint)
-        space = Space.around(problem, maxima.found[0])
+        space = UnconstrainedSpace.around(problem, maxima.found[0])
         settings = tuple(sorted(self.arguments(NUTS.__init__).items()))
         chains = [_Chain(problem, space, settings, warmup, seed, k) for k in range(n_chains)]
         records: list[dict[str, np.ndarray]] = [{} for _ in chains]
@@ -83,7 +83,7 @@ class Numpyro(Sampler):
                 found |= {f"record_{one.number}.{key}": value for key, value in record.items()}
             return found
 
-        progress = Progress("numpyro")
+        progress = PeriodicLogger("numpyro")
         while done < warmup + wanted:
             count = min(_CHUNK, warmup + wanted - done)
             advanced = pool.map(_advance, [(one, count) for one in chains])
@@ -100,7 +100,7 @@ class Numpyro(Sampler):
         return self._draws(problem, space, maxima, warmup, joined)
 
     def _draws(
-        self, problem: Problem, space: Space, maxima: Maxima, warmup: int, records: dict[str, np.ndarray]
+        self, problem: Problem, space: UnconstrainedSpace, maxima: Maxima, warmup: int, records: dict[str, np.ndarray]
     ) -> Draws:
         """Gather the draws of all chains; `records` have shape (chains, draws, ...), warm-up included."""
         from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
@@ -143,7 +143,7 @@ class _Chain:
     ----------
     problem : Problem
         What is explored.
-    space : Space
+    space : UnconstrainedSpace
         Where.
     settings : tuple of (str, object)
         Of the kernel.
@@ -156,7 +156,7 @@ class _Chain:
     """
 
     problem: Problem
-    space: Space
+    space: UnconstrainedSpace
     settings: tuple[tuple[str, Any], ...]
     warmup: int
     seed: int

@@ -12,9 +12,9 @@ from socca.samplers.base import Draws, Sampler
 from socca.samplers.search import find_maxima
 
 if TYPE_CHECKING:
-    from socca.checkpoint import Checkpoint
+    from socca.likelihood.problem import Problem
     from socca.pool import Pool
-    from socca.problem import Problem
+    from socca.samplers.checkpoint import Checkpoint
     from socca.samplers.maximum import Maximum
 
 

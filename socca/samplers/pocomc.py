@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import ConfigError
-from socca.samplers.base import Draws, Progress, Sampler
-from socca.samplers.cube import Cube
+from socca.samplers.base import Draws, PeriodicLogger, Sampler
 from socca.samplers.student import Student
+from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
-    from socca.checkpoint import Checkpoint
+    from socca.likelihood.problem import Problem
     from socca.pool import Pool
-    from socca.problem import Problem
+    from socca.samplers.checkpoint import Checkpoint
 
 #: What stands for a likelihood of zero: pocoMC takes its logarithm times a temperature of zero.
 _IMPOSSIBLE = -1e100
@@ -43,10 +43,10 @@ def _pocomc() -> Any:
 class Pocomc(Sampler):
     """Particles cooled from the prior to the posterior, their moves shaped by a normalising flow: also the evidence.
 
-    ``focus`` is that of nautilus (see `socca.samplers.focus`): fewer temperatures lie between prior and posterior, and
-    the posterior is round. Then no flow is trained, which is nearly all that pocoMC takes its time for, unless
-    ``precondition`` is true. The evidence is that of ``n_evidence`` draws from the flow, or without one, from a Student
-    density in its place; if that is 0, of the particles, without an error.
+    ``focus`` is that of nautilus (see `socca.samplers.repartitioning`): fewer temperatures lie between prior and
+    posterior, and the posterior is round. Then no flow is trained, which is nearly all that pocoMC takes its time for,
+    unless ``precondition`` is true. The evidence is that of ``n_evidence`` draws from the flow, or without one, from a
+    Student density in its place; if that is 0, of the particles, without an error.
     """
 
     name = "pocomc"
@@ -71,14 +71,14 @@ class Pocomc(Sampler):
     def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         # Flows of one dimension have no other to depend on: a second axis does nothing.
-        cube = Cube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
+        cube = UnitCube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
         kept = None if checkpoint.state is None else checkpoint.state["pocomc"].tobytes()
         return cube.explored(functools.partial(self._explore, cube, seed, checkpoint), kept)
 
-    def _explore(self, cube: Cube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
+    def _explore(self, cube: UnitCube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from a kept state of pocoMC."""
         pocomc = _pocomc()
-        progress = Progress("pocomc")
+        progress = PeriodicLogger("pocomc")
 
         class Kept(pocomc.Sampler):  # type: ignore[name-defined]
             """pocoMC that hands over its state where it would write a file."""
@@ -136,7 +136,7 @@ class Pocomc(Sampler):
             notes={"n_iterations": int(sampler.t), "logz_of_particles": float(sampler.particles.get("logz", -1))},
         )
 
-    def _arguments(self, pocomc: Any, cube: Cube) -> dict[str, Any]:
+    def _arguments(self, pocomc: Any, cube: UnitCube) -> dict[str, Any]:
         found = self.arguments(pocomc.Sampler.__init__)
         if found["precondition"] is None:
             found["precondition"] = not cube.focused

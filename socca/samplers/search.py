@@ -15,7 +15,7 @@ from socca.samplers.maximum import Maximum, covariance_at, log_posterior_in_cube
 from socca.samplers.starts import ImageStarts
 
 if TYPE_CHECKING:
-    from socca.problem import Problem
+    from socca.likelihood.problem import Problem
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.grid import BORDER, coordinates, project
+from socca.data.frames import project
+from socca.likelihood.grid import BORDER, coordinates
 
 if TYPE_CHECKING:
-    from socca.problem import Problem
+    from socca.likelihood.problem import Problem
 
 #: Widths (pixels) of the Gaussians that smooth an image before its peaks are looked for, and peaks taken of each.
 _SCALES = ((1.0, 4), (3.0, 2))
@@ -194,7 +195,7 @@ def _pixel_centers(whole: Problem) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _position(on_sky: bool, reference: Any, x: float, y: float) -> tuple[float, float]:
-    """Return the position, degrees, of a point of the field plane: the inverse of `socca.grid.project`."""
+    """Return the position, degrees, of a point of the field plane: the inverse of `socca.data.frames.project`."""
     if not on_sky:
         return x, y
     ra, dec = float(reference[0]), float(reference[1])

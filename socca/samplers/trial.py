@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from socca.samplers.focus import Focus
+from socca.samplers.repartitioning import Repartitioning
 from socca.samplers.search import KEPT, Maxima, find_maxima
 
 if TYPE_CHECKING:
-    from socca.checkpoint import Checkpoint
+    from socca.likelihood.problem import Problem
     from socca.pool import Pool
-    from socca.problem import Problem
+    from socca.samplers.checkpoint import Checkpoint
 
 #: Draws from the map and from the prior that a focus is tried with, and draws per maximum that measure its mass.
 DRAWS, PRIOR_DRAWS, MASS_DRAWS = 2000, 1000, 300
@@ -78,7 +78,7 @@ def measured(problem: Problem, pool: Pool, rng: np.random.Generator, maxima: Max
         Those with at least `KEPT` of the posterior.
     """
     count = len(maxima.found)
-    focus = Focus(problem, maxima.found)
+    focus = Repartitioning(problem, maxima.found)
     v, log_density = focus.to_prior(rng.random((MASS_DRAWS * count, problem.ndim)))
     log_weights = pool.evaluate(problem.prior_transform(v)) - log_density
     weights = np.exp(log_weights - log_weights.max())
@@ -88,14 +88,14 @@ def measured(problem: Problem, pool: Pool, rng: np.random.Generator, maxima: Max
     return maxima.weighed(masses / masses.sum() + KEPT * maxima.masses, KEPT)
 
 
-def top_ratio(problem: Problem, pool: Pool, focus: Focus, maxima: Maxima) -> float:
+def top_ratio(problem: Problem, pool: Pool, focus: Repartitioning, maxima: Maxima) -> float:
     """Return the highest ``ln L / g`` at the maxima: that of a Gaussian posterior is highest there, or as good as."""
     theta = np.array([one.theta for one in maxima.found])
     v = np.array([[np.clip(p.cdf(x), 0, 1) for p, x in zip(problem.priors, row, strict=True)] for row in theta])
     return float(np.max(pool.evaluate(theta) - focus.log_density(v)))
 
 
-def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Focus, top: float) -> float:
+def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Repartitioning, top: float) -> float:
     """Return a bound on how much of a posterior lies where a focus is too thin for it.
 
     Of a Gaussian posterior, ``L / g`` is highest at the maximum, or as good as. Where the posterior is curved, or has
@@ -113,7 +113,7 @@ def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Foc
         Evaluates the likelihood.
     rng : numpy.random.Generator
         Source of randomness.
-    focus : Focus
+    focus : Repartitioning
         What is tried.
     top : float
         See `top_ratio`.

@@ -3,7 +3,7 @@
 The unit cube of the prior is cut into cells. Those that hold some of the posterior, their neighbours, and those around
 maxima are cut into halves along every axis, until evidence and moments do not change any more; the likelihood is taken
 at the middle of each cell. Where one parameter is an intensity with a flat or a normal prior, the likelihood is
-Gaussian in it: the integral over it is known (`socca.marginal`), and so are its mean and deviation.
+Gaussian in it: the integral over it is known (`socca.likelihood.marginal`), and so are its mean and deviation.
 
 Run it from the folder ``tests``: ``python reference/make_posteriors.py [names]``.
 """
@@ -19,11 +19,11 @@ from posteriors import CASES, REFERENCE, functions
 from scipy.ndimage import maximum_filter
 from scipy.special import ndtr
 
-from socca.compilation import use_persistent_cache
 from socca.errors import ModelError
-from socca.marginal import Marginal
+from socca.likelihood.marginal import Marginal
 from socca.priors import uniform
 from socca.samplers.search import find_maxima
+from socca.utils.xla import use_persistent_cache
 
 #: Cells per axis to begin with, by the number of parameters.
 FIRST = {1: 2000, 2: 100, 3: 36}

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from posteriors import CASES, OPTIONS, deviations, reference, summary
 
-from socca.compilation import use_persistent_cache
 from socca.pool import SerialPool
 from socca.samplers import get_sampler
+from socca.utils.xla import use_persistent_cache
 
 
 class Counting(SerialPool):

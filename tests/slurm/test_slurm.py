@@ -23,7 +23,7 @@ data = np.random.default_rng(3).normal(0.5, 1, (8, 8))
 image = Image(data, noise=Normal(sigma=1.0), pixel_scale=0.2)
 fit = socca.fitter(image, Model(Background(a0=normal(0, 1), a1x=normal(0, 0.1))))
 if "killed" in sys.argv and os.environ["SLURM_PROCID"] == "1":
-    from socca.problem import Problem
+    from socca.likelihood.problem import Problem
     Problem.log_likelihood = lambda self, theta: os.kill(os.getpid(), signal.SIGKILL)
 fit.run(seed=4, n_live=100, n_eff=200)
 print("ended", fit.posterior.meta["pool"], fit.posterior.meta["workers"], fit.logz.hex(), flush=True)

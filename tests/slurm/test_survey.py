@@ -15,8 +15,8 @@ from astropy.table import Table
 from test_slurm import pytestmark as needs_slurm
 
 import socca
-from socca.chunks import Chunk
-from socca.survey import Survey
+from socca.survey.chunks import Chunk
+from socca.survey.survey import Survey
 
 pytestmark = needs_slurm
 ROOT = Path(__file__).parents[2]

@@ -13,9 +13,9 @@ from astropy.io import fits
 from astropy.table import Table
 from test_workflow import NAMES, ROOT, Folder, config, row, write_target
 
-from socca.chunks import Chunk, number_of
 from socca.posterior import Posterior
-from socca.storage import read_records
+from socca.posterior.storage import read_records
+from socca.survey.chunks import Chunk, number_of
 
 ONE = Chunk("sky", 0, 1)
 

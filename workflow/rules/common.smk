@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 import socca
 from socca.errors import SoccaError
-from socca.survey import Survey
+from socca.survey.survey import Survey
 
 
 def load_survey(path, targets):

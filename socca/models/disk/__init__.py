@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from socca.errors import ModelError
-from socca.lazy import jax, jnp
 from socca.models.base import Extended
 from socca.models.disk import vertical
 from socca.models.disk.vertical import ExponentialHeight, HyperSecantHeight, Vertical
 from socca.models.radial.base import Radial, along_axes, covered, superellipse
-from socca.models.radial.laws import Sersic
-from socca.parametrised import Spec
+from socca.models.radial.profiles import Sersic
+from socca.parameters.parameterised import Spec
+from socca.utils.lazy import jax, jnp
 
 __all__ = ["Disk", "ExponentialHeight", "HyperSecantHeight", "Vertical", "vertical"]
 
@@ -30,7 +30,7 @@ class DiskForm(NamedTuple):
     Attributes
     ----------
     radial, vertical : Spec
-        Its laws.
+        Its profiles.
     losdepth : float
         Degrees.
     losbins : int
@@ -49,15 +49,16 @@ class Disk(Extended):
     R and z are measured in the disk's own frame: its plane is turned by ``vertical.inc`` about the major axis
     (position angle ``radial.theta``). A disk that is not round in its own plane has ``radial.e`` and ``radial.cbox``.
 
-    The integral is divided by that of the vertical law over all heights, so that brightness keeps the unit of the
-    image: face-on, the disk has exactly the brightness of its radial law, and its flux is the same at all inclinations.
+    The integral is divided by that of the vertical profile over all heights, so that brightness keeps the unit of the
+    image: face-on, the disk has exactly the brightness of its radial profile, and its flux is the same at all
+    inclinations.
 
     Parameters
     ----------
     radial : Radial, optional
-        The radial law, a `Sersic` profile by default. Its parameters become ``radial.re`` and so on.
+        The radial profile, a `Sersic` profile by default. Its parameters become ``radial.re`` and so on.
     vertical : Vertical, optional
-        The vertical law, `HyperSecantHeight` by default. Its parameters become ``vertical.inc`` and so on.
+        The vertical profile, `HyperSecantHeight` by default. Its parameters become ``vertical.inc`` and so on.
     losdepth : float
         How far the integration goes (degrees) along the line of sight, to both sides of the point where it crosses the
         plane and of the point where it passes the disk's axis, and between these.
@@ -86,7 +87,7 @@ class Disk(Extended):
         vertical = HyperSecantHeight() if vertical is None else vertical
         for name, part, kind in (("radial", radial, Radial), ("vertical", vertical, Vertical)):
             if not isinstance(part, kind):
-                raise ModelError(f"Disk: {name} must be a {kind.__name__} law, got {part!r}")
+                raise ModelError(f"Disk: {name} must be a {kind.__name__} profile, got {part!r}")
             self._add_part(name, part, part.fields)
         self.losdepth, self.losbins = losdepth, losbins
         self.structure()
@@ -94,16 +95,16 @@ class Disk(Extended):
 
     @property
     def radial(self) -> Radial:
-        """The radial law."""
+        """The radial profile."""
         return self._parts["radial"]
 
     @property
     def vertical(self) -> Vertical:
-        """The vertical law."""
+        """The vertical profile."""
         return self._parts["vertical"]
 
     def structure(self) -> DiskForm:
-        """Return the laws, and how the line of sight is integrated."""
+        """Return the profiles, and how the line of sight is integrated."""
         depth, bins = self.losdepth, self.losbins
         if isinstance(depth, bool) or not isinstance(depth, int | float | np.number) or not 0 < depth < np.inf:
             raise ModelError(f"Disk: losdepth = {depth!r} must be a positive number of degrees")
@@ -113,12 +114,12 @@ class Disk(Extended):
 
     @classmethod
     def smooth(cls, spec: Spec) -> bool:
-        """Tell whether the radial law has no edge."""
+        """Tell whether the radial profile has no edge."""
         form: DiskForm = spec.structure  # type: ignore[assignment]
         return form.radial.kind.smooth(form.radial)
 
     @classmethod
-    def outline(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
+    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
         """Return position angle (rad) and, roughly, axis ratio of the isophotes."""
         ratio = jnp.cos(values["vertical.inc"]) * (1 - values["radial.e"])
         return values["radial.theta"], jnp.maximum(ratio, 0.05)
@@ -151,7 +152,7 @@ class Disk(Extended):
             at, step, part = point
             y, z, length = lines.at(at)
             r = radius(major, y)
-            found = form.radial.kind.law(r, radial, form.radial) * form.vertical.kind.profile(z, height)
+            found = form.radial.kind.full_profile(r, radial, form.radial) * form.vertical.kind.profile(z, height)
             if edge is not None:
                 across = _edge_slopes(radius, jnp.broadcast_to(major, y.shape), y)
                 steps = [across[0] * side[0] + across[1] * side[1] * cos for side in sides]
@@ -168,7 +169,7 @@ class _Lines(NamedTuple):
     """Pieces of all lines of sight, the first axis of each array.
 
     From a point, where the line crosses the plane or passes the axis, the distance along it is ``scale sinh(s)``, with
-    s from 0 to `span`: as dense near that point as the sharper of the laws there, and ever less dense further away.
+    s from 0 to `span`: as dense near that point as the sharper of the profiles there, and ever less dense further away.
     """
 
     y: Any

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from socca.lazy import fastmath, jnp, special
-from socca.parametrised import Parametrised, param
+from socca.parameters.parameterised import Parameterised, param
+from socca.utils.lazy import fastmath, jnp, special
 
-#: Name -> vertical law.
+#: Name -> vertical profile.
 REGISTRY: dict[str, type[Vertical]] = {}
 
 
-class Vertical(Parametrised):
-    """A vertical law, which is 1 in the plane; also holds the inclination.
+class Vertical(Parameterised):
+    """A vertical profile, which is 1 in the plane; also holds the inclination.
 
     A subclass gives `profile` and `thickness`.
     """
@@ -31,12 +31,12 @@ class Vertical(Parametrised):
 
     @staticmethod
     def profile(z: Any, values: dict[str, Any]) -> Any:
-        """Return the law at height `z` (degrees)."""
+        """Return the profile at height `z` (degrees)."""
         raise NotImplementedError
 
     @staticmethod
     def thickness(values: dict[str, Any]) -> Any:
-        """Return the integral of the law over all heights, degrees."""
+        """Return the integral of the profile over all heights, degrees."""
         raise NotImplementedError
 
 
@@ -47,7 +47,7 @@ class HyperSecantHeight(Vertical):
 
     @staticmethod
     def profile(z: Any, values: dict[str, Any]) -> Any:
-        """Return the law at height `z` (degrees)."""
+        """Return the profile at height `z` (degrees)."""
         x = jnp.abs(z) * (1 / values["zs"])
         # ln sech x = ln 2 - x - ln(1 + exp(-2x)), which neither overflows nor loses digits.
         return jnp.exp(values["alpha"] * (math.log(2) - x - fastmath.log(1 + jnp.exp(-2 * x))))
@@ -64,7 +64,7 @@ class ExponentialHeight(Vertical):
 
     @staticmethod
     def profile(z: Any, values: dict[str, Any]) -> Any:
-        """Return the law at height `z` (degrees)."""
+        """Return the profile at height `z` (degrees)."""
         return jnp.exp(-jnp.abs(z) * (1 / values["zs"]))
 
     @staticmethod

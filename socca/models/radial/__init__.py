@@ -4,8 +4,8 @@ from socca.models.radial import truncation
 from socca.models.radial.base import Radial
 from socca.models.radial.custom import CustomProfile
 from socca.models.radial.gnfw import gNFW
-from socca.models.radial.laws import Beta, Exponential, Gaussian, ModExponential, Power, Sersic, TopHat, sersic_b
 from socca.models.radial.polynomials import PolyExponential, PolyExpoRefact
+from socca.models.radial.profiles import Beta, Exponential, Gaussian, ModExponential, Power, Sersic, TopHat, sersic_b
 
 __all__ = [
     "Beta",

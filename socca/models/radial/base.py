@@ -7,13 +7,13 @@ from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, NamedTuple
 
 from socca.errors import ModelError
-from socca.lazy import jax, jnp
 from socca.models.base import Extended
 from socca.models.radial.truncation import Truncation, as_truncation
-from socca.parametrised import Spec, param
+from socca.parameters.parameterised import Spec, param
+from socca.utils.lazy import jax, jnp
 
 
-class Form(NamedTuple):
+class RadialStructure(NamedTuple):
     """What is static about a radial source, besides its parameters.
 
     Attributes
@@ -59,11 +59,11 @@ class Radial(Extended, abstract=True):
     def __init__(
         self, truncation: bool | str | type[Truncation] | None = None, positive: bool | None = None, **values: Any
     ) -> None:
-        law = as_truncation(truncation)
+        cut = as_truncation(truncation)
         super().__init__(positive)
-        self.__dict__["truncation"] = law
-        if law is not None:
-            self._extend(law.fields)
+        self.__dict__["truncation"] = cut
+        if cut is not None:
+            self._extend(cut.fields)
         self._assign(values)
 
     @property
@@ -71,9 +71,9 @@ class Radial(Extended, abstract=True):
         """What cuts it off."""
         return self.__dict__["truncation"]
 
-    def structure(self) -> Form:
+    def structure(self) -> RadialStructure:
         """Return the truncation, and what the profile takes."""
-        return Form(self.truncation, tuple(self.law_fields()))
+        return RadialStructure(self.truncation, tuple(self.law_fields()))
 
     def law_fields(self) -> list[str]:
         """Return the names of the parameters that the profile itself takes."""
@@ -96,7 +96,7 @@ class Radial(Extended, abstract=True):
         return found[0], found[1]
 
     @classmethod
-    def outline(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
+    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
         """Return position angle (rad) and axis ratio of the isophotes."""
         return values["theta"], 1 - values["e"]
 
@@ -106,14 +106,14 @@ class Radial(Extended, abstract=True):
         return cls.edge is None
 
     @classmethod
-    def law(cls, r: Any, values: dict[str, Any], spec: Spec) -> Any:
+    def full_profile(cls, r: Any, values: dict[str, Any], spec: Spec) -> Any:
         """Return the brightness at radius `r` (degrees), the truncation included, but not an edge."""
-        form: Form = spec.structure  # type: ignore[assignment]
+        form: RadialStructure = spec.structure  # type: ignore[assignment]
         found = cls.evaluate(form, r, {name: values[name] for name in form.arguments})
         return found if form.truncation is None else found * form.truncation.factor(r, values["rt"], values["wt"])
 
     @classmethod
-    def evaluate(cls, form: Form, r: Any, arguments: dict[str, Any]) -> Any:
+    def evaluate(cls, form: RadialStructure, r: Any, arguments: dict[str, Any]) -> Any:
         """Return the profile at radius `r` (degrees), without the truncation."""
         return cls.profile(r, **arguments)
 
@@ -122,7 +122,7 @@ class Radial(Extended, abstract=True):
         """Return the brightness at an offset from the centre; see `Extended.brightness`."""
         radius = elliptical_radius(values, "cbox" in spec.neutral, cell)
         r = radius(dx, dy)
-        found = cls.law(r, values, spec)
+        found = cls.full_profile(r, values, spec)
         if cls.edge is not None:
             margin = values[cls.edge] - averaged(radius, dx, dy, cell)
             found = found * covered(margin, *slopes(radius, dx, dy, cell))

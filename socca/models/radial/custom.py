@@ -6,12 +6,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 from socca.errors import ConfigError, ModelError, nearest
-from socca.expressions import Node, evaluate, parse
-from socca.lazy import jax, jnp
-from socca.models.radial.base import Form, Radial
+from socca.models.radial.base import Radial, RadialStructure
 from socca.models.radial.truncation import Truncation
-from socca.parametrised import Parameter
-from socca.units import factor
+from socca.parameters.expressions import Node, evaluate, parse
+from socca.parameters.parameterised import Parameter
+from socca.parameters.units import factor
+from socca.utils.lazy import jax, jnp
 
 _KEYS = ("name", "unit", "units", "description", "default", "value")
 
@@ -67,12 +67,12 @@ class CustomProfile(Radial):
         """Return the names of the parameters that the profile itself takes."""
         return list(self._own)
 
-    def structure(self) -> Form:
+    def structure(self) -> RadialStructure:
         """Return the truncation, what the profile takes, and the profile."""
-        return Form(self.truncation, self._own, self._profile)
+        return RadialStructure(self.truncation, self._own, self._profile)
 
     @classmethod
-    def evaluate(cls, form: Form, r: Any, arguments: dict[str, Any]) -> Any:
+    def evaluate(cls, form: RadialStructure, r: Any, arguments: dict[str, Any]) -> Any:
         """Return the profile at radius `r` (degrees), without the truncation."""
         if not isinstance(form.profile, Node):
             return form.profile(r, **arguments)  # type: ignore[operator]

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from socca.lazy import fastmath, jax, jnp, special
 from socca.models.radial.base import Radial
-from socca.models.radial.laws import softplus
-from socca.parametrised import param
+from socca.models.radial.profiles import softplus
+from socca.parameters.parameterised import param
+from socca.utils.lazy import fastmath, jax, jnp, special
 
 #: The table over ln(r/rc): its ends and number of nodes.
 INNER, OUTER, NODES = np.log(1e-5), np.log(1e4), 160

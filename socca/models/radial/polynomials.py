@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from socca.errors import ModelError
-from socca.lazy import jnp
 from socca.models.radial.base import Radial
-from socca.parametrised import param
+from socca.parameters.parameterised import param
+from socca.utils.lazy import jnp
 
 _ARCSEC = 1 / 3600
 

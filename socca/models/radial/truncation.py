@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from socca.errors import ModelError, nearest
-from socca.lazy import jnp
-from socca.parametrised import Parameter
+from socca.parameters.parameterised import Parameter
+from socca.utils.lazy import jnp
 
 #: Name -> truncation.
 REGISTRY: dict[str, type[Truncation]] = {}

@@ -1,0 +1,155 @@
+"""Which pixels of an image a cutout takes."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.data.fits import whole_number
+from socca.errors import DataError
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    from socca.data.frames import Frame
+
+log = logging.getLogger(__name__)
+
+#: Rows and columns, as slices of an array.
+Window = tuple[slice, slice]
+
+
+def find_window(shape: tuple[int, int], frame: Frame, wcs: WCS | None, center: Any, csize: Any) -> Window:
+    """Return the rows and columns of a cutout, trimmed to the image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the image.
+    frame : Frame
+        Where its pixels lie.
+    wcs : WCS or None
+        Its celestial WCS.
+    center : tuple of float, SkyCoord or None
+        As `Image.cutout`.
+    csize : int, Quantity or pair of them
+        As `Image.cutout`.
+
+    Returns
+    -------
+    tuple of slice
+        Rows and columns, at least three of each.
+
+    Raises
+    ------
+    DataError
+        If centre or size make no sense, or the cutout does not lie on the image.
+    """
+    middle = _pixel(shape, wcs, center)
+    size = _size(frame, middle, csize)
+    window = []
+    for length, place, wanted in zip(shape, middle, size, strict=True):
+        # The same rounding as astropy.nddata.Cutout2D, but not at the mercy of the last digit of a sky position.
+        first = math.ceil(place - wanted / 2 - 1e-6)
+        window.append(slice(max(first, 0), min(first + wanted, length)))
+    rows, cols = window
+    where = f"cutout: {size[0]} x {size[1]} pixels about (x, y) = ({middle[1]:.6g}, {middle[0]:.6g})"
+    if rows.stop <= rows.start or cols.stop <= cols.start:
+        raise DataError(f"{where} do not overlap with the image, shape {shape}")
+    found = (rows.stop - rows.start, cols.stop - cols.start)
+    if min(found) < 3:
+        raise DataError(f"{where}: {found} of them lie on the image, shape {shape}; at least 3 x 3 are needed")
+    if found != size:
+        log.warning("%s reach beyond the image, shape %s: trimmed to %s", where, shape, found)
+    return rows, cols
+
+
+def _pixel(shape: tuple[int, int], wcs: WCS | None, center: Any) -> tuple[float, float]:
+    """Return the row and column of a cutout's centre."""
+    if center is None:
+        return (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    if hasattr(center, "spherical"):
+        if wcs is None:
+            raise DataError("cutout: the image has no celestial WCS; give its centre as pixels (x, y)")
+        if not center.isscalar:
+            raise DataError(f"cutout: its centre must be one position, got {center.size}")
+        from astropy.wcs import NoConvergence
+        from astropy.wcs.utils import skycoord_to_pixel
+
+        try:
+            with warnings.catch_warnings():
+                # Where all is NaN, as on the other side of the sky.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                col, row = skycoord_to_pixel(center, wcs, origin=0, mode="all")
+        except (NoConvergence, ValueError) as error:
+            raise DataError(f"cutout: the image's WCS gives no pixel for {_shown(center)}: {error}") from error
+    else:
+        try:
+            col, row = (float(part) for part in center)
+        except (TypeError, ValueError):
+            raise DataError(f"cutout: its centre must be pixels (x, y) or a SkyCoord, got {center!r}") from None
+    if not (np.isfinite(row) and np.isfinite(col)):
+        raise DataError(f"cutout: its centre {_shown(center)} is at no pixel of the image")
+    return float(row), float(col)
+
+
+def _shown(center: Any) -> str:
+    return center.to_string("decimal") if hasattr(center, "spherical") else repr(center)
+
+
+def _size(frame: Frame, middle: tuple[float, float], csize: Any) -> tuple[int, int]:
+    """Return the rows and columns of a cutout."""
+    if csize is None:
+        raise DataError("cutout: its size is needed: csize")
+    several = isinstance(csize, (list, tuple)) or getattr(csize, "ndim", 0) == 1
+    sides = list(csize) if several else [csize, csize]
+    if len(sides) != 2:
+        raise DataError(f"cutout: its size must be one number or two, rows and columns, got {csize!r}")
+    return _side(frame, middle, 0, sides[0]), _side(frame, middle, 1, sides[1])
+
+
+def _side(frame: Frame, middle: tuple[float, float], axis: int, side: Any) -> int:
+    """Return the length of one side in pixels; an angle counts in pixels of that axis at the cutout's centre."""
+    if hasattr(side, "unit"):
+        import astropy.units as u
+
+        if side.unit.physical_type == "angle":
+            step = np.eye(2)[axis] / 2
+            x, y = frame.plane(middle[0] + np.array([-1, 1]) * step[0], middle[1] + np.array([-1, 1]) * step[1])
+            count = float(side.to_value(u.deg)) / math.hypot(x[1] - x[0], y[1] - y[0])
+            side = round(count) if np.isfinite(count) else count
+        elif side.unit == u.pix:
+            side = side.value
+        else:
+            raise DataError(f"cutout: its size must be pixels or an angle, got {side}")
+    return whole_number(side, "cutout: its size", 1)
+
+
+def shifted_header(header: fits.Header, window: Window) -> fits.Header:
+    """Return the header of a cutout: the reference pixels of every WCS moved along.
+
+    Parameters
+    ----------
+    header : Header
+        Of the whole image.
+    window : tuple of slice
+        Rows and columns of the cutout.
+
+    Returns
+    -------
+    Header
+        A copy.
+    """
+    header = header.copy()
+    for axis, part in ((1, window[1]), (2, window[0])):
+        matches = [re.fullmatch(rf"(?:CTYPE|CRPIX){axis}([A-Z]?)", key) for key in header]
+        for key in {f"CRPIX{axis}{match[1]}" for match in matches if match}:
+            # A header that says nothing means zero.
+            header[key] = header.get(key, 0.0) - part.start
+    return header

@@ -1,0 +1,375 @@
+"""Images: what is fitted, where it lies on the sky, and which of its pixels count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca import noise as noise_models
+from socca.data.fits import PlainInput, celestial_wcs, read_image, read_plane, whole_number
+from socca.data.frames import Frame, PixelFrame, SkyFrame
+from socca.errors import DataError
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+__all__ = ["Image"]
+
+
+class Image:
+    """An image to be fitted.
+
+    Parameters
+    ----------
+    img : str, Path, HDU, HDUList or array
+        The image. Non-finite pixels are masked. Degenerate third and fourth axes are dropped.
+    response, exposure : str, Path, HDU, HDUList or array, optional
+        Maps of the image's shape, finite and not negative: the response multiplies the model before the PSF, the
+        exposure after it. Where a map is not finite the pixel is masked, and the map zero.
+    noise : NoiseModel, optional
+        How the pixels scatter; by default `socca.noise.Normal`, its level estimated from the image.
+    subgrid : int
+        How many points per pixel and axis the model is evaluated at, where there is no PSF. With one it has no effect:
+        the light is sampled as finely as need be.
+    img_idx, exp_idx, resp_idx : int or str, optional
+        Which HDU of image, exposure and response; by default the first that holds an image.
+    center, csize : optional
+        Arguments of `cutout`; it comes before masks and PSF. A size alone cuts about the centre of the array.
+    addmask : dict, optional
+        Arguments of `addmask`.
+    addpsf : dict, optional
+        Arguments of `addpsf`.
+    pixel_scale : float, optional
+        Size of a pixel in arcsec. Needed without a celestial WCS, refused with one.
+
+    Attributes
+    ----------
+    data : ndarray, shape (ny, nx)
+        Native float64, in the image's own unit; zero where it was not finite.
+    mask : ndarray, shape (ny, nx)
+        1 where a pixel is used, 0 where not.
+    response, exposure : ndarray, shape (ny, nx), or None
+        Native float64.
+    subgrid : int
+        Points per pixel and axis, where there is no PSF.
+    psf : ndarray or None
+        The point-spread function.
+    psf_oversample : int
+        How many times finer than the image's the pixels of the PSF are.
+    wcs : astropy.wcs.WCS or None
+        The celestial WCS.
+    frame : Frame
+        Converts between pixels and sky.
+    hdu : PrimaryHDU
+        Data and header of the image.
+    original_shape : tuple of int
+        Rows and columns before any cutout.
+    window : tuple of slice
+        The rows and columns of those that the image has now.
+
+    Raises
+    ------
+    DataError
+        If the image cannot be read or used.
+    """
+
+    def __init__(
+        self,
+        img: PlainInput,
+        response: PlainInput = None,
+        exposure: PlainInput = None,
+        noise: noise_models.NoiseModel | None = None,
+        *,
+        subgrid: int = 1,
+        img_idx: int | str | None = None,
+        exp_idx: int | str | None = None,
+        resp_idx: int | str | None = None,
+        center: Any = None,
+        csize: Any = None,
+        addmask: dict[str, Any] | None = None,
+        addpsf: dict[str, Any] | None = None,
+        pixel_scale: float | None = None,
+    ) -> None:
+        from astropy.io import fits
+
+        plane, header = read_image(img, img_idx)
+        if plane.ndim != 2 or min(plane.shape) < 3:
+            raise DataError(f"image: at least 3 x 3 pixels are needed, got shape {plane.shape}")
+        self.subgrid = whole_number(subgrid, "image: subgrid", 1)
+        self._finite = np.isfinite(plane)
+        self.data = np.where(self._finite, plane, 0.0)
+        self.mask = self._finite.astype(np.uint8)
+        self.psf: np.ndarray | None = None
+        self.psf_oversample = 1
+        self.psf_includes_pixel = True
+        self.psf_averaged = False
+        self.response: np.ndarray | None = None
+        self.exposure: np.ndarray | None = None
+        self.noise: noise_models.NoiseModel = noise if noise is not None else noise_models.Normal()
+        self.wcs = celestial_wcs(header)
+        self.hdu = fits.PrimaryHDU(plane, header)
+        self.original_shape = self.shape
+        self.window = (slice(0, self.shape[0]), slice(0, self.shape[1]))
+        self._pixel_scale = pixel_scale
+        self.frame: Frame = _make_frame(self.wcs, self.shape, pixel_scale)
+        if center is not None or csize is not None:
+            self.cutout(center, csize)
+        self.response = self._map(response, "response", resp_idx)
+        self.exposure = self._map(exposure, "exposure", exp_idx)
+        if addmask:
+            self.addmask(**addmask)
+        if addpsf:
+            self.addpsf(**addpsf)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and columns."""
+        return self.data.shape[0], self.data.shape[1]
+
+    def _map(self, source: PlainInput, what: str, index: int | str | None) -> np.ndarray | None:
+        """Read the response or the exposure, and mask the pixels where it is unknown."""
+        if source is None:
+            return None
+        plane = self.matching(read_plane(source, what, index), what)
+        known = np.isfinite(plane)
+        negative = int(np.sum(plane[known] < 0))
+        if negative:
+            raise DataError(f"{what}: it is negative in {negative} pixel(s); set them to NaN to have them masked")
+        if not np.any(plane[known] > 0):
+            raise DataError(f"{what}: it is nowhere positive")
+        self._finite &= known
+        self.mask[~known] = 0
+        return np.where(known, plane, 0.0)
+
+    def matching(self, plane: np.ndarray, what: str) -> np.ndarray:
+        """Return an array on the image's pixels, cut like the image if it has the shape from before the cutout.
+
+        Parameters
+        ----------
+        plane : ndarray
+            Of the shape of the image, or of the image as it was read.
+        what : str
+            What it is, for the error.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+            The array, or the part of it that belongs to the cutout.
+
+        Raises
+        ------
+        DataError
+            If it has another shape.
+        """
+        if plane.shape == self.shape:
+            return plane
+        if plane.shape == self.original_shape:
+            return plane[self.window]
+        cut = "" if self.shape == self.original_shape else f" (cut out of {self.original_shape})"
+        raise DataError(f"{what}: its shape is {plane.shape}, the image's {self.shape}{cut}")
+
+    def cutout(self, center: Any, csize: Any) -> None:
+        """Keep a part of the image, in place: pixels, mask, WCS and header, response and exposure.
+
+        The PSF stays as it is. What is attached later (masks, segmentation and noise maps) may have the shape of the
+        cutout, or that of the image as it was read. A part that reaches beyond the image is trimmed. In the pixel
+        frame, the offsets ``xc, yc`` count from the centre of the array that is left.
+
+        Parameters
+        ----------
+        center : tuple of float, SkyCoord or None
+            Pixel ``(x, y)``, zero-based as in `astropy.nddata.Cutout2D`, or a position on the sky; None for the centre
+            of the array.
+        csize : int, Quantity or pair of them
+            Size in pixels or as an angle; two of them are rows and columns, ``(ny, nx)``.
+
+        Raises
+        ------
+        DataError
+            If centre or size make no sense, the cutout does not lie on the image, holds no used pixel, or is smaller
+            than the PSF. The image is then unchanged.
+        """
+        from astropy.io import fits
+
+        from socca.data.cutout import find_window, shifted_header
+        from socca.data.psf import check_size
+
+        window = find_window(self.shape, self.frame, self.wcs, center, csize)
+        rows, cols = window
+        mask = self.mask[window].copy()
+        if not mask.any():
+            raise DataError(
+                f"cutout: all pixels of rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop} are masked"
+            )
+        if self.psf is not None:
+            check_size((self.psf.shape[0], self.psf.shape[1]), (mask.shape[0], mask.shape[1]), self.psf_oversample)
+        header = shifted_header(self.hdu.header, window)
+        wcs = None if self.wcs is None else celestial_wcs(header)
+        frame = _make_frame(wcs, (mask.shape[0], mask.shape[1]), self._pixel_scale)
+        self.data, self.mask, self._finite = self.data[window].copy(), mask, self._finite[window].copy()
+        self.hdu = fits.PrimaryHDU(self.hdu.data[window].copy(), header)
+        self.wcs, self.frame = wcs, frame
+        if self.response is not None:
+            self.response = self.response[window].copy()
+        if self.exposure is not None:
+            self.exposure = self.exposure[window].copy()
+        first, left = (part.start for part in self.window)
+        self.window = (slice(first + rows.start, first + rows.stop), slice(left + cols.start, left + cols.stop))
+
+    def addpsf(
+        self,
+        img: PlainInput | Callable[[np.ndarray, np.ndarray], Any],
+        normalize: bool = True,
+        idx: int | str | None = None,
+        center: str | None = None,
+        oversample: int = 1,
+        shape: int | tuple[int, int] | None = None,
+        includes_pixel: bool | None = None,
+    ) -> None:
+        """Attach the point-spread function.
+
+        Its reference point is the centre of its array, ``(n - 1) / 2`` on each axis. The shape of an array is never
+        altered.
+
+        An array is taken as the image of a star: atmosphere, optics and the pixel (``includes_pixel=True``). That is
+        what a PSF measured on stars is, an effective PSF (ePSF) included. Of the optics alone, as they are computed
+        without the detector, say ``includes_pixel=False``; the pixel is then added. Either way, point sources and
+        extended ones are imaged by optics and pixel, once each.
+
+        A function is taken as it is on the sky, without the pixel, unless you say otherwise. It is turned into an
+        array: its mean over a pixel of the image about each pixel's centre, by Gauss-Legendre quadrature. It is called
+        with ``x`` (columns) and ``y`` (rows), arrays of distances from the PSF's centre in pixels of the image, and
+        returns an array of their shape. A two-dimensional model of astropy or photutils is evaluated about its own
+        centre (``x_0, y_0`` or ``x_mean, y_mean``). Those models of photutils that are integrated over pixels already
+        (`socca.data.psf.PIXEL_INTEGRATED`) include the pixel.
+
+        Parameters
+        ----------
+        img : path, HDU, HDUList, array, callable or astropy model
+            The PSF, on the image's pixels.
+        normalize : bool
+            Divide by the sum, so that flux is kept. Otherwise any sum will do, as for the beam of an interferometer.
+        idx : int or str, optional
+            Which HDU.
+        center : {'centroid', 'peak'}, optional
+            Take this point of the PSF as its reference point instead, by a shift.
+        oversample : int
+            How many times finer than the image's the pixels of the PSF are, on each axis.
+        shape : int or pair of int, optional
+            Rows and columns of the array that a function is turned into, in pixels of the PSF. By default the smallest
+            odd square that holds all but 1e-4 of the flux that falls on the image, and no larger than the image.
+        includes_pixel : bool, optional
+            Whether the PSF holds the image's pixel: by default True for arrays and files, and False for functions.
+
+        Raises
+        ------
+        DataError
+            If the PSF is larger than the image, is not finite, all zero, or cannot be normalised.
+        """
+        from socca.data.psf import read_psf
+
+        finer = whole_number(oversample, "psf: oversample", 1)
+        self.psf, self.psf_includes_pixel = read_psf(
+            img,
+            self.shape,
+            normalize=normalize,
+            idx=idx,
+            center=center,
+            oversample=finer,
+            shape=shape,
+            includes_pixel=includes_pixel,
+        )
+        self.psf_oversample = finer
+        #: Whether a function was averaged over pixels to make it.
+        self.psf_averaged = callable(img) and not includes_pixel
+
+    def addmask(
+        self,
+        regions: Any,
+        combine: bool = True,
+        *,
+        good: str = "nonzero",
+        idx: int | str | None = None,
+    ) -> None:
+        """Exclude pixels.
+
+        A *mask* has a value per pixel. Without a celestial WCS, or with the image's own, it must have the shape of the
+        image (or that from before a cutout). With a WCS of its own it is laid on the image by the nearest pixel; where
+        it does not reach, pixels stay used.
+
+        *Regions* exclude the pixels whose centres lie inside. One that is marked as excluded (``-circle(…)`` in DS9,
+        ``include`` in the meta data of an object) frees its pixels from the others of its file, or of the objects that
+        are given together; what is masked otherwise stays masked. In a file, pixel coordinates are those of the image
+        as it was read; those of an object are those of the image as it is now, should it have been cut.
+
+        Parameters
+        ----------
+        regions : path, HDU, HDUList, array, region object, or a list of them
+            Masks, in FITS files or in memory; DS9 or CRTF region files (``.reg``, ``.ds9``, ``.crtf``, or text that
+            begins like one); objects of the package `regions`.
+        combine : bool
+            Keep the pixels excluded so far; otherwise only those stay excluded where the image, its response or its
+            exposure are not finite.
+        good : {'nonzero', 'zero'}
+            Which values of a mask mark a used pixel. socca's own convention is ``nonzero``. NaN never does.
+        idx : int or str, optional
+            Which HDU of a FITS mask.
+
+        Raises
+        ------
+        DataError
+            If one of them cannot be read or placed on the image, or no pixel is left.
+        """
+        from socca.data.masks import used_pixels
+
+        before = (self.mask > 0) if combine else self._finite
+        left = before & used_pixels(regions, self, good, idx)
+        if not left.any():
+            raise DataError("mask: it leaves nothing, all pixels are masked")
+        self.mask = left.astype(np.uint8)
+
+    def keep_segment(self, segmentation: PlainInput, segment: int) -> np.ndarray:
+        """Mask every object of a segmentation map but one; the sky between them stays.
+
+        Parameters
+        ----------
+        segmentation : path, HDU or array
+            0 for sky, one whole number per object.
+        segment : int
+            The number of the object to keep.
+
+        Returns
+        -------
+        ndarray of bool, shape (ny, nx)
+            The pixels of the object that is kept.
+
+        Raises
+        ------
+        DataError
+            If the map has another shape (that from before a cutout will do) or does not hold the object.
+        """
+        plane = self.matching(read_plane(segmentation, "segmentation"), "segmentation")
+        mine = plane == segment
+        if not mine.any():
+            raise DataError(f"segmentation: no pixel belongs to segment {segment}")
+        self.addmask((plane == 0) | mine)
+        return mine
+
+    def check_mask(self) -> None:
+        """Raise `DataError` if no pixel is left."""
+        if not self.mask.any():
+            raise DataError("image: all pixels are masked")
+
+
+def _make_frame(wcs: WCS | None, shape: tuple[int, int], pixel_scale: float | None) -> Frame:
+    if wcs is None:
+        if pixel_scale is None:
+            raise DataError("image: it has no celestial WCS, so pixel_scale (arcsec) is needed")
+        if not (np.isfinite(pixel_scale) and pixel_scale > 0):
+            raise DataError(f"image: pixel_scale must be positive, got {pixel_scale}")
+        return PixelFrame(shape, pixel_scale / 3600)
+    if pixel_scale is not None:
+        raise DataError("image: it has a celestial WCS; pixel_scale is only for images without one")
+    return SkyFrame(shape, wcs)

@@ -1,0 +1,334 @@
+"""Masks: which pixels FITS masks, region files and region objects leave."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.data.fits import PlainInput, celestial_wcs, read_image
+from socca.errors import DataError
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+    from socca.data.image import Image
+
+log = logging.getLogger(__name__)
+
+#: Endings of region files.
+REGION_FILES = (".reg", ".ds9", ".crtf")
+#: A mask that leaves less than this share of its pixels may be the wrong way round.
+FEW = 0.05
+#: How far apart, in pixels, a mask's and an image's WCS may put the same pixel and still be called the same.
+SAME_PIXEL = 0.1
+#: What is in a region file, whatever its name.
+_REGION_TEXT = re.compile(
+    rb"\A\s*(#CRTF|# Region file format)|(^|;)[ \t]*[-+]?(circle|ellipse|box|annulus|polygon)\s*\(",
+    re.IGNORECASE | re.MULTILINE,
+)
+#: What may be left out of a DS9 file without a loss: decorations, and marks that cover no pixel.
+_HARMLESS = (
+    r"Found duplicate metadata",
+    r'DS9 ".*" is invalid and will be ignored',
+    r'"(vector|ruler|compass|projection)" frame or shape is not supported',
+)
+
+
+def used_pixels(regions: Any, image: Image, good: str = "nonzero", idx: int | str | None = None) -> np.ndarray:
+    """Return the pixels that masks and regions leave.
+
+    Parameters
+    ----------
+    regions : mask, region, or a list of them
+        As `Image.addmask`.
+    image : Image
+        What they are laid on.
+    good : {'nonzero', 'zero'}
+        Which values of a mask mark a used pixel.
+    idx : int or str, optional
+        Which HDU of a FITS mask.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+        True where a pixel is used.
+
+    Raises
+    ------
+    DataError
+        If one of them cannot be read or placed on the image.
+    """
+    if good not in ("nonzero", "zero"):
+        raise DataError(f"mask: good must be 'nonzero' or 'zero', not {good!r}")
+    several = isinstance(regions, (list, tuple)) and not hasattr(regions, "info")
+    used, objects = np.ones(image.shape, bool), []
+    for source in regions if several else [regions]:
+        if _is_region(source):
+            objects += list(_unpacked(source))
+        elif is_region_file(source):
+            # A file's pixels are those of the image file that it was drawn on.
+            start = (image.window[0].start, image.window[1].start)
+            physical = not any(key in image.hdu.header for key in ("LTV1", "LTV2", "LTM1_1", "LTM2_2"))
+            used &= ~_inside(read_regions(source, physical=physical), image, start, str(source))
+        else:
+            used &= _plane_leaves(source, image, good, idx)
+    if objects:
+        used &= ~_inside(objects, image, (0, 0), "the given regions")
+    return used
+
+
+def is_region_file(source: Any) -> bool:
+    """Tell whether something is the path of a DS9 or CRTF region file: by its ending, or by how it begins."""
+    if not isinstance(source, (str, Path)):
+        return False
+    path = Path(source)
+    if path.suffix.lower() in REGION_FILES:
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+    return not head.startswith((b"SIMPLE", b"\x1f\x8b")) and _REGION_TEXT.search(head) is not None
+
+
+def read_regions(path: str | Path, *, physical: bool = False) -> list[Any]:
+    """Read a region file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A DS9 or CRTF file.
+    physical : bool
+        Take DS9's physical coordinates for those of the image: right where the image's header does not say otherwise.
+
+    Returns
+    -------
+    list of regions.Region
+        In the order of the file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, or any region of it cannot be read: one that is skipped would leave pixels unmasked.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"regions: no such file: {path}")
+    from astropy.utils.exceptions import AstropyUserWarning
+    from regions import Regions
+
+    with warnings.catch_warnings():
+        # What the parser cannot read it skips with a warning.
+        warnings.filterwarnings("error", category=AstropyUserWarning)
+        for message in _HARMLESS:
+            warnings.filterwarnings("ignore", message=message, category=AstropyUserWarning)
+        try:
+            text = path.read_text(encoding="utf-8")
+            first, _, rest = text.partition("\n")
+            if first.startswith("#CRTF"):
+                return list(Regions.parse(rest, format="crtf"))
+            if path.suffix.lower() == ".crtf":
+                raise DataError("a CRTF file begins with #CRTF")
+            if physical:
+                text = re.sub(r"(?im)(^|;)([ \t]*)physical\b", r"\1\2image", text)
+            return list(Regions.parse(text, format="ds9"))
+        except Exception as error:  # the parsers raise many kinds
+            reason = re.sub(r",? skipping\.?$", "", str(error)) or type(error).__name__
+            raise DataError(f"regions: cannot read {path}: {reason}") from error
+
+
+def _is_region(source: Any) -> bool:
+    # Whoever has an object of that package has imported it.
+    package = sys.modules.get("regions")
+    return package is not None and isinstance(source, (package.Region, package.Regions))
+
+
+def _unpacked(source: Any) -> Iterator[Any]:
+    return iter(source) if hasattr(source, "regions") else iter([source])
+
+
+def _inside(regions: Iterable[Any], image: Image, start: tuple[int, int], where: str) -> np.ndarray:
+    """Return the pixels whose centres lie in regions, and not in any that is marked as excluded.
+
+    Parameters
+    ----------
+    regions : iterable of regions.Region
+        On the sky, or in pixels.
+    image : Image
+        Its shape, and its WCS for regions on the sky.
+    start : tuple of int
+        Row and column of the image's first pixel, as pixel regions count.
+    where : str
+        Where the regions come from, in messages.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+        True inside.
+    """
+    from regions import PixelRegion, SkyRegion
+
+    inside, freed = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
+    plane = None if image.wcs is None else _undistorted(image.wcs, image.shape)
+    number = idle = 0
+    for region in regions:
+        kind = type(region).__name__
+        if isinstance(region, SkyRegion):
+            if plane is None:
+                raise DataError(
+                    f"regions: {where} holds a {kind}, and the image has no celestial WCS to place it by: give regions"
+                    " in pixels"
+                )
+            wcs, points = plane
+            covered = _covered(_to_pixel(region, wcs, where), image.shape, (0, 0), points)
+        elif isinstance(region, PixelRegion):
+            covered = _covered(region, image.shape, start)
+        else:
+            raise DataError(f"regions: {where} holds a {kind}; only pixel and (flat) sky regions can be used")
+        target = inside if region.meta.get("include", True) else freed
+        target |= covered
+        number, idle = number + 1, idle + (not covered.any())
+    if not number:
+        log.warning("regions: there is none in %s", where)
+    elif idle:
+        log.warning("regions: %d of the %d in %s cover no pixel of the image", idle, number, where)
+    return inside & ~freed
+
+
+def _undistorted(wcs: WCS, shape: tuple[int, int]) -> tuple[WCS, tuple[np.ndarray, np.ndarray] | None]:
+    """Return a WCS without distortion, and the (x, y) of an image's pixels in it; None where they are as they were.
+
+    In the tangent plane a region keeps its shape, and nothing has to be inverted: far off the image, where regions of a
+    whole survey lie, a distortion has no inverse.
+    """
+    if not wcs.has_distortion:
+        return wcs, None
+    plain = wcs.deepcopy()
+    for distortion in ("sip", "cpdis1", "cpdis2", "det2im1", "det2im2"):
+        setattr(plain, distortion, None)
+    y, x = np.indices(shape)
+    return plain, tuple(plain.wcs_world2pix(*wcs.all_pix2world(x, y, 0), 0))
+
+
+def _to_pixel(region: Any, wcs: WCS, where: str) -> Any:
+    with warnings.catch_warnings():
+        # What is on the other side of the sky is at no pixel: NaN.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            return region.to_pixel(wcs)
+        except Exception as error:
+            raise DataError(f"regions: {where}: cannot place a {type(region).__name__}: {error}") from error
+
+
+def _covered(
+    region: Any,
+    shape: tuple[int, int],
+    start: tuple[int, int],
+    points: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Return the pixels whose centres lie in a pixel region, whether it is marked as excluded or not.
+
+    Parameters
+    ----------
+    region : regions.PixelRegion
+        The region.
+    shape : tuple of int
+        Rows and columns of the image.
+    start : tuple of int
+        Row and column of the image's first pixel, as the region counts.
+    points : tuple of ndarray, optional
+        The (x, y) of all pixels, as the region counts; they take the place of `start`.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+        True inside.
+    """
+    from regions import CompoundPixelRegion, PixCoord, RegionMeta
+
+    found = np.zeros(shape, bool)
+    low, high = np.array([-np.inf, -np.inf]), np.array([np.inf, np.inf])
+    if not isinstance(region, CompoundPixelRegion):
+        try:
+            box = region.bounding_box
+        except (ValueError, OverflowError):  # not finite: at no pixel
+            return found
+        low, high = np.array([box.iymin, box.ixmin]) - 1, np.array([box.iymax, box.ixmax]) + 1
+    # Some versions of the package turn the answer round for a region that is marked as excluded.
+    plain = region.copy(meta=RegionMeta())
+    if points is not None:
+        x, y = points
+        near = (y >= low[0]) & (y <= high[0]) & (x >= low[1]) & (x <= high[1])
+        found[near] = plain.contains(PixCoord(x[near], y[near]))
+        return found
+    first = np.clip(low - start, 0, shape).astype(int)
+    last = np.clip(high - start, 0, shape).astype(int)
+    y, x = np.mgrid[first[0] : last[0], first[1] : last[1]]
+    if x.size:
+        found[first[0] : last[0], first[1] : last[1]] = plain.contains(PixCoord(x + start[1], y + start[0]))
+    return found
+
+
+def _plane_leaves(source: PlainInput, image: Image, good: str, idx: int | str | None) -> np.ndarray:
+    """Return the pixels that a mask of numbers leaves."""
+    plane, header = read_image(source, idx, "mask")
+    used = ((plane != 0) == (good == "nonzero")) & ~np.isnan(plane)
+    if used.mean() < FEW:
+        log.warning(
+            "mask: it leaves %d of %d pixels, %s values being taken for good (good=, in a config image.mask.good)",
+            used.sum(), used.size, {"nonzero": "non-zero"}.get(good, good),
+        )  # fmt: skip
+    if image.wcs is None or plane.ndim != 2:
+        return image.matching(used, "mask")
+    wcs = celestial_wcs(header, "mask")
+    if wcs is not None and np.linalg.cond(wcs.pixel_scale_matrix) > 1e10:
+        raise DataError("mask: its WCS gives pixels of no area")
+    if wcs is None or _same_place(wcs, plane.shape, image):
+        return image.matching(used, "mask")
+    return _reprojected(used, wcs, image)
+
+
+def _same_place(wcs: WCS, shape: tuple[int, ...], image: Image) -> bool:
+    """Tell whether a mask has the image's pixels, or those that it was cut out of."""
+    if shape not in (image.shape, image.original_shape):
+        return False
+    start = (0, 0) if shape == image.shape else (image.window[0].start, image.window[1].start)
+    rows, cols = (part.ravel() for part in np.meshgrid(*(np.linspace(0, n - 1, 5) for n in image.shape), indexing="ij"))
+    there = _pixel_to_pixel(image.wcs, wcs, rows, cols)
+    apart = np.hypot(there[0] - rows - start[0], there[1] - cols - start[1])
+    return bool(np.all(apart < SAME_PIXEL))
+
+
+def _pixel_to_pixel(one: Any, other: WCS, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where pixels of one WCS lie in another, through their sky frames."""
+    from astropy.wcs.utils import pixel_to_pixel
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*all_world2pix.*", category=UserWarning)
+        try:
+            x, y = pixel_to_pixel(one, other, cols, rows)
+        except ValueError as error:
+            raise DataError(f"mask: its WCS cannot be compared with the image's: {error}") from error
+    return np.asarray(y), np.asarray(x)
+
+
+def _reprojected(used: np.ndarray, wcs: WCS, image: Image) -> np.ndarray:
+    """Lay a mask with another WCS on the image, by the nearest pixel; where it does not reach, pixels stay used."""
+    from reproject import reproject_interp
+
+    log.info("mask: its WCS or shape %s differs from the image's %s: reprojected", used.shape, image.shape)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*all_world2pix.*", category=UserWarning)
+        found, footprint = reproject_interp(
+            (used.astype(float), wcs), image.wcs, shape_out=image.shape, order="nearest-neighbor"
+        )
+    if not footprint.any():
+        log.warning("mask: it covers no pixel of the image")
+    return ~((footprint > 0) & (found == 0))

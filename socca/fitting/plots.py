@@ -1,0 +1,54 @@
+"""Figures of a fit: those of its posterior, and those that need the image too."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from socca.utils.launcher import root_only
+
+if TYPE_CHECKING:
+    from socca.fitting.fitter import fitter
+
+
+class FitPlots:
+    """Figures of a fit, files in PNG or PDF by their ending. All return the file's path."""
+
+    def __init__(self, fit: fitter) -> None:
+        self._fit = fit
+
+    @property
+    def rank(self) -> int:
+        """That of the fit."""
+        return self._fit.rank
+
+    @root_only
+    def comparison(self, name: str | Path = "comparison.png", **looks: Any) -> Path:
+        """Draw data, model and residual; see `socca.plotting.comparison.comparison_figure` for its looks."""
+        from socca.plotting.comparison import comparison_figure
+
+        with tempfile.TemporaryDirectory() as folder:
+            images = Path(folder) / "model.fits"
+            self._fit.savemodel(images)
+            comparison_figure(images, Path(name), **looks)
+        return Path(name)
+
+    @root_only
+    def corner(self, name: str | Path = "corner.png", **looks: Any) -> Path:
+        """Draw the posterior, all pairs of parameters; see `socca.plotting.corner.PosteriorPlots.corner`."""
+        return self._fit.posterior.plot.corner(name, **looks)
+
+    @root_only
+    def trace(self, name: str | Path = "trace.png", **looks: Any) -> Path:
+        """Draw the samples in their order; see `socca.plotting.corner.PosteriorPlots.trace`."""
+        return self._fit.posterior.plot.trace(name, **looks)
+
+    @root_only
+    def profile(self, name: str | Path = "profile.png", **looks: Any) -> Path:
+        """Draw radial profiles of data, model and components; see `socca.plotting.radial_profiles.profile_figure`."""
+        from socca.plotting.radial_profiles import profile_figure
+
+        fit = self._fit
+        profile_figure(fit.problem, fit.img, fit.mod, fit.posterior, name, **looks)
+        return Path(name)

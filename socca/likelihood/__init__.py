@@ -1,0 +1,1 @@
+"""From parameters to a likelihood: rendering, pixel integration, and the compiled problem."""

@@ -1,0 +1,1 @@
+"""Things with named parameters: their values, expressions, ties and units."""

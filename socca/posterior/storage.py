@@ -1,0 +1,268 @@
+"""Results on disk, in HDF5: a file of one posterior or failure, and a container with those of many targets.
+
+A fit is a group with its samples, and attributes that say how it went. It is the root of a file of its own, or one of
+the groups below ``fits`` of a container, which also keeps the attributes of all of them in one place: a catalogue of a
+whole survey reads that and no sample.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from socca.errors import PosteriorError
+from socca.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from socca.posterior.posterior import Posterior
+
+#: Written into every file; readers refuse what they do not know.
+FORMAT = "socca-posterior"
+CONTAINER_FORMAT = "socca-posteriors"
+FORMAT_VERSION = 1
+#: Scalars of a fit; those after the second are not in files of earlier versions.
+_EVIDENCES = ("logz", "logz_err", "logz_prior", "logz_prior_err", "logz_data")
+_TEXTS = ("names", "labels", "units")
+_SAMPLES = ("samples", "log_weights", "log_likelihood", "log_prior")
+
+
+class ResultLocation(NamedTuple):
+    """Where the result of one fit is.
+
+    Parameters
+    ----------
+    path : Path
+        A file of its own, or a container.
+    target : str, optional
+        Which fit of the container.
+    """
+
+    path: Path
+    target: str | None = None
+
+
+def save_posterior(path: str | Path, posterior: Posterior) -> None:
+    """Write a posterior to a file of its own, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; an existing one is replaced.
+    posterior : Posterior
+        The result.
+    """
+    import h5py
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        _stamp(file, "done", "", posterior.meta)
+        file.attrs["summary"] = json.dumps(posterior.summary())
+        for key in _EVIDENCES:
+            file.attrs[key] = getattr(posterior, key)
+        text = h5py.string_dtype()
+        for key in _TEXTS:
+            file.create_dataset(key, data=np.array(getattr(posterior, key), dtype=object), dtype=text)
+        file["periods"] = np.array([np.nan if p is None else p for p in posterior.periods])
+        for key in _SAMPLES:
+            file.create_dataset(key, data=getattr(posterior, key), compression="gzip", shuffle=True)
+        derived = file.create_group("derived")
+        for label, values in posterior.derived.items():
+            derived.create_dataset(label, data=values, compression="gzip", shuffle=True)
+            derived[label].attrs["unit"] = posterior.derived_units.get(label, "")
+            derived[label].attrs["period"] = posterior.derived_periods.get(label, np.nan)
+        fixed = file.create_group("fixed")
+        for label, value in posterior.fixed.items():
+            fixed.attrs[label] = value
+
+
+def save_failure(path: str | Path, message: str, meta: dict[str, Any]) -> None:
+    """Record that a fit failed, in a file where its posterior would be.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    message : str
+        Why, in one line.
+    meta : dict
+        JSON-serialisable.
+    """
+    import h5py
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        _stamp(file, "failed", message, meta)
+
+
+def _stamp(group: Any, status: str, message: str, meta: dict[str, Any]) -> None:
+    """Write what every fit says of itself."""
+    group.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "status": status, "message": message})
+    group.attrs["meta"] = json.dumps(meta)
+
+
+def posterior_fields(group: Any) -> dict[str, Any]:
+    """Return the fields of a `Posterior`, as its group holds them."""
+    derived = dict(group["derived"].items())
+    periods = {label: float(data.attrs["period"]) for label, data in derived.items()}
+    return {
+        **{key: [value.decode() for value in group[key][()]] for key in _TEXTS},
+        **{key: group[key][()] for key in _SAMPLES},
+        **{key: float(group.attrs[key]) for key in _EVIDENCES[:2]},
+        **{key: float(group.attrs.get(key, math.nan)) for key in _EVIDENCES[2:]},
+        "periods": [None if np.isnan(p) else float(p) for p in group["periods"][()]],
+        "derived": {label: data[()] for label, data in derived.items()},
+        "derived_units": {label: str(data.attrs["unit"]) for label, data in derived.items()},
+        "derived_periods": {label: period for label, period in periods.items() if not np.isnan(period)},
+        "fixed": {label: float(value) for label, value in group["fixed"].attrs.items()},
+        "meta": json.loads(group.attrs["meta"]),
+    }
+
+
+@contextlib.contextmanager
+def open_result(path: str | Path, target: str | None = None) -> Iterator[Any]:
+    """Open the result of one fit, done or failed, for reading.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file of one fit, or a container.
+    target : str, optional
+        Whose fit, in a container.
+
+    Yields
+    ------
+    h5py.Group
+        Its attributes ``status``, ``message``, ``meta`` and ``summary`` are there without reading any sample.
+
+    Raises
+    ------
+    PosteriorError
+        If it is missing, damaged or of another kind, or a container from which no target, or one that it lacks, is
+        asked.
+    """
+    with _opened(path, FORMAT if target is None else CONTAINER_FORMAT) as file:
+        if target is None:
+            yield file
+            return
+        if target not in file["fits"]:
+            raise PosteriorError(f"{path}: has no fit of {target!r}")
+        yield file["fits"][target]
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path, wanted: str) -> Iterator[Any]:
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError:
+        raise PosteriorError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise PosteriorError(f"{path}: cannot be read: {error}") from error
+    with file:
+        found = file.attrs.get("format")
+        attributes = ("status", "message", "meta") if wanted == FORMAT else ()
+        if found in (FORMAT, CONTAINER_FORMAT) and found != wanted:
+            hint = "holds many fits: say of which target" if found == CONTAINER_FORMAT else "holds a single fit"
+            raise PosteriorError(f"{path}: {hint}")
+        if found != wanted or not all(key in file.attrs for key in ("format_version", *attributes)):
+            raise PosteriorError(f"{path}: is no result of socca")
+        version = int(file.attrs["format_version"])
+        if version > FORMAT_VERSION:
+            raise PosteriorError(
+                f"{path}: format {version} is newer than this version of socca reads ({FORMAT_VERSION})"
+            )
+        yield file
+
+
+def record_of(group: Any) -> dict[str, Any]:
+    """Return what a fit says of itself, without its samples.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        From `open_result`.
+
+    Returns
+    -------
+    dict
+        ``status, message, meta``; of a fit that is done also ``summary, logz, logz_err, n_eff``.
+    """
+    attrs = group.attrs
+    record = {"status": str(attrs["status"]), "message": str(attrs["message"]), "meta": json.loads(attrs["meta"])}
+    if record["status"] == "done":
+        record["summary"] = json.loads(attrs["summary"])
+        record["logz"], record["logz_err"] = float(attrs["logz"]), float(attrs["logz_err"])
+        n_eff = record["meta"].get("n_eff")
+        record["n_eff"] = float(1 / np.sum(np.exp(2 * group["log_weights"][()]))) if n_eff is None else n_eff
+    return record
+
+
+def read_records(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Return the record of each fit of a container, by target; empty if there is no such file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The container.
+
+    Returns
+    -------
+    dict of dict
+        As `record_of` returns them.
+
+    Raises
+    ------
+    PosteriorError
+        If it is damaged or of another kind.
+    """
+    if not Path(path).exists():
+        return {}
+    try:
+        with _opened(path, CONTAINER_FORMAT) as file:
+            records: dict[str, dict[str, Any]] = json.loads(file["records"][()].tobytes())
+            return records
+    except (KeyError, OSError, ValueError, AttributeError, RuntimeError) as error:
+        raise PosteriorError(f"{path}: is damaged: {error}") from error
+
+
+def write_container(path: str | Path, places: Mapping[str, ResultLocation]) -> None:
+    """Gather fits into one container, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The container; it may be among the files that are read, and is replaced.
+    places : mapping of str to ResultLocation
+        Where the fit of each target is now.
+
+    Raises
+    ------
+    PosteriorError
+        If one of them cannot be read.
+    """
+    import h5py
+
+    records = {}
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(atomic_path(path))
+        file = stack.enter_context(h5py.File(temporary, "w"))
+        file.attrs.update({"format": CONTAINER_FORMAT, "format_version": FORMAT_VERSION})
+        fits = file.create_group("fits")
+        opened: dict[Path, Any] = {}
+        for name, place in places.items():
+            if place.target is None:
+                with open_result(place.path) as group:
+                    fits.copy(group["/"], name)
+                    records[name] = record_of(group)
+            else:
+                if place.path not in opened:
+                    opened[place.path] = stack.enter_context(_opened(place.path, CONTAINER_FORMAT))
+                fits.copy(opened[place.path]["fits"][place.target], name)
+                records[name] = record_of(fits[name])
+        text = np.frombuffer(json.dumps(records).encode(), dtype=np.uint8)
+        file.create_dataset("records", data=text, compression="gzip")

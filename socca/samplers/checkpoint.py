@@ -1,0 +1,272 @@
+"""Where a running fit keeps what it needs to go on: one file, whole or not at all, checked before it is used.
+
+A checkpoint is a line that names the format, a manifest in one line of JSON (of which method, options, seed, problem
+and versions it is), and the state as an archive of arrays (``.npz``), whose SHA-256 the manifest holds. State that a
+back end can only pickle lies in it as bytes. A pickle runs code when it is read, so that the manifest and such a state
+are signed with a key that only the user can read, and no pickle without this signature is ever opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import io
+import json
+import logging
+import os
+import signal
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from socca.errors import CheckpointError
+from socca.utils import timestamps
+from socca.utils.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+_MAGIC = b"socca checkpoint 1\n"
+#: Seconds between two checkpoints, at least; writing them takes no more than one part in `_SHARE` of the time.
+EVERY = 30.0
+_SHARE = 50
+#: Seconds within which SIGTERM is the same notice as the one before.
+_TOGETHER = 3.0
+#: What a process returns that SIGTERM ended, as the shell counts: 128 + 15.
+TERMINATED = 143
+
+#: What a sampler goes on from: numbers, arrays, and bytes.
+State = Mapping[str, Any]
+
+
+class Checkpoint:
+    """No checkpoint at all: the interface, for runs that keep none.
+
+    Attributes
+    ----------
+    state : dict of ndarray or None
+        What to go on from; None at a fresh start.
+    spent : dict of float
+        What earlier runs of this fit have spent already, by name.
+    """
+
+    state: dict[str, np.ndarray] | None = None
+    spent: Mapping[str, float] = {}
+
+    def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
+        """Keep a state, if it is time to.
+
+        Samplers call this wherever they could go on from, however often that is.
+
+        Parameters
+        ----------
+        state : callable
+            Makes the state; called only if it is kept.
+        last : bool
+            Whether the sampler is done: then it is kept in any case.
+
+        Raises
+        ------
+        SystemExit
+            With status 143, after the state is kept, if SIGTERM was received.
+        """
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within this block, take SIGTERM as the wish to keep the state and end."""
+        yield
+
+
+class CheckpointFile(Checkpoint):
+    """A checkpoint in a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or an existing folder, in which it is then ``checkpoint.socca``.
+    identity : mapping
+        What the state belongs to: JSON-serialisable. A file of another identity is refused.
+    resume : bool
+        Whether to go on from a file that exists; otherwise it is replaced.
+    signed : bool
+        Whether the state may hold pickles.
+    spent : callable, optional
+        Says what this run has spent so far, kept with the state.
+    every : float
+        Seconds between two writes, at least.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, of another fit, or holds pickles that this user did not write.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        identity: Mapping[str, Any],
+        *,
+        resume: bool = True,
+        signed: bool = False,
+        spent: Callable[[], Mapping[str, float]] = dict,
+        every: float | None = None,
+    ) -> None:
+        path = Path(path)
+        self.path = path / "checkpoint.socca" if path.is_dir() else path
+        self._identity = json.loads(json.dumps(identity))
+        self._key = _signing_key() if signed else None
+        self._spent = spent
+        self._every = EVERY if every is None else every
+        self._due = time.monotonic() + self._every
+        self._asked_to_end = False
+        if resume and self.path.exists():
+            self.state, self.spent = self._read()
+            log.info("going on from %s", self.path)
+
+    def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
+        """Keep a state if it is time to, and end if SIGTERM was received; see `Checkpoint.offer`."""
+        if last or self._asked_to_end or time.monotonic() >= self._due:
+            start = time.monotonic()
+            self._write(state())
+            now = time.monotonic()
+            self._due = now + max(self._every, _SHARE * (now - start))
+        if self._asked_to_end:
+            log.warning("ended by SIGTERM; the same run goes on from %s", self.path)
+            raise SystemExit(TERMINATED)
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within this block, SIGTERM sets a mark that `offer` heeds; another, some time later, ends the process.
+
+        Not one that comes together with the first: a batch system tells all processes, and so may their parents.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may say what a signal does
+            return
+
+        asked: list[float] = []
+
+        def note(number: int, frame: Any) -> None:
+            asked.append(time.monotonic())
+            if asked[-1] - asked[0] > _TOGETHER:
+                raise SystemExit(TERMINATED)
+            self._asked_to_end = True
+
+        before = signal.signal(signal.SIGTERM, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def remove(self) -> None:
+        """Delete the file: its fit is done."""
+        self.path.unlink(missing_ok=True)
+
+    def _write(self, state: State) -> None:
+        buffer = io.BytesIO()
+        arrays = {key: _as_array(value) for key, value in state.items()}
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        payload = buffer.getvalue()
+        manifest = {
+            "identity": self._identity,
+            "spent": dict(self._spent()),
+            "written": timestamps.now(),
+            "sha256": hashlib.sha256(payload).hexdigest(),
+        }
+        if self._key is not None:
+            manifest["signature"] = _signature(self._key, manifest)
+        with atomic_path(self.path) as temporary, temporary.open("wb") as stream:
+            stream.write(_MAGIC + json.dumps(manifest).encode() + b"\n" + payload)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _read(self) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        remedy = "delete it, or start afresh with resume=False"
+        with self.path.open("rb") as stream:
+            if stream.read(len(_MAGIC)) != _MAGIC:
+                raise CheckpointError(f"{self.path} is no checkpoint of this version of socca: {remedy}")
+            head, payload = stream.readline(), stream.read()
+        try:
+            manifest = json.loads(head)
+            identity, spent = manifest["identity"], manifest["spent"]
+            if manifest["sha256"] != hashlib.sha256(payload).hexdigest():
+                raise ValueError("its content does not match its checksum")
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{self.path} is damaged ({error}): {remedy}") from error
+        if identity != self._identity:
+            keys = self._identity.keys() | identity.keys()
+            other = [key for key in sorted(keys) if identity.get(key) != self._identity.get(key)]
+            raise CheckpointError(f"{self.path} belongs to another fit: {_differences(other, identity, self._identity)}"
+                                  f". Give that one its own path; or {remedy}")  # fmt: skip
+        if self._key is not None and not hmac.compare_digest(
+            str(manifest.pop("signature", "")), _signature(self._key, manifest)
+        ):
+            raise CheckpointError(
+                f"{self.path} was not written by this user (its signature is not made with {_key_path()}), and "
+                f"reading it could run foreign code: {remedy}"
+            )
+        try:
+            with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}, spent
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise CheckpointError(f"{self.path} is damaged ({error}): {remedy}") from error
+
+
+def _as_array(value: Any) -> np.ndarray:
+    array = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else np.asarray(value)
+    if array.dtype.hasobject:
+        raise TypeError(f"a state is made of numbers, text and bytes, not of {value!r}")
+    return array
+
+
+def _differences(keys: list[str], theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Say in words what differs; a digest says nothing to a reader, and is left out."""
+    parts = []
+    for key in keys:
+        a, b = theirs.get(key), ours.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            inner = [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
+            parts += [f"{key} {name} (there {a.get(name)!r}, here {b.get(name)!r})" for name in inner]
+        else:
+            parts.append(f"the {key}" if key == "problem" else f"{key} (there {a!r}, here {b!r})")
+    return ", ".join(parts) + (" differ" if len(parts) > 1 else " differs")
+
+
+def _key_path() -> Path:
+    root = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(root).expanduser() / "socca" / "checkpoint.key"
+
+
+def _signing_key() -> bytes:
+    """Return the user's key, made at the first call: 32 random bytes that nobody else may read."""
+    path = _key_path()
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent)  # private from the start
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    stream.write(os.urandom(32))
+                # A link, unlike a rename, leaves the key alone that another process may have made meanwhile.
+                with contextlib.suppress(FileExistsError):
+                    os.link(temporary, path)
+            finally:
+                Path(temporary).unlink()
+        if path.stat().st_mode & 0o077 or path.stat().st_uid != os.getuid():
+            raise CheckpointError(f"{path} must be yours and for your eyes only: chmod 600, or delete it")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoints of this sampler are signed, and the key {path} cannot be made or read ({error}): set "
+            "XDG_STATE_HOME to a folder of yours, or run without a checkpoint"
+        ) from error
+
+
+def _signature(key: bytes, manifest: Mapping[str, Any]) -> str:
+    return hmac.new(key, json.dumps(manifest, sort_keys=True).encode(), "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Simulated surveys, and how well fits recover them."""

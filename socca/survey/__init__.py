@@ -1,0 +1,1 @@
+"""Surveys: targets, jobs, chunks, workers, status, catalogue and flags."""

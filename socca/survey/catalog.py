@@ -1,0 +1,377 @@
+"""The catalogue: one row per target and model, gathered from the files of the fits without reading a sample."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.errors import PosteriorError
+from socca.posterior.storage import ResultLocation, open_result, read_records, record_of
+from socca.survey.chunks import Chunk
+from socca.survey.flags import flags_of
+from socca.survey.status import finished_at, rate, running
+from socca.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+    from astropy.units import UnitBase
+
+    from socca.survey.config.sections import FlagsConfig
+
+__all__ = ["build_catalog", "survey_status", "write_catalog"]
+
+#: What each parameter's columns are called after its label, and their keys in a posterior's summary.
+QUANTITIES = {"": "median", "_lower": "lower", "_upper": "upper", "_std": "std", "_best": "best"}
+#: Longest message that a row keeps; FITS gives every row as much room as the longest one takes.
+MESSAGE_LENGTH = 300
+#: Columns before the parameters, and after them.
+FIRST = ("target", "model", "status", "message", "flags")
+LAST = (
+    "logz",
+    "logz_err",
+    "log_bayes_factor",
+    "best_model",
+    "chi2_red",
+    "chi2_source",
+    "frame",
+    "n_pixels",
+    "n_eff",
+    "n_calls",
+    "wall_time",
+    "converged",
+)
+
+
+def build_catalog(
+    results: Iterable[tuple[str, str, Path | ResultLocation]], limits: FlagsConfig | None = None
+) -> Table:
+    """Gather fits into a table.
+
+    Parameters
+    ----------
+    results : iterable of (str, str, Path or ResultLocation)
+        Target, model and the file that its fit wrote, or was to write, or its place in a file of many.
+    limits : FlagsConfig, optional
+        When a fit is flagged; by default, as in a config that does not say.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row each, in their order. `status` is ``done``, ``failed`` (so is a damaged file) or ``missing``, and
+        `message` says why. A parameter ``bulge.re`` has the columns ``bulge_re`` (median), ``bulge_re_lower`` and
+        ``bulge_re_upper`` (the central 68 per cent), ``bulge_re_std`` and ``bulge_re_best`` (highest density); where
+        a model lacks it they are masked. `log_bayes_factor` is `logz` less the highest of the target's models.
+    """
+    from astropy.table import Column, MaskedColumn, Table
+
+    results = [(str(target), str(model), place) for target, model, place in results]
+    rows = _rows([place for _, _, place in results], limits)
+    table = Table(masked=False)
+    for name, texts in {
+        "target": [target for target, _, _ in results],
+        "model": [model for _, model, _ in results],
+        **{key: [row[key] for row in rows] for key in ("status", "message", "flags")},
+    }.items():
+        table[name] = Column(texts, dtype=str)
+
+    for label, (values, unit) in _parameters(rows).items():
+        stem = _stem(label, table.colnames)
+        for k, suffix in enumerate(QUANTITIES):
+            column = values[:, k]
+            table[stem + suffix] = MaskedColumn(column, mask=np.isnan(column))
+            _set_unit(table[stem + suffix], unit)
+
+    logz = _floats(rows, "logz")
+    done = np.array([row["status"] == "done" for row in rows], dtype=bool)
+    factors, best = _compare([target for target, _, _ in results], logz, done)
+    floats = {key: _floats(rows, key) for key in LAST if rows and isinstance(rows[0].get(key), float)} | {
+        "log_bayes_factor": factors
+    }
+    for name in LAST:
+        if name == "best_model":
+            table[name] = Column(best)
+        elif name == "converged":
+            table[name] = Column([row[name] for row in rows], dtype=bool)
+        elif name == "frame":
+            table[name] = Column([row[name] for row in rows], dtype=str)
+        else:
+            column = floats.get(name, np.empty(0))
+            if name in ("n_pixels", "n_calls"):
+                table[name] = MaskedColumn(np.nan_to_num(column).astype(np.int64), mask=np.isnan(column))
+                table[name].fill_value = -1
+            else:
+                table[name] = MaskedColumn(column, mask=np.isnan(column))
+    table["wall_time"].unit = "s"
+    return table
+
+
+def write_catalog(table: Table, fits_path: str | Path, ecsv_path: str | Path) -> None:
+    """Write a catalogue as FITS and as ECSV, each whole or not at all.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        From `build_catalog`. FITS knows ASCII alone: other characters of its texts become ``?`` there.
+    fits_path, ecsv_path : str or Path
+        The files; existing ones are replaced.
+    """
+    ascii_only = table.copy()
+    for name in table.colnames:
+        if table[name].dtype.kind == "U":
+            texts = [str(text).encode("ascii", "replace").decode() for text in table[name]]
+            ascii_only.replace_column(name, type(table[name])(texts, dtype=str, name=name))
+    with atomic_path(fits_path) as temporary:
+        ascii_only.write(temporary, format="fits", overwrite=True)
+    with atomic_path(ecsv_path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        table[:0].write(stream, format="ascii.ecsv")
+        cells = [_cells(table[name]) for name in table.colnames]
+        stream.writelines(" ".join(row) + "\n" for row in zip(*cells, strict=True))
+
+
+def _cells(column: Any) -> list[str]:
+    """Return a column as ECSV has it. Astropy's own writer takes a hundred times as long over many masked columns."""
+    values = np.asarray(column).tolist()
+    if column.dtype.kind == "U":
+        values = [
+            '"' + text.replace('"', '""') + '"' if not text or set(text) & set(" \"'#,") else text for text in values
+        ]
+    masked = np.ma.getmaskarray(column).tolist()
+    return ['""' if blank else str(value) for value, blank in zip(values, masked, strict=True)]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a survey is.
+
+    Parameters
+    ----------
+    counts : dict of int
+        How many fits are ``done, failed, running, pending``.
+    failures : list of (str, str, str)
+        Target, model and message of those that failed.
+    rate : float
+        Fits that end per second, of late.
+    """
+
+    counts: dict[str, int]
+    failures: list[tuple[str, str, str]]
+    rate: float
+
+
+def survey_status(results: Iterable[tuple[str, str, Path | ResultLocation]], folder: Path) -> Status:
+    """Say how far a survey is, from its files alone.
+
+    Parameters
+    ----------
+    results : iterable of (str, str, Path or ResultLocation)
+        As of `build_catalog`.
+    folder : Path
+        Of the survey's results.
+
+    Returns
+    -------
+    Status
+        A fit that runs counts as running whatever there is of an earlier one.
+    """
+    results = list(results)
+    rows = _rows([place for _, _, place in results], None)
+    now_running = running(folder)
+    counts = dict.fromkeys(("done", "failed", "running", "pending"), 0)
+    failures = []
+    for (target, model, _), row in zip(results, rows, strict=True):
+        state = "pending" if row["status"] == "missing" else row["status"]
+        if (target, model) in now_running:
+            state = "running"
+        elif state == "failed":
+            failures.append((target, model, row["message"]))
+        counts[state] += 1
+    finished = [row["finished"] for row in rows if row["finished"] is not None]
+    return Status(counts, failures, rate(finished, time.time() if now_running else max(finished, default=0.0)))
+
+
+def _rows(places: Sequence[Path | ResultLocation], limits: FlagsConfig | None) -> list[dict[str, Any]]:
+    """Return a row for each result. Never raises for what the files hold."""
+    rows: list[dict[str, Any]] = [{}] * len(places)
+    gathered: dict[Path, dict[str, int]] = {}
+    for k, place in enumerate(places):
+        if isinstance(place, ResultLocation) and place.target is not None:
+            gathered.setdefault(place.path, {})[place.target] = k
+        else:
+            rows[k] = _read(place.path if isinstance(place, ResultLocation) else Path(place), limits)
+    # One file after another: all that a survey says of itself is too much to hold at once.
+    counts: dict[Path, list[int]] = {}  # one look into each folder, which may hold thousands of files
+    for path, members in gathered.items():
+        if path.parent not in counts:
+            counts[path.parent] = Chunk.of(path).former_counts(path.parents[2])
+        for target, row in _rows_of_chunk(path, members, counts[path.parent], limits).items():
+            rows[members[target]] = row
+    return rows
+
+
+def _rows_of_chunk(
+    path: Path, targets: Iterable[str], former_counts: list[int], limits: FlagsConfig | None
+) -> dict[str, dict[str, Any]]:
+    """Return the rows of a chunk's targets, while its job may be running."""
+    chunk, folder = Chunk.of(path), path.parents[2]
+    parts = chunk.parts(path)
+    rows: dict[str, dict[str, Any]] = {}
+    # Parts first: one that is gone when it is looked for has been gathered meanwhile.
+    waiting = {part.stem for part in parts.glob("*.h5")} if parts.is_dir() else set()
+    for target in waiting.intersection(targets):
+        row = _read(parts / f"{target}.h5", limits)
+        if row["status"] != "missing":
+            rows[target] = row
+    known: dict[Path, dict[str, dict[str, Any]]] = {}
+    damage = ""
+    for target in targets:
+        if target in rows:
+            continue
+        for place in (path, *chunk.former(folder, target, former_counts)):
+            if place not in known:
+                try:
+                    known[place] = read_records(place)
+                except PosteriorError as error:
+                    known[place] = {}
+                    damage = damage or (str(error) if place == path else "")
+            if target in known[place]:
+                rows[target] = _row_of(known[place][target], limits)
+                break
+        else:
+            rows[target] = _row("failed", damage) if damage else _row("missing", "there is no result")
+    return rows
+
+
+def _read(path: Path, limits: FlagsConfig | None) -> dict[str, Any]:
+    """Return what a row needs of a file of one fit; NaN for what is not known."""
+    if not path.exists():
+        return _row("missing", "there is no result")
+    try:
+        with open_result(path) as group:
+            return _row_of(record_of(group), limits)
+    except PosteriorError as error:
+        return _row("failed", str(error))
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        return _row("failed", f"{path}: is damaged: {error}")
+
+
+def _row_of(record: dict[str, Any], limits: FlagsConfig | None) -> dict[str, Any]:
+    row = _row(record["status"], record["message"], record["meta"])
+    if record["status"] == "done":
+        row["flags"] = ",".join(flags_of(record["meta"], limits))
+        row["summary"] = [
+            (str(entry["label"]), str(entry["unit"]), [_number(entry[key]) for key in QUANTITIES.values()])
+            for entry in record["summary"]
+        ]
+        row["logz"], row["logz_err"] = _number(record["logz"]), _number(record["logz_err"])
+        row["n_eff"] = _number(record["n_eff"])
+    return row
+
+
+def _row(status: str, message: str, meta: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return one fit as a flat dictionary, from its status and what it says about itself."""
+    meta = meta or {}
+    image, fit, timing = (meta.get(key) or {} for key in ("image", "fit", "timing"))
+    message = " ".join(message.split())
+    if len(message) > MESSAGE_LENGTH:
+        message = message[: MESSAGE_LENGTH - 3] + "..."
+    return {
+        "status": status,
+        "message": message,
+        "flags": "",
+        "summary": [],
+        "bunit": str(image.get("bunit") or ""),
+        "logz": math.nan,
+        "logz_err": math.nan,
+        "chi2_red": _number(fit.get("chi2_red")),
+        "chi2_source": _number(fit.get("chi2_source")),
+        "frame": str(image.get("frame") or ""),
+        "n_pixels": _number(image.get("n_pixels")),
+        "n_eff": math.nan,
+        "n_calls": _number(meta.get("n_calls")),
+        "wall_time": _number(timing.get("total")),
+        "converged": bool(meta.get("converged", False)),
+        "finished": finished_at(meta),
+    }
+
+
+def _number(value: Any) -> float:
+    """Return a number; NaN for None and for what is not finite, since FITS and readers know only one blank."""
+    number = math.nan if value is None else float(value)
+    return number if math.isfinite(number) else math.nan
+
+
+def _floats(rows: Sequence[dict[str, Any]], key: str) -> np.ndarray:
+    return np.array([row[key] for row in rows], dtype=float)
+
+
+def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[np.ndarray, str]]:
+    """Return, for each label in order of appearance, values of shape (rows, quantities) and the unit they share."""
+    values: dict[str, np.ndarray] = {}
+    units: dict[str, set[str]] = {}
+    for k, row in enumerate(rows):
+        for label, unit, numbers in row["summary"]:
+            if label not in values:
+                values[label] = np.full((len(rows), len(QUANTITIES)), math.nan)
+                units[label] = set()
+            values[label][k] = numbers
+            units[label].add(row["bunit"] if unit == "image" else unit)
+    return {label: (values[label], units[label].pop() if len(units[label]) == 1 else "") for label in values}
+
+
+def _stem(label: str, taken: Iterable[str]) -> str:
+    """Turn a label into the name of a column. Where that would be taken (FITS ignores case), keep the label."""
+    known = {name.lower() for name in (*taken, *FIRST, *LAST)}
+    for stem in (label.replace(".", "_"), label):
+        if not any((stem + suffix).lower() in known for suffix in QUANTITIES):
+            return stem
+    return _stem(label + "_", taken)
+
+
+def _set_unit(column: Any, unit: str) -> None:
+    """Give a column its unit; one that FITS does not know goes into the description."""
+    known = _fits_unit(unit)
+    if known is not None:
+        column.unit = known
+    elif unit:
+        column.description = f"unit: {unit}"
+
+
+def _fits_unit(unit: str) -> UnitBase | None:
+    """Return a unit if it can be written to FITS and read back, without a warning."""
+    from astropy.units import Unit
+
+    if not unit:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            known = Unit(unit)
+            return known if Unit(known.to_string("fits"), format="fits") == known else None
+    except (ValueError, TypeError, Warning):
+        return None
+
+
+def _compare(targets: Sequence[str], logz: np.ndarray, done: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log Bayes factor of each fit against the best of its target, and which is that best.
+
+    The only fit of a target is its best, though its sampler may give no evidence.
+    """
+    groups: dict[str, list[int]] = {}
+    for k in np.flatnonzero(done).tolist():
+        groups.setdefault(targets[k], []).append(k)
+    factors, best = np.full(len(targets), math.nan), np.zeros(len(targets), dtype=bool)
+    for members in groups.values():
+        evidence = logz[members]
+        if np.any(np.isfinite(evidence)):
+            factors[members] = evidence - np.nanmax(evidence)
+            best[members[int(np.nanargmax(evidence))]] = True
+        elif len(members) == 1:
+            best[members[0]] = True
+    return factors, best

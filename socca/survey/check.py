@@ -1,0 +1,115 @@
+"""Everything that is wrong with a survey's inputs, found before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from socca.errors import SoccaError
+
+if TYPE_CHECKING:
+    from socca.survey.survey import Survey
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One mistake.
+
+    Parameters
+    ----------
+    target : str
+        Where; empty if it concerns the whole survey.
+    message : str
+        What, and what to do.
+    """
+
+    target: str
+    message: str
+
+
+def check_survey(survey: Survey) -> Iterator[Finding]:
+    """Read every input of every target, build every model, and tell what would fail.
+
+    Nothing is compiled or fitted; a target takes some milliseconds.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+
+    Yields
+    ------
+    Finding
+        One per mistake: missing and unreadable files, all of a target at once; shapes that do not fit; masks that leave
+        nothing; values, priors and ties that cannot be used; intensities that cannot be integrated out; unknown
+        options of the sampler.
+    """
+    from matplotlib import colormaps
+
+    from socca.samplers import get_sampler
+
+    try:
+        get_sampler(survey.config.sampler.method)(**survey.config.sampler.options)
+    except SoccaError as error:
+        yield Finding("", f"sampler: {error}")
+    if survey.config.outputs.figures != "none" and survey.config.plots.colormap not in colormaps:
+        yield Finding("", f"plots.colormap: matplotlib has no {survey.config.plots.colormap!r}")
+    if survey.config.simulate is not None and not survey.config.table.is_file():
+        yield Finding("", "its images are not made yet: run socca simulate")
+        return
+    for name in survey.targets:
+        yield from _check_target(survey, name)
+
+
+def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
+    from socca.data.fits import read_plane
+    from socca.data.masks import read_regions
+    from socca.likelihood.marginal import Marginal
+    from socca.samplers import get_sampler
+    from socca.survey.config.build import build_image, build_problem
+
+    target, config = survey.target(name), survey.config.for_target(name)
+    settings = config.image
+    hdus = {"image": settings.hdu} | {
+        kind: getattr(settings, kind).hdu for kind in ("psf", "mask", "response", "exposure")
+    }
+    if target.noise:
+        hdus[target.noise[0]] = config.noise.hdu
+    unreadable = []
+    for kind, path in target.files.items():
+        try:
+            if kind == "regions":
+                read_regions(path, physical=True)
+            else:
+                read_plane(path, kind, hdus.get(kind))
+        except Exception as error:  # one bad file must not hide what is wrong with the others
+            unreadable.append(Finding(name, _one_line(error)))
+    if unreadable:
+        yield from unreadable
+        return
+    sampler = None
+    try:
+        sampler = get_sampler(config.sampler.method)(**config.sampler.options)
+    except SoccaError as error:
+        if config.sampler != survey.config.sampler:
+            yield Finding(name, f"sampler: {error}")
+    try:
+        image = build_image(target, config)
+        image.noise.prepare(image)
+    except Exception as error:
+        yield Finding(name, _one_line(error))
+        return
+    for model in survey.models_of(target):
+        try:
+            problem, _ = build_problem(model, target, config, image)
+            explored = Marginal(problem) if config.sampler.marginalize else problem
+            if sampler is not None:
+                sampler.validate(explored.ndim, config.pool.cores)
+        except Exception as error:
+            yield Finding(name, _one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, SoccaError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,113 @@
+"""Model images and figures of the fits of a chunk: of all of them, or of those that are flagged."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from socca.errors import PosteriorError, SoccaError
+from socca.posterior.storage import read_records
+from socca.survey.flags import flags_of
+from socca.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from socca.survey.chunks import Chunk
+    from socca.survey.survey import Survey
+
+log = logging.getLogger(__name__)
+
+
+def draw_chunk(survey: Survey, chunk: Chunk) -> int:
+    """Draw what the config asks for, as far as it is not there already.
+
+    A file beside the chunk's says what was drawn, of which fits and in which looks; what an earlier one has and is not
+    wanted any more is deleted.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets, of which only those of the chunk need be there.
+    chunk : Chunk
+        Which chunk.
+
+    Returns
+    -------
+    int
+        Number of fits for which something is kept. One that cannot be drawn is a warning in the log.
+
+    Raises
+    ------
+    PosteriorError
+        If the chunk's file cannot be read.
+    """
+    records = read_records(chunk.path(survey.config.folder))
+    if not records:
+        raise PosteriorError(f"{chunk.path(survey.config.folder)}: is not there")
+    manifest = chunk.path(survey.config.folder).with_suffix(".drawn.json")
+    before = _earlier(manifest)
+    looks = survey.config.plots.model_dump()
+    kept: dict[str, dict[str, Any]] = {}
+    for target, record in records.items():
+        wanted = _wanted(survey, record)
+        if wanted["images"] and target in survey.targets:
+            finished = record["meta"]["finished"]
+            old = before["fits"].get(target, {})
+            try:
+                if old.get("finished") != finished or not survey.path(target, chunk.model, "model.fits").exists():
+                    _draw_images(survey, chunk, target)
+                    old = {}
+                drawn = old.get("figure") and looks == before["looks"]
+                drawn = drawn and survey.figure(target, chunk.model).exists()
+                if wanted["figure"] and not drawn:
+                    draw_figure(survey, target, chunk.model)
+            except (SoccaError, OSError, ValueError) as error:
+                log.warning("%s %s: cannot be drawn: %s", target, chunk.model, error)
+                continue
+            kept[target] = {"finished": finished, "figure": wanted["figure"]}
+    for target, old in before["fits"].items():
+        figure = survey.figure(target, chunk.model).with_suffix(f".{before['looks'].get('format', '')}")
+        if old.get("figure") and (not kept.get(target, {}).get("figure") or figure.suffix[1:] != looks["format"]):
+            figure.unlink(missing_ok=True)
+        if target not in kept:
+            survey.path(target, chunk.model, "model.fits").unlink(missing_ok=True)
+    with atomic_path(manifest) as temporary:
+        temporary.write_text(json.dumps({"looks": looks, "fits": kept}, indent=1), encoding="utf-8")
+    return len(kept)
+
+
+def _wanted(survey: Survey, record: dict[str, Any]) -> dict[str, bool]:
+    outputs, done = survey.config.outputs, record["status"] == "done"
+    flagged = done and bool(flags_of(record["meta"], survey.config.flags))
+    levels = {"all": done, "flagged": flagged, "none": False}
+    return {"images": levels[outputs.model_images], "figure": levels[outputs.figures]}
+
+
+def _earlier(manifest: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    return {"looks": {}, "fits": {}, **found}
+
+
+def _draw_images(survey: Survey, chunk: Chunk, target: str) -> None:
+    from socca.plotting.model_images import image_header, write_model_images
+    from socca.posterior.posterior import Posterior
+    from socca.survey.config.build import build_image, build_problem
+
+    row, config = survey.target(target), survey.config.for_target(target)
+    image = build_image(row, config)
+    problem, labelled = build_problem(chunk.model, row, config, image)
+    posterior = Posterior.load(chunk.path(survey.config.folder), target)
+    path = survey.path(target, chunk.model, "model.fits")
+    write_model_images(path, problem, image, labelled, posterior.best, image_header(posterior))
+
+
+def draw_figure(survey: Survey, target: str, model: str) -> None:
+    """Draw the comparison figure of one fit from its model images, in the looks that the config asks for."""
+    from socca.plotting.comparison import comparison_figure
+
+    looks = survey.config.plots.model_dump(exclude={"format"})
+    comparison_figure(survey.path(target, model, "model.fits"), survey.figure(target, model), **looks)

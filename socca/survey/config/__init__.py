@@ -1,0 +1,1 @@
+"""The config of a survey: its schema, its values, and the objects that are built from it."""

@@ -1,0 +1,306 @@
+"""From a target and the config to the objects that are fitted."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from socca.data.fits import celestial_wcs, read_image, read_plane
+from socca.data.image import Image
+from socca.data.masks import is_region_file
+from socca.errors import ConfigError, DataError, ModelError, nearest
+from socca.likelihood.parameter_vector import compile_model
+from socca.likelihood.problem import Problem
+from socca.models import Component, Model
+from socca.noise import REGISTRY as NOISE_REGISTRY
+from socca.noise import NoiseModel
+from socca.noise.covariance import read_cube
+from socca.parameters.expressions import Node
+from socca.priors import uniform
+from socca.survey.config.components import PositionConfig, new_component
+from socca.survey.config.schema import Config
+from socca.survey.config.sections import CutoutConfig
+from socca.survey.config.values import Context, parse_value, scalar
+from socca.survey.targets import Angle, Target
+
+log = logging.getLogger(__name__)
+
+
+def build_image(target: Target, config: Config) -> Image:
+    """Read the image of a target, with its PSF, masks and noise.
+
+    Parameters
+    ----------
+    target : Target
+        The row of the table.
+    config : Config
+        The config, the target's overrides merged in.
+
+    Returns
+    -------
+    Image
+        Ready to be fitted.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If a file cannot be read or does not fit the others.
+    """
+    from astropy.io import fits
+
+    settings = config.image
+    data, header = read_image(target.files["image"], settings.hdu)
+    if settings.frame == "pixel":
+        header = fits.Header([card for card in header.cards if not card.keyword.startswith(("CTYPE", "WCSAXES"))])
+    has_wcs = celestial_wcs(header) is not None
+    if settings.frame == "sky" and not has_wcs:
+        raise DataError(f"image: {target.files['image']} has no celestial WCS, and the config wants the sky frame")
+    scale = None
+    if not has_wcs:
+        if settings.pixel_scale is None:
+            raise ConfigError("image.pixel_scale is needed: the image has no celestial WCS")
+        node = scalar(settings.pixel_scale)
+        degrees = Context(target.columns, None).number(node, "deg")
+        # A plain number is arcsec, as for Image; with a unit it is converted.
+        scale = degrees * 3600 if _has_unit(node, target) else degrees
+    image = Image(
+        fits.ImageHDU(data, header),
+        target.files.get("response"),
+        target.files.get("exposure"),
+        _noise(target, config),
+        subgrid=settings.subgrid,
+        resp_idx=settings.response.hdu,
+        exp_idx=settings.exposure.hdu,
+        pixel_scale=scale,
+    )
+    if settings.cutout is not None:
+        _cut(image, settings.cutout, target)
+    if "mask" in target.files:
+        image.addmask(target.files["mask"], good=settings.mask.good, idx=settings.mask.hdu)
+    if "regions" in target.files:
+        path = target.files["regions"]
+        if path.is_file() and not is_region_file(path):
+            raise DataError(f"regions: {path} is no DS9 or CRTF region file; FITS masks go in the column mask")
+        image.addmask(path)
+    if "segmentation" in target.files and target.segment is not None:
+        image.keep_segment(target.files["segmentation"], target.segment)
+    if "psf" in target.files:
+        psf = settings.psf
+        image.addpsf(
+            target.files["psf"],
+            normalize=psf.normalize,
+            idx=psf.hdu,
+            center=psf.center,
+            oversample=psf.oversample,
+            includes_pixel=psf.includes_pixel,
+        )
+    image.check_mask()
+    return image
+
+
+def _cut(image: Image, settings: CutoutConfig, target: Target) -> None:
+    """Cut the part out of an image that the config asks for."""
+    from astropy.wcs import NoConvergence
+
+    context, center, where = Context(target.columns, image.frame.pixel_scale), None, "center"
+    try:
+        if settings.center is not None:
+            xc, yc = (context.number(scalar(part), "deg") for part in settings.center)
+            try:
+                with warnings.catch_warnings():
+                    # NaN, on the other side of the sky, is refused below.
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    row, col = image.frame.to_pixel(xc, yc)
+            except NoConvergence:
+                raise ConfigError(f"({xc:g}, {yc:g}) lies too far off the image") from None
+            center = (float(col), float(row))
+        where, size = "size", scalar(settings.size)
+        if not _has_unit(size, target):
+            raise ConfigError("it needs a unit, such as '20 arcsec' or '64 pix'")
+        side = context.number(size, "deg") / image.frame.pixel_scale
+    except ConfigError as error:
+        raise ConfigError(f"image.cutout.{where}: {error}") from error
+    image.cutout(center, round(side))
+
+
+def _has_unit(node: Node, target: Target) -> bool:
+    return any(part.kind == "unit" for part in node.walk()) or any(
+        isinstance(target.columns[name], Angle) for name in node.columns()
+    )
+
+
+def _noise(target: Target, config: Config) -> NoiseModel:
+    settings, context = config.noise, Context(target.columns, None)
+    kind = NOISE_REGISTRY[settings.kind]
+    given: dict[str, Any] = {}
+    if target.noise is not None and "level" in kind.takes:
+        form, path = target.noise
+        given[form] = read_plane(path, form, settings.hdu)
+    elif settings.level is not None:
+        given["sigma"] = context.number(scalar(settings.level), "image")
+    elif target.noise is not None:
+        log.info("%s: %s noise does not use %s", target.name, settings.kind, target.noise[1])
+    for key, path in settings.files(config.table.parent).items():
+        if key == "cube":
+            given["cube"] = read_cube(path, settings.hdu)
+        else:
+            given[kind.takes[key]] = read_plane(path, key, None if key == "apodization" else settings.hdu)
+    if settings.ftype is not None:
+        given["ftype"] = settings.ftype
+    noise = kind(**given)
+
+    def full_name(user: str) -> str:
+        label, _, parameter = user.rpartition(".")
+        if label != "noise" or parameter not in kind.fields:
+            known = [f"noise.{name}" for name in kind.fields]
+            raise ConfigError(f"{user!r} is no parameter of the noise{nearest(user, known)}")
+        return f"noise_{parameter}"
+
+    for name, raw in settings.parameters.items():
+        try:
+            setattr(noise, name, context.resolve(parse_value(raw), kind.fields[name].unit, full_name))
+        except (ConfigError, ModelError) as error:
+            raise ConfigError(f"noise.parameters.{name}: {error}") from error
+    return noise
+
+
+def build_model(name: str, target: Target, config: Config, image: Image) -> Model:
+    """Build a model of the config for one target.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    target : Target
+        Its columns are what ``$name`` refers to.
+    config : Config
+        The config, the target's overrides merged in.
+    image : Image
+        Gives the frame.
+
+    Returns
+    -------
+    Model
+        With the user's names of its components as labels.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be understood; the message names component and parameter.
+    """
+    components = config.models[name].components
+    context = Context(target.columns, image.frame.pixel_scale)
+    ids = {label: f"comp_{k:02d}" for k, label in enumerate(components)}
+
+    made: dict[str, Component] = {}
+    for label, settings in components.items():
+        try:
+            made[label] = new_component(settings, lambda raw: context.number(scalar(raw), "deg"))
+        except (ConfigError, ModelError) as error:
+            raise ConfigError(f"models.{name}.{label}: {error}") from error
+
+    def full_name(user: str) -> str:
+        # The name of a parameter may itself have a dot: disk.radial.re.
+        label, parameter = user.split(".", 1) if "." in user else ("", user)
+        if label not in made:
+            raise ConfigError(f"{user!r}: no component {label!r}{nearest(label, made)}")
+        known = made[label].fields
+        if parameter not in known:
+            raise ConfigError(f"{user!r}: {label} has no parameter {parameter!r}{nearest(parameter, known)}")
+        return f"{ids[label]}_{parameter}"
+
+    model = Model()
+    for label, settings in components.items():
+        component, values = made[label], settings.values(made[label])
+        for parameter, field in component.fields.items():
+            raw = values.get(parameter)
+            if raw is None:
+                continue
+            try:
+                setattr(component, parameter, context.resolve(parse_value(raw), field.unit, full_name))
+            except (ConfigError, ModelError) as error:
+                raise ConfigError(f"models.{name}.{label}.{parameter}: {error}") from error
+        where = f"models.{name}.{label}"
+        position = getattr(settings, "position", None)
+        if position is not None:
+            given = [key for key in component.position_names if values[key] is not None]
+            if given:
+                raise ConfigError(f"{where}: give position, or xc and yc, not both")
+            if isinstance(position, PositionConfig):
+                _place(component, position, context, image, where)
+            else:
+                other = made[position].position_names if position in made else ()
+                _concentric(component, position, other or ("xc", "yc"), context, full_name, where)
+        unset = [key for key in component.fields if getattr(component, key) is None]
+        if unset:
+            hint = " (or a position)" if set(unset) & set(component.position_names) else ""
+            raise ConfigError(f"{where}: no value for {', '.join(unset)}{hint}")
+        model.addcomponent(component, positive=settings.positive, label=label)
+    try:
+        compile_model(model.components)
+    except ModelError as error:
+        message = str(error)
+        for parameter, shown in model.labels.items():
+            message = re.sub(rf"\b{re.escape(parameter)}\b", shown, message)
+        raise ConfigError(f"models.{name}: {message}") from error
+    return model
+
+
+def _concentric(
+    component: Component, label: str, names: Sequence[str], context: Context, full_name: Any, where: str
+) -> None:
+    """Tie a component's position to that of another one, whose parameters for it are called `names`."""
+    try:
+        for key, name in zip(component.position_names, names, strict=True):
+            setattr(component, key, context.resolve(parse_value(f"{label}.{name}"), "deg", full_name))
+    except ConfigError as error:
+        raise ConfigError(f"{where}.position: {error}") from error
+
+
+def _place(component: Component, position: PositionConfig, context: Context, image: Image, where: str) -> None:
+    """Give a component's position a prior."""
+    try:
+        center = image.frame.center
+        if position.center is not None:
+            center = tuple(context.number(scalar(part), "deg") for part in position.center)  # type: ignore[assignment]
+        half = context.number(scalar(position.within), "deg")
+        if not half > 0:
+            raise ConfigError(f"within must be positive, got {half}")
+        # As far on the sky to the east as to the north, at every declination.
+        stretch = 1 / math.cos(math.radians(center[1])) if image.frame.on_sky else 1.0
+        wide = min(half * stretch, 180.0)  # near a pole: all around it, and no more than once
+        xc, yc = component.position_names
+        setattr(component, xc, uniform(center[0] - wide, center[0] + wide))
+        setattr(component, yc, uniform(center[1] - half, center[1] + half))
+    except ConfigError as error:
+        raise ConfigError(f"{where}.position: {error}") from error
+
+
+def build_problem(name: str, target: Target, config: Config, image: Image) -> tuple[Problem, Model]:
+    """Compile a model of the config on a target's image.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    target : Target
+        The target.
+    config : Config
+        The config, the target's overrides merged in.
+    image : Image
+        From `build_image`.
+
+    Returns
+    -------
+    problem : Problem
+        The compiled problem.
+    model : Model
+        What it was compiled from.
+    """
+    model = build_model(name, target, config, image)
+    how = config.compilation
+    return Problem(image, model, buckets=how.shape_buckets, precision=how.precision), model

@@ -1,0 +1,303 @@
+"""The sections of a config that describe components: one for each type, made from the component itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model, model_validator
+
+from socca import models, priors
+from socca.errors import ConfigError
+from socca.models.bridge import Bridge, exposed_parameters
+from socca.models.disk.vertical import REGISTRY as VERTICAL_PROFILES
+from socca.models.radial.truncation import REGISTRY as TRUNCATIONS
+from socca.models.radial.truncation import Truncation
+from socca.parameters.parameterised import Parameter, Parameterised
+from socca.parameters.units import ParameterUnit
+from socca.survey.config.values import parse_value, scalar
+
+
+def _checked_value(raw: Any) -> Any:
+    parse_value(raw)
+    return raw
+
+
+def _checked_scalar(raw: Any) -> Any:
+    scalar(raw)
+    return raw
+
+
+_SCALAR_SCHEMA: dict[str, Any] = {"type": ["number", "string"]}
+_PRIOR_SCHEMAS: list[dict[str, Any]] = [
+    {
+        "type": "object",
+        "properties": {
+            name: {
+                "anyOf": [
+                    {
+                        "type": "array",
+                        "items": _SCALAR_SCHEMA,
+                        "minItems": len(p.arguments) - len(p.defaults),
+                        "maxItems": len(p.arguments),
+                    },
+                    {"type": "object", "properties": dict.fromkeys(p.arguments, _SCALAR_SCHEMA)},
+                ]
+            }
+        },
+        "required": [name],
+        "additionalProperties": False,
+    }
+    for name, p in priors.REGISTRY.items()
+]
+#: The value of a parameter.
+ValueField = Annotated[
+    Any, BeforeValidator(_checked_value), WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, *_PRIOR_SCHEMAS]})
+]
+#: A number or an expression.
+ScalarField = Annotated[Any, BeforeValidator(_checked_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
+#: A name that the user chooses.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class Strict(BaseModel):
+    """A section of a config, which refuses unknown keys and never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PositionConfig(Strict):
+    """A flat prior on a component's position, the same in sky and pixel frames."""
+
+    center: tuple[ScalarField, ScalarField] | None = Field(
+        None, description="xc and yc, such as ['$ra', '$dec']; by default the centre of the image."
+    )
+    within: ScalarField = Field(description="Half-width of the prior on each axis, such as '2 arcsec' or '5 pix'.")
+
+
+class ExtraConfig(Strict):
+    """A parameter that a component does not have by itself."""
+
+    value: ValueField = Field(None, description="Its value.")
+    unit: ParameterUnit = Field("", description="deg, rad, image or empty.")
+    description: str = Field("", description="One line.")
+
+
+def _section_values(section: Any, fields: Mapping[str, Parameter]) -> Iterator[tuple[str, Any]]:
+    """Yield the parameters of a component and what its section says of each."""
+    for name in fields:
+        part, _, parameter = name.rpartition(".")
+        inner = getattr(section, part) if part else section
+        custom = {**getattr(inner, "parameters", {}), **getattr(inner, "extra", {})}
+        if parameter in custom:
+            yield name, custom[parameter].value
+        elif inner is not None:
+            yield name, getattr(inner, parameter, None)
+
+
+class ComponentSection(Strict):
+    """What the sections of all components have in common."""
+
+    def values(self, component: Parameterised) -> dict[str, Any]:
+        """Return what is said of each parameter of the component, None where nothing is."""
+        return dict(_section_values(self, component.fields))
+
+
+def _described(parameter: Parameter) -> str:
+    return f"{parameter.description}{f' [{parameter.unit}]' if parameter.unit else ''}"
+
+
+def _parameter_fields(fields: Mapping[str, Parameter]) -> dict[str, Any]:
+    return {name: (ValueField, Field(known.default, description=_described(known))) for name, known in fields.items()}
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _law_fields(kind: type[models.Radial]) -> dict[str, Any]:
+    """Return the keys that any radial profile has besides its parameters: its truncation, and its formula."""
+    names = ", ".join(TRUNCATIONS)
+    fields: dict[str, Any] = {
+        "truncation": (
+            Literal[(True, False, *TRUNCATIONS)] | None,
+            Field(None, description=f"Cut it off around rt: one of {names}; true is the first."),
+        ),
+        **{
+            name: (ValueField, Field(None, description=f"{_described(known)}, if it is truncated"))
+            for name, known in Truncation.fields.items()
+        },
+    }
+    if issubclass(kind, models.CustomProfile):
+        fields["profile"] = (str, Field(description="An expression in r and the parameters: 'I0 * exp(-r / rs)'."))
+        fields["parameters"] = (dict[Name, ExtraConfig], Field(description="Name -> parameter of the profile."))
+    return fields
+
+
+class _LawSection(ComponentSection):
+    @model_validator(mode="after")
+    def _fits_itself(self) -> _LawSection:
+        given: Any = self
+        if not given.truncation:
+            for name in Truncation.fields:
+                if getattr(given, name) is not None:
+                    raise ValueError(f"{name} is given, but no truncation")
+        if hasattr(given, "profile"):
+            radial_law(given)
+        return self
+
+
+def radial_law(section: Any) -> models.Radial:
+    """Make the radial profile that a section describes, without values."""
+    kind = models.REGISTRY[section.type]
+    if issubclass(kind, models.CustomProfile):
+        about = {name: {"unit": p.unit, "description": p.description} for name, p in section.parameters.items()}
+        return kind(about, section.profile, truncation=section.truncation)
+    return kind(truncation=section.truncation)  # type: ignore[return-value]
+
+
+def _union(sections: dict[str, type[BaseModel]]) -> Any:
+    # Which ones there are is known only at run time, so that to a type checker it is `Any`.
+    return Annotated[Union[tuple(sections.values())], Field(discriminator="type")]  # noqa: UP007
+
+
+def _part_section(kind: type[Parameterised], owner: str, left_out: tuple[str, ...] = ()) -> type[BaseModel]:
+    fields: dict[str, Any] = {"type": (Literal[kind.__name__], Field(description=_first_line(kind)))}
+    base: type[BaseModel] = ComponentSection
+    if issubclass(kind, models.Radial):
+        fields |= _law_fields(kind)
+        base = _LawSection
+    fields |= _parameter_fields({name: known for name, known in kind.fields.items() if name not in left_out})
+    return create_model(f"{owner}{kind.__name__}", __base__=base, __doc__=kind.__doc__, **fields)
+
+
+RADIAL_PROFILES = {name: kind for name, kind in models.REGISTRY.items() if issubclass(kind, models.Radial)}
+#: Type of a radial or vertical profile of a disk -> its section.
+DISK_RADIAL = {name: _part_section(kind, "DiskRadial") for name, kind in RADIAL_PROFILES.items()}
+DISK_VERTICAL = {name: _part_section(kind, "Vertical") for name, kind in VERTICAL_PROFILES.items()}
+
+
+def _bridge_part(kind: type[models.Radial]) -> type[BaseModel]:
+    if issubclass(kind, models.CustomProfile):
+        return _part_section(kind, "Bridge", tuple(models.Radial.fields))
+    return _part_section(kind, "Bridge", tuple(set(kind.fields) - set(exposed_parameters(kind()))))
+
+
+#: Type of a profile of a bridge -> its section.
+BRIDGE_PROFILES = {name: _bridge_part(kind) for name, kind in RADIAL_PROFILES.items()}
+
+
+def _part_fields(kind: type[models.Component]) -> dict[str, Any]:
+    """Return the keys of what a component is made of."""
+    if issubclass(kind, models.Disk):
+        plain = kind()
+        return {
+            "radial": (
+                _union(DISK_RADIAL),
+                Field(description=f"The profile in the plane: a section of type {', '.join(RADIAL_PROFILES)}."),
+            ),
+            "vertical": (
+                _union(DISK_VERTICAL),
+                Field(description=f"The profile of the height: a section of type {', '.join(VERTICAL_PROFILES)}."),
+            ),
+            "losdepth": (
+                ScalarField,
+                Field("10 arcsec", description="How far the line of sight is integrated to both sides."),
+            ),
+            "losbins": (int, Field(plain.losbins, ge=16, le=10_000, description="Points on each line of sight.")),
+        }
+    if issubclass(kind, Bridge):
+        profiles = ", ".join(RADIAL_PROFILES)
+        across, along = kind.default_profiles()
+        return {
+            name: (
+                _union(BRIDGE_PROFILES) | None,
+                Field(
+                    None,
+                    description=f"The profile {where}: a section of type {profiles}. "
+                    f"Default: {type(default).__name__}.",
+                ),
+            )
+            for name, where, default in (("radial", "across", across), ("parallel", "along", along))
+        }
+    return {}
+
+
+def _component_section(name: str, kind: type[models.Component]) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        "type": (Literal[name], Field(description=_first_line(kind))),
+        "positive": (bool | None, Field(None, description="Rule out models in which it is negative anywhere.")),
+        "extra": (
+            dict[Name, ExtraConfig],
+            Field(default_factory=dict, description="Name -> further parameter, for others to be tied to."),
+        ),
+    }
+    if kind.position_names:
+        position = Field(
+            None, description="Prior of xc and yc, or the name of the component that it is concentric with."
+        )
+        fields["position"] = (PositionConfig | str | None, position)
+    base: type[BaseModel] = ComponentSection
+    if issubclass(kind, models.Radial):
+        fields |= _law_fields(kind)
+        base = _LawSection
+    fields |= _part_fields(kind) | _parameter_fields(kind.fields)
+    return create_model(name, __base__=base, __doc__=kind.__doc__, **fields)
+
+
+#: Type of a component -> its section.
+COMPONENT_MODELS = {name: _component_section(name, kind) for name, kind in models.REGISTRY.items()}
+#: One of these sections.
+ComponentField: Any = _union(COMPONENT_MODELS)
+
+
+class ModelConfig(Strict):
+    """One model, fitted to each target that asks for it."""
+
+    components: dict[Name, ComponentField] = Field(min_length=1, description="Name of your choice -> component.")
+
+
+def new_component(section: Any, degrees: Any) -> models.Component:
+    """Make the component that a section describes, without values of its parameters.
+
+    Parameters
+    ----------
+    section : ComponentSection
+        The section.
+    degrees : callable
+        From an angle as the config has it to degrees.
+
+    Returns
+    -------
+    Component
+        With its parts and extra parameters; these have the value zero.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        If it contradicts itself.
+    """
+    kind: Any = models.REGISTRY[section.type]
+    if issubclass(kind, models.Radial):
+        component: Any = radial_law(section)
+    elif issubclass(kind, models.Disk):
+        try:
+            depth = degrees(section.losdepth)
+        except ConfigError as error:
+            raise ConfigError(f"losdepth: {error}") from error
+        vertical = VERTICAL_PROFILES[section.vertical.type]()
+        component = kind(radial_law(section.radial), vertical, losdepth=depth, losbins=section.losbins)
+    elif issubclass(kind, Bridge):
+        parts = {name: getattr(section, name) for name in ("radial", "parallel")}
+        component = kind(**{name: None if part is None else radial_law(part) for name, part in parts.items()})
+        for name, part in parts.items():
+            for key, about in getattr(part, "parameters", {}).items():
+                if about.value is not None and f"{name}.{key}" not in component.fields:
+                    raise ConfigError(f"{name}.parameters.{key}: the bridge sets scale and amplitude itself")
+    else:
+        component = kind()
+    for name, about in section.extra.items():
+        if about.value is None:
+            raise ConfigError(f"extra.{name}: no value")
+        component.addparameter(name, 0.0, about.unit, about.description)
+    return component

@@ -1,0 +1,223 @@
+"""The config of a survey: one definition, from which the errors, the JSON schema and the reference page are made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from socca.errors import ConfigError, nearest
+from socca.noise import REGISTRY
+from socca.survey.config.components import ModelConfig, Name, Strict
+from socca.survey.config.errors import explain
+from socca.survey.config.sections import (
+    BatchConfig,
+    CompilationConfig,
+    FlagsConfig,
+    ImageConfig,
+    NoiseConfig,
+    OutputsConfig,
+    PlotsConfig,
+    PoolConfig,
+    SamplerConfig,
+    SimulateConfig,
+    expanded,
+    optional,
+)
+from socca.survey.config.values import is_prior
+
+
+class Config(Strict):
+    """The config of a survey."""
+
+    survey: Name = Field(description="Name of the survey.")
+    targets: str | None = Field(
+        None,
+        description="Table of targets (CSV, ECSV or FITS), relative to the folder of this config; ~ and $VARIABLES are "
+        "expanded. A simulated survey writes its own, <output>/images/targets.csv.",
+    )
+    output: str | None = Field(
+        None,
+        description="Folder of the results, relative to the working directory; ~ and $VARIABLES are expanded. "
+        "By default results/<survey>.",
+    )
+    seed: int = Field(1, ge=0, description="Seed; each fit derives its own from it and its name.")
+    simulate: SimulateConfig | None = Field(None, description="Make the images (and the table) first.")
+    image: ImageConfig = optional(ImageConfig, "How images are read.")
+    noise: NoiseConfig = optional(NoiseConfig, "The noise model.")
+    models: dict[Name, ModelConfig] = Field(min_length=1, description="Name of your choice -> model.")
+    sampler: SamplerConfig = optional(SamplerConfig, "The sampler.")
+    compilation: CompilationConfig = optional(CompilationConfig, "How the likelihood is compiled.")
+    pool: PoolConfig = optional(PoolConfig, "Workers within one fit.")
+    batch: BatchConfig = optional(BatchConfig, "Fits that share a job.")
+    outputs: OutputsConfig = optional(OutputsConfig, "What is written for each target.")
+    plots: PlotsConfig = optional(PlotsConfig, "Looks of the figures.")
+    flags: FlagsConfig = optional(FlagsConfig, "When a fit is flagged.")
+    overrides: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Target -> what is different for it: any of image, noise, models, sampler, merged key by key.",
+    )
+
+    #: Target -> the sections that are different for it.
+    _sections: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _flagged_is_known_after_the_fit(self) -> Config:
+        if self.batch.chunk == 1 and "flagged" in (self.outputs.model_images, self.outputs.figures):
+            raise ValueError("outputs of flagged fits only need batch.chunk of 2 at least; here, all or none")
+        return self
+
+    @model_validator(mode="after")
+    def _intensities_can_be_integrated_out(self) -> Config:
+        if self.sampler.marginalize and not REGISTRY[self.noise.kind].gaussian:
+            able = ", ".join(name for name, kind in REGISTRY.items() if kind.gaussian)
+            raise ValueError(f"sampler.marginalize needs Gaussian noise ({able}), and noise.kind is {self.noise.kind}")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the results."""
+        return Path(expanded(self.output, "output") if self.output else f"results/{self.survey}")
+
+    @property
+    def table(self) -> Path:
+        """The table of targets."""
+        return self.folder / "images" / "targets.csv" if self.simulate else Path(self.targets or "")
+
+    def for_target(self, target: str) -> Config:
+        """Return the config with the overrides of one target merged in.
+
+        Parameters
+        ----------
+        target : str
+            Name of the target.
+
+        Returns
+        -------
+        Config
+            This config itself where the target has no overrides.
+
+        Raises
+        ------
+        ConfigError
+            If the overrides are wrong.
+        """
+        if target not in self.overrides:
+            return self
+        if target not in self._sections:
+            extra = self.overrides[target]
+            for key in extra:
+                if key not in _OVERRIDABLE:
+                    raise ConfigError(f"overrides.{target}.{key}: cannot be overridden{nearest(key, _OVERRIDABLE)}")
+            # Without the overrides themselves: what they are merged into must not ask for them again.
+            data = self.model_dump(mode="json", exclude_unset=True, exclude={"overrides"})
+            merged = validate_config(_merge(data, extra), f"config, overrides of {target}")
+            self._sections[target] = {key: getattr(merged, key) for key in extra}
+        return self.model_copy(update=self._sections[target])
+
+    def fit_settings(self, target: str, model: str) -> dict[str, Any]:
+        """Return all settings that the posterior of a target and model depends on, JSON-serialisable."""
+        own = self.for_target(target)
+        return {
+            "seed": own.seed,
+            "image": own.image.model_dump(mode="json"),
+            "noise": own.noise.model_dump(mode="json"),
+            "model": own.models[model].model_dump(mode="json"),
+            "sampler": own.sampler.model_dump(mode="json", exclude={"checkpoint"}),  # which changes no result
+            "compilation": own.compilation.model_dump(mode="json"),
+        }
+
+
+_OVERRIDABLE = ("image", "noise", "models", "sampler")
+
+
+def _merge(base: Any, extra: Any) -> Any:
+    """Merge mappings key by key; a prior replaces a prior, and anything else replaces what was there."""
+    if not isinstance(base, Mapping) or not isinstance(extra, Mapping) or is_prior(extra):
+        return extra
+    return {**base, **{key: _merge(base.get(key), value) for key, value in extra.items()}}
+
+
+def validate_config(data: Any, where: str) -> Config:
+    """Check a config.
+
+    Parameters
+    ----------
+    data : object
+        What the YAML holds.
+    where : str
+        Named in the error.
+
+    Returns
+    -------
+    Config
+        The config.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line, each with its place and, for an unknown key, the nearest known one.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: expected keys and values, got {type(data).__name__}")
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        lines = explain(error, Config)
+        raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    for target in config.overrides:
+        config.for_target(target)
+    return config
+
+
+def load_config(path: str | Path, targets: str | Path | None = None) -> Config:
+    """Read a config.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file.
+    targets : str or Path, optional
+        Use this table of targets instead of the config's.
+
+    Returns
+    -------
+    Config
+        The config, its table of targets relative to the working directory.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is wrong.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+    config = validate_config(data, str(path))
+    if targets is None and config.targets is not None:
+        targets = path.parent / expanded(config.targets, f"{path}: targets")
+    if (targets is None) == (config.simulate is None):
+        raise ConfigError(f"{path}: give either targets or simulate")
+    return config if targets is None else config.model_copy(update={"targets": str(targets)})
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a config."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Return a short digest of settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

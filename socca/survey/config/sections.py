@@ -1,0 +1,304 @@
+"""The sections of a survey's config."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from socca import noise as _noise
+from socca.errors import ConfigError, nearest
+from socca.samplers import METHODS
+from socca.survey.config.components import ScalarField, Strict, ValueField
+
+
+def optional(section: type[BaseModel], description: str) -> Any:
+    """Declare a section that may be left out: all its keys have defaults."""
+    return Field(default_factory=section, description=description)
+
+
+def expanded(text: str, where: str) -> str:
+    """Expand ~ and $VARIABLES, as a shell would."""
+    expanded = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111
+    if "$" in expanded:
+        raise ConfigError(f"{where}: {text}: the environment variable is not set")
+    return expanded
+
+
+class SimulateConfig(Strict):
+    """Images made by the workflow itself, with their truth."""
+
+    number: int = Field(12, ge=1, description="How many galaxies.")
+    seed: int = Field(1, ge=0, description="Seed of the simulation.")
+
+
+class PsfConfig(Strict):
+    """How point-spread functions are read."""
+
+    hdu: int | str | None = Field(None, description="HDU of the PSF; by default the first with an image.")
+    normalize: bool = Field(True, description="Divide by the sum.")
+    center: Literal["centroid", "peak"] | None = Field(
+        None, description="Shift this point of the PSF to the centre of its array, which is its reference point."
+    )
+    oversample: int = Field(
+        1, ge=1, description="How many times finer than the image's the pixels of the PSF are, on each axis."
+    )
+    includes_pixel: bool = Field(
+        True,
+        description="Whether the PSF holds the image's pixel, as that measured on stars does. For optics alone, false.",
+    )
+
+
+class MaskConfig(Strict):
+    """How masks are read."""
+
+    hdu: int | str | None = Field(None, description="HDU of the mask; by default the first with an image.")
+    good: Literal["zero", "nonzero"] = Field("zero", description="Which values mark a pixel that is used.")
+
+
+class MapConfig(Strict):
+    """How a map of the image's shape is read."""
+
+    hdu: int | str | None = Field(None, description="HDU of the map; by default the first with an image.")
+
+
+class CutoutConfig(Strict):
+    """The part of an image that is fitted; a part beyond the image is left off."""
+
+    center: tuple[ScalarField, ScalarField] | None = Field(
+        None, description="xc and yc, such as ['$ra', '$dec']; by default the centre of the image."
+    )
+    size: ScalarField = Field(description="Length of its sides, with a unit, such as '20 arcsec' or '64 pix'.")
+
+
+class ImageConfig(Strict):
+    """How images are read."""
+
+    hdu: int | str | None = Field(None, description="HDU of the image; by default the first with an image.")
+    frame: Literal["auto", "sky", "pixel"] = Field(
+        "auto", description="'sky' insists on a celestial WCS, 'pixel' ignores one, 'auto' uses it where there is one."
+    )
+    pixel_scale: ScalarField | None = Field(
+        None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'."
+    )
+    subgrid: int = Field(
+        1, ge=1, description="How many points per pixel and axis the model is evaluated at, where there is no PSF."
+    )
+    cutout: CutoutConfig | None = Field(
+        None,
+        description="Fit a part of each image only. In the pixel frame, positions then count from the centre of that "
+        "part. Its maps, masks and region files may still be those of the whole image.",
+    )
+    psf: PsfConfig = optional(PsfConfig, "Point-spread functions.")
+    mask: MaskConfig = optional(MaskConfig, "Masks.")
+    response: MapConfig = optional(MapConfig, "Response maps: they multiply the model before the PSF.")
+    exposure: MapConfig = optional(MapConfig, "Exposure maps: they multiply the model after the PSF.")
+
+
+def _checked_noise(kind: str) -> str:
+    if kind not in _noise.REGISTRY:
+        raise ValueError(f"unknown noise model {kind!r}{nearest(kind, _noise.REGISTRY)}")
+    return kind
+
+
+#: Name of a noise model.
+NoiseKind = Annotated[str, AfterValidator(_checked_noise), WithJsonSchema({"enum": list(_noise.REGISTRY)})]
+
+
+class NoiseConfig(Strict):
+    """The noise model. Its level comes from the column sigma, variance or weight of the table of targets."""
+
+    kind: NoiseKind = Field("normal", description=f"One of {', '.join(_noise.REGISTRY)}.")
+    hdu: int | str | None = Field(
+        None, description="HDU of the noise map, covariance or cube; by default the first with an image."
+    )
+    level: ScalarField | None = Field(
+        None,
+        description="One standard deviation for all pixels, where the table names no map. Default: estimated from the "
+        "scatter of all used pixels (which is too much where the source fills the image).",
+    )
+    covariance: str | None = Field(
+        None,
+        description="File with the covariance of the pixels (normal_correlated) or the power spectrum "
+        "(normal_fourier), for all targets. It and the files below are relative to the folder of the table of targets; "
+        "~ and $VARIABLES are expanded.",
+    )
+    inverse_covariance: str | None = Field(None, description="File with the inverse of that, instead of it.")
+    cube: str | None = Field(None, description="File with realisations of the noise to estimate it from, instead.")
+    apodization: str | None = Field(None, description="File with the window of normal_fourier, zero where masked.")
+    ftype: Literal["real", "full"] | None = Field(
+        None, description="Modes of the power spectrum: those of a real transform (the default) or the full plane."
+    )
+    parameters: dict[str, ValueField] = Field(
+        default_factory=dict,
+        description="Values of the noise's own parameters, as those of components: scale, floor, nu, background.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> NoiseConfig:
+        kind = _noise.REGISTRY[self.kind]
+        for key in ("level", *_NOISE_FILES, "ftype"):
+            if getattr(self, key) is not None and key not in kind.takes:
+                raise ValueError(f"{self.kind} has no use for {key!r}; it takes {', '.join(kind.takes) or 'none'}")
+        alternatives = [key for key in _NOISE_FILES[:3] if key in kind.takes]
+        given = [key for key in alternatives if getattr(self, key) is not None]
+        if alternatives and len(given) != 1:
+            raise ValueError(f"{self.kind} needs one of {', '.join(alternatives)}; got {', '.join(given) or 'none'}")
+        for name in self.parameters:
+            if name not in kind.fields:
+                raise ValueError(f"{self.kind} has no parameter {name!r}{nearest(name, kind.fields)}")
+        return self
+
+    def files(self, folder: Path) -> dict[str, Path]:
+        """Return key -> file of those that are given, relative ones in `folder`."""
+        given = {key: getattr(self, key) for key in _NOISE_FILES}
+        return {key: folder / expanded(text, f"noise.{key}") for key, text in given.items() if text is not None}
+
+
+#: Keys of the noise that hold files; the first three are one or the other.
+_NOISE_FILES = ("covariance", "inverse_covariance", "cube", "apodization")
+
+
+class SamplerConfig(Strict):
+    """The sampler."""
+
+    method: str = Field("nautilus", description=f"One of {', '.join(METHODS)}.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the sampler, such as n_live: see below."
+    )
+    marginalize: bool = Field(
+        False,
+        description="Integrate intensities with a normal or uniform prior out of the likelihood, and draw them after.",
+    )
+    checkpoint: bool = Field(
+        True,
+        description="Keep the state of each fit beside its results while it runs, so that one that was killed goes on "
+        "where it was.",
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _numbers(cls, options: dict[str, Any]) -> dict[str, Any]:
+        # YAML takes 1e-2, without a point, for text.
+        return {key: _number_if_text(value) for key, value in options.items()}
+
+
+class CompilationConfig(Strict):
+    """How the likelihood is compiled."""
+
+    shape_buckets: bool = Field(
+        True,
+        description="Pad images with masked pixels to one of a few sizes, so that stamps of many sizes share programs.",
+    )
+    precision: Literal["float64", "float32"] = Field("float64", description="Of what is computed per pixel.")
+
+
+class PoolConfig(Strict):
+    """Workers within one fit."""
+
+    kind: Literal["auto", "serial", "loky", "mpi"] = Field(
+        "auto",
+        description="auto: the ranks of MPI where mpirun or srun started several, else processes (loky) for several "
+        "cores.",
+    )
+    cores: int = Field(1, ge=1, description="Cores of one fit, of no meaning to MPI.")
+
+    @model_validator(mode="after")
+    def _one_core_if_serial(self) -> PoolConfig:
+        if self.kind == "serial" and self.cores > 1:
+            raise ValueError(f"a serial pool has one core, not {self.cores}")
+        return self
+
+
+class BatchConfig(Strict):
+    """Fits that share a job, and what one of them may take. None of it changes a result."""
+
+    chunk: int = Field(
+        1,
+        ge=1,
+        description="How many fits of one model share a job and a file of posteriors, on average at most. With 1, each "
+        "fit is a job with a folder of its own; with thousands of targets, 50 or so.",
+    )
+    max_minutes: float | None = Field(
+        None, gt=0, description="Wall time of one fit, after which it has failed. Fits of chunks only."
+    )
+    max_memory_mb: float | None = Field(
+        None, gt=0, description="Memory of the process of one fit, beyond which it has failed. Fits of chunks only."
+    )
+
+    @property
+    def caps(self) -> dict[str, float | None]:
+        """What one fit may take, by key."""
+        return {"max_minutes": self.max_minutes, "max_memory_mb": self.max_memory_mb}
+
+    @model_validator(mode="after")
+    def _caps_need_chunks(self) -> BatchConfig:
+        if self.chunk == 1 and (self.max_minutes is not None or self.max_memory_mb is not None):
+            raise ValueError(
+                "max_minutes and max_memory_mb need a chunk of 2 at least; a fit that is a job of its own is limited "
+                "by the job's resources (snakemake --set-resources fit:runtime=30 fit:mem_mb=4000)"
+            )
+        return self
+
+
+def _wanted(value: Any) -> Any:
+    return {True: "all", False: "none"}.get(value, value) if isinstance(value, bool) else value
+
+
+#: For which fits something is written.
+Wanted = Annotated[Literal["all", "flagged", "none"], BeforeValidator(_wanted)]
+
+
+class OutputsConfig(Strict):
+    """What is written for each target, besides its posterior: for all, for flagged fits (of chunks only), or none."""
+
+    model_images: Wanted = Field("all", description="FITS file with data, model, residual, components and mask.")
+    figures: Wanted = Field("all", description="Comparison figure.")
+
+    @model_validator(mode="after")
+    def _figures_need_images(self) -> OutputsConfig:
+        levels = ("none", "flagged", "all")
+        if levels.index(self.figures) > levels.index(self.model_images):
+            raise ValueError(
+                f"outputs.figures ({self.figures}) are drawn from outputs.model_images ({self.model_images}): ask for "
+                "as many of these, or for no figures"
+            )
+        return self
+
+
+class PlotsConfig(Strict):
+    """Looks of the figures. Changing these makes figures anew, and fits nothing."""
+
+    format: Literal["png", "pdf"] = Field("png", description="File format.")
+    colormap: str = Field("viridis", description="A colour map of matplotlib.")
+    percentile: float = Field(99.5, gt=50, le=100, description="Percentile of the data that is shown brightest.")
+    stretch: Literal["asinh", "linear", "log"] = Field("asinh", description="Stretch of the brightness.")
+    dpi: int = Field(100, ge=20, le=1000, description="Resolution.")
+
+
+class FlagsConfig(Strict):
+    """When a fit is flagged in the catalogue."""
+
+    poor_fit: float = Field(
+        1.5, gt=0, description="Flag 'poor_fit' above this reduced chi-square of the pixels where the source is seen."
+    )
+    prior_edge: float = Field(
+        0.05, gt=0, lt=1, description="Flag 'at_prior_edge' if more probability lies in the outer percent of a prior."
+    )
+    multimodal: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Flag 'multimodal' if more of the posterior lies at other maxima than the one with the most.",
+    )
+
+
+def _number_if_text(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

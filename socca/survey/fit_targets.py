@@ -1,0 +1,265 @@
+"""Fits of a survey's targets, one after another in one process. A failure costs its own target only."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from socca.errors import CheckpointError, PoolError, SoccaError
+from socca.pool import chosen_kind
+from socca.posterior.storage import save_failure
+from socca.survey.freshness import Inputs, described
+from socca.utils import timestamps
+from socca.utils.launcher import launched
+from socca.utils.xla import meter
+
+if TYPE_CHECKING:
+    from socca.posterior.posterior import Posterior
+    from socca.survey.survey import Survey
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one fit went.
+
+    Parameters
+    ----------
+    target, model : str
+        Which fit.
+    status : {'done', 'failed'}
+        How it ended.
+    message : str
+        One line: the result, or what went wrong.
+    seconds : float
+        Wall time.
+    """
+
+    target: str
+    model: str
+    status: str
+    message: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.target} {self.model}: {self.status} in {self.seconds:.1f} s: {self.message}"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where one fit writes.
+
+    Parameters
+    ----------
+    posterior : Path
+        Its samples, or why there are none.
+    checkpoint : Path
+        Its state while it runs.
+    images : Path, optional
+        Its model images.
+    """
+
+    posterior: Path
+    checkpoint: Path
+    images: Path | None = None
+
+
+def own_outputs(survey: Survey, target: str, model: str) -> Outputs:
+    """Return where a fit writes that is a job of its own."""
+    path = survey.path(target, model, "posterior.h5")
+    images = path.with_name("model.fits") if survey.config.outputs.model_images == "all" else None
+    return Outputs(path, path.with_name("checkpoint.socca"), images)
+
+
+def is_first(survey: Survey) -> bool:
+    """Tell whether this process writes results: of ranks of MPI that share the fits, only the first one does."""
+    launch, pool = launched(), survey.config.pool
+    return launch is None or launch.rank == 0 or chosen_kind(pool.kind, pool.cores) != "mpi"
+
+
+def fit_all(
+    survey: Survey, fits: Iterable[tuple[str, str]], outputs: Callable[[Survey, str, str], Outputs] = own_outputs
+) -> Iterable[Outcome]:
+    """Fit targets in turn; those of one shape and model share what is compiled.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+    fits : iterable of (str, str)
+        Targets and models.
+    outputs : callable
+        Where each fit writes.
+
+    Yields
+    ------
+    Outcome
+        After each fit. A fit that fails is recorded in its own output, with the traceback in the log.
+    """
+    writes = is_first(survey)
+    for target, model in fits:
+        start = time.perf_counter()
+        place, files = outputs(survey, target, model), described(survey.files(target))
+        try:
+            message = fit_one(survey, target, model, place, files, writes)
+            status = "done"
+        except (PoolError, MemoryError):
+            raise  # the machine's fault, not the target's: whoever runs this process may try again
+        except Exception as error:  # whatever is wrong with one target must not cost the others
+            message = str(error) if isinstance(error, SoccaError) else f"{type(error).__name__}: {error}"
+            log.exception("%s %s failed", target, model)
+            status = "failed"
+            if writes:
+                record_failure(survey, target, model, place, files, message, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        if status == "done":
+            log.info("%s %s: done in %.1f s: %s", target, model, seconds, message)
+        yield Outcome(target, model, status, message, seconds)
+
+
+def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, files: Inputs, writes: bool = True) -> str:
+    """Fit one target with one model, and write its posterior and model images.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+    target, model : str
+        Which fit.
+    outputs : Outputs
+        Where it writes.
+    files : dict
+        What it reads, as described before it did.
+    writes : bool
+        Whether this process writes files; of the ranks of MPI that share a fit, only one should.
+
+    Returns
+    -------
+    str
+        One line about the result.
+
+    Raises
+    ------
+    SoccaError
+        If the target's data or config cannot be used.
+    """
+    # Imported here, so that `socca --help` and Snakemake's start do without JAX.
+    from socca.fitting.null_evidence import add_evidences
+    from socca.fitting.sample import sample
+    from socca.plotting.model_images import describe_image, goodness_of_fit, image_header, write_model_images
+    from socca.survey.config.build import build_image, build_problem
+    from socca.survey.flags import flags_of
+
+    start, compiled = time.perf_counter(), meter().reading()
+    row, config = survey.target(target), survey.config.for_target(target)
+    log.info("%s %s: reading %s", target, model, row.files["image"])
+    image = build_image(row, config)
+    problem, labelled = build_problem(model, row, config, image)
+    loading = time.perf_counter() - start
+    log.info(
+        "%s %s: %d x %d pixels, %d free parameters, %s",
+        target, model, *image.shape, problem.ndim, config.sampler.method,
+    )  # fmt: skip
+    explore = functools.partial(
+        sample,
+        problem,
+        config.sampler.method,
+        seed=survey.seed(target, model),
+        ncores=config.pool.cores,
+        pool_kind=config.pool.kind,
+        marginalize=config.sampler.marginalize,
+        checkpoint=outputs.checkpoint if config.sampler.checkpoint else None,
+        **config.sampler.options,
+    )
+    try:
+        posterior, _ = explore()
+    except CheckpointError as error:
+        # The file is the workflow's own, left by a run of another config or version, or by a full disk.
+        log.warning("%s %s: starting afresh: %s", target, model, error)
+        posterior, _ = explore(resume=False)
+    if not writes:
+        return _evidence(posterior)
+    add_evidences(posterior, problem)
+    fit = goodness_of_fit(problem, image, posterior)
+    posterior.meta.update(
+        target=target,
+        model=model,
+        image=describe_image(image, fit["n_used"]),
+        fit=fit,
+        files=files,
+        params=survey.fit_params(target, model),
+    )
+    if outputs.images is not None:
+        write_model_images(outputs.images, problem, image, labelled, posterior.best, image_header(posterior))
+    now = meter().reading()
+    timing: dict[str, Any] = posterior.meta["timing"]
+    timing.update(
+        loading=round(loading, 3),
+        compilation=round(now[1] - compiled[1], 3),
+        programs_compiled=now[0] - compiled[0],
+        total=round(time.perf_counter() - start, 3),
+    )
+    posterior.save(outputs.posterior)
+    outputs.checkpoint.unlink(missing_ok=True)
+    flagged = "".join(f", {flag}" for flag in flags_of(posterior.meta, survey.config.flags))
+    chi2 = f"{fit['chi2_source']:.2f}" if fit["chi2_source"] is not None else "none"
+    return f"{_evidence(posterior)}, chi2 of the source {chi2}{flagged}"
+
+
+def _evidence(posterior: Posterior) -> str:
+    error = "" if math.isnan(posterior.logz_err) else f" +- {posterior.logz_err:.2f}"
+    return "no evidence" if math.isnan(posterior.logz) else f"ln Z = {posterior.logz:.2f}{error}"
+
+
+def record_failure(
+    survey: Survey,
+    target: str,
+    model: str,
+    outputs: Outputs,
+    files: Inputs,
+    message: str,
+    seconds: float,
+    **notes: Any,
+) -> None:
+    """Write, where a fit's results would be, why there are none.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+    target, model : str
+        Which fit.
+    outputs : Outputs
+        Where it writes.
+    files : dict
+        What it read, as described before it did: a file that has changed meanwhile is a reason to fit again.
+    message : str
+        What went wrong.
+    seconds : float
+        Wall time until then.
+    **notes : object
+        More of what the record keeps.
+    """
+    from socca.plotting.model_images import write_failed_images
+
+    message = " ".join(message.split())
+    meta = {
+        "target": target,
+        "model": model,
+        "timing": {"total": round(seconds, 3)},
+        "finished": timestamps.now(),
+        "files": files,
+        "params": survey.fit_params(target, model),
+        **notes,
+    }
+    if outputs.images is not None:
+        header = {"STATUS": "failed", "MESSAGE": message, "TARGET": target, "MODELNAM": model}
+        write_failed_images(outputs.images, header)
+    save_failure(outputs.posterior, message, meta)

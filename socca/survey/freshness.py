@@ -1,0 +1,113 @@
+"""Whether a fit is up to date: what its result says it was made from, against what there is now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from socca.utils.files import file_digest
+
+#: Of each input: its path, digest, size and time of last change in nanoseconds.
+Inputs = dict[str, dict[str, Any]]
+
+
+def size_and_time(path: Path) -> tuple[int, int] | None:
+    """Return a file's size and time of last change; None if there is no such file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  (half the time of Path.stat, and there are many)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a file; empty, which is that of no file, if it cannot be read."""
+    try:
+        return file_digest(path)
+    except OSError:
+        return ""
+
+
+def described(files: Mapping[str, Path], *, digests: bool = True) -> Inputs:
+    """Describe the files that a fit reads, as its result records them.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        By what they are to the fit, such as ``image``. Those that do not exist are left out.
+    digests : bool
+        Whether to read them; without a digest, another time alone is taken for another content.
+
+    Returns
+    -------
+    dict of dict
+        ``path, sha256, size, mtime_ns`` of each.
+    """
+    found = {}
+    for role, path in files.items():
+        state = size_and_time(path)
+        if state is not None:
+            found[role] = {
+                "path": str(path),
+                "sha256": _digest(path) if digests else "",
+                "size": state[0],
+                "mtime_ns": state[1],
+            }
+    return found
+
+
+def reason_to_fit(
+    record: Mapping[str, Any] | None,
+    files: Mapping[str, Path],
+    params: Mapping[str, Any],
+    caps: Mapping[str, float | None] | None = None,
+) -> str:
+    """Say why a target has to be fitted (again), or nothing if it has not.
+
+    Parameters
+    ----------
+    record : mapping or None
+        What its result says of itself, as `socca.posterior.storage.record_of`; None without one.
+    files : mapping of str to Path
+        What it would read now.
+    params : mapping
+        What else it depends on, as `Survey.fit_params`.
+    caps : mapping, optional
+        What a fit may take, by the key of the config: one that failed for want of it is tried again with more.
+
+    Returns
+    -------
+    str
+        One reason, or an empty text. A file of another time with the content of before is none; one that could not be
+        read, or has changed while it was, is.
+    """
+    if record is None:
+        return "no result yet"
+    meta = record["meta"]
+    before = meta.get("params", {})
+    for key, value in params.items():
+        if before.get(key) != value:
+            return _OTHER.get(key, f"another {key}")
+    known: Inputs = meta.get("files", {})
+    states = {role: state for role, path in files.items() if (state := size_and_time(path)) is not None}
+    if known.keys() != states.keys():
+        return "other files: " + ", ".join(sorted(known.keys() ^ states.keys()))
+    for role, state in states.items():
+        entry = known[role]
+        if (entry["size"], entry["mtime_ns"]) != state and (
+            entry["size"] != state[0] or not entry["sha256"] or entry["sha256"] != _digest(files[role])
+        ):
+            return f"{role} has changed"
+    if record["status"] == "failed":
+        if meta.get("died"):
+            return "its process had died"
+        for key, limit in meta.get("capped", {}).items():
+            now = (caps or {}).get(key)
+            if now is None or now > limit:
+                return f"more than before of {key}"
+    return ""
+
+
+_OTHER = {"row": "its row of the table has changed", "settings": "the config has changed", "socca": "another socca"}

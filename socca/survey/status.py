@@ -1,0 +1,147 @@
+"""What is being fitted now: a small file for each process that fits, and how far a survey is, from files alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from socca.utils.files import atomic_path
+from socca.utils.timestamps import seconds_since_epoch
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two signs of life, and after how many without one a process is taken for dead.
+BEAT, DEAD = 15.0, 60.0
+_FORGOTTEN = 3600.0
+#: Seconds of the past over which a rate is taken.
+WINDOW = 3600.0
+
+
+class Heartbeat:
+    """Says what this process is fitting, for as long as it does.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the survey's results.
+    writes : bool
+        Whether to say anything; of the ranks of MPI, one should.
+    """
+
+    def __init__(self, folder: Path, writes: bool = True) -> None:
+        self._path = folder / "running" / f"{platform.node()}-{os.getpid()}.json"
+        self._writes = writes
+        self._over = threading.Event()
+
+    def now(self, fits: Sequence[tuple[str, str]]) -> None:
+        """Say which targets and models are being fitted from now on."""
+        if not self._writes:
+            return
+        try:
+            with atomic_path(self._path) as temporary:
+                temporary.write_text(json.dumps({"fits": fits, "since": time.time()}), encoding="utf-8")
+        except OSError as error:  # which costs no fit
+            log.warning("%s cannot be written: %s", self._path, error)
+
+    def __enter__(self) -> Self:
+        if self._writes:
+            for path in self._path.parent.glob("*.json"):  # of processes that were killed
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > _FORGOTTEN:
+                        path.unlink()
+            threading.Thread(target=self._beat, daemon=True, name="socca-progress").start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._writes:
+            self._path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT):
+            with contextlib.suppress(OSError):
+                os.utime(self._path)
+
+
+def running(folder: Path) -> set[tuple[str, str]]:
+    """Return the targets and models that processes are fitting now.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the survey's results.
+
+    Returns
+    -------
+    set of (str, str)
+        Of processes that gave a sign of life within the last `DEAD` seconds.
+    """
+    found: set[tuple[str, str]] = set()
+    for path in (folder / "running").glob("*.json"):
+        try:
+            if time.time() - path.stat().st_mtime < DEAD:
+                found.update((target, model) for target, model in json.loads(path.read_text())["fits"])
+        except (OSError, ValueError, KeyError):
+            continue  # it has just ended
+    return found
+
+
+def rate(finished: Iterable[float], now: float) -> float:
+    """Return how many fits per second end, of late.
+
+    Parameters
+    ----------
+    finished : iterable of float
+        When fits ended, seconds since the epoch.
+    now : float
+        The present, likewise.
+
+    Returns
+    -------
+    float
+        Over the last `WINDOW` seconds, or since the first fit if that is less; 0 if none ended then.
+    """
+    recent = sorted(when for when in finished if now - when < WINDOW)
+    if len(recent) < 2:
+        return 0.0
+    # Between the first of these and now, all but that first one ended.
+    return (len(recent) - 1) / max(now - recent[0], 1.0)
+
+
+def summary_line(survey: str, counts: dict[str, int], per_second: float) -> str:
+    """Say in one line how far a survey is."""
+    total = sum(counts.values())
+    text = f"{survey}: {total} fit(s): " + ", ".join(f"{number} {status}" for status, number in counts.items())
+    left = counts.get("running", 0) + counts.get("pending", 0)
+    if per_second and left:
+        text += f"; {_per_time(per_second)}, {_duration(left / per_second)} left"
+    return text
+
+
+def _per_time(per_second: float) -> str:
+    return f"{per_second * 60:.1f} a minute" if per_second * 60 >= 1 else f"{per_second * 3600:.1f} an hour"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def finished_at(meta: dict[str, Any]) -> float | None:
+    """Return when a fit ended, seconds since the epoch; None where it does not say."""
+    try:
+        return seconds_since_epoch(meta["finished"])
+    except (KeyError, ValueError, TypeError):
+        return None

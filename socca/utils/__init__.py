@@ -1,0 +1,1 @@
+"""Helpers that know nothing of astronomy: lazy imports, logging, digests, files, time stamps."""

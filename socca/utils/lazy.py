@@ -1,0 +1,24 @@
+"""JAX for the modules that describe models: reading a config needs these descriptions, and no JAX."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+class _Lazy:
+    """A module that is imported when something of it is used."""
+
+    def __init__(self, name: str) -> None:
+        self.__dict__["__name__"] = name
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(import_module(self.__name__), name)
+        self.__dict__[name] = value
+        return value
+
+
+jax: Any = _Lazy("jax")
+jnp: Any = _Lazy("jax.numpy")
+special: Any = _Lazy("jax.scipy.special")
+fastmath: Any = _Lazy("socca.utils.fastmath")
