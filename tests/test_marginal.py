@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 
 import socca
 from socca.errors import ConfigError, ModelError
+from socca.fitting.sample import completed
 from socca.likelihood.marginal import Marginal
 from socca.likelihood.problem import Problem
 from socca.models import Background, CustomProfile, Gaussian, Model, Point, Sersic, Tie, boundto
@@ -184,7 +185,7 @@ def test_draws_have_the_moments(problem_of, pixel):
     problem = problem_of(components(pixel), Normal(sigma=SIGMA))
     marginal = Marginal(problem)
     n, position = 4000, 1.9 * pixel
-    done = marginal.complete(draws_at(np.full((n, 1), position)), np.random.default_rng(5))
+    done = completed(draws_at(np.full((n, 1), position)), marginal, np.random.default_rng(5))
     assert done.samples.shape == (n, 4)
     assert done.logz == -100.0
     assert done.logz_err == 0.1
@@ -198,8 +199,8 @@ def test_draws_have_the_moments(problem_of, pixel):
     off = (np.cov(found, rowvar=False) - covariance) / np.outer(spread, spread)
     assert np.abs(off).max() < 4 * np.sqrt(2 / n)
     np.testing.assert_allclose(done.log_likelihood[:5], problem.log_likelihood(done.samples[:5]), rtol=1e-10)
-    again = marginal.complete(draws_at(np.full((3, 1), position)), np.random.default_rng(5))
-    twice = marginal.complete(draws_at(np.full((3, 1), position)), np.random.default_rng(5))
+    again = completed(draws_at(np.full((3, 1), position)), marginal, np.random.default_rng(5))
+    twice = completed(draws_at(np.full((3, 1), position)), marginal, np.random.default_rng(5))
     np.testing.assert_array_equal(again.samples, twice.samples)
     assert done.notes["marginalized"] == marginal.linear_labels
 
@@ -262,7 +263,7 @@ def test_flat_priors(flat, templates, pixel, bite):
     # Exact where no bound is near, or else as good as 256 quasi-random points, which is 3e-3 at worst.
     assert got == pytest.approx(expected, abs=1e-6 if bite == "none" else 5e-3)
     n = 4000
-    done = marginal.complete(draws_at(np.full((n, 1), position), logz=got), np.random.default_rng(6))
+    done = completed(draws_at(np.full((n, 1), position), logz=got), marginal, np.random.default_rng(6))
     # The draws correct the evidence, within the error that they state.
     error = math.sqrt(done.logz_err**2 - 0.1**2)
     assert error < 5e-3
@@ -299,7 +300,7 @@ def test_an_amplitude_that_the_image_does_not_constrain(flat, templates, pixel):
     # The prior of the amplitude that is not seen integrates to one, and the cut of the first to 3e-3 as above.
     assert got == pytest.approx(expected - np.log((high - low)[kept]).sum(), abs=5e-3)
     n = 4000
-    done = marginal.complete(draws_at(np.full((n, 1), position), logz=got), np.random.default_rng(7))
+    done = completed(draws_at(np.full((n, 1), position), logz=got), marginal, np.random.default_rng(7))
     posterior = done.samples[:, 2]
     assert stats.kstest(posterior, stats.uniform(-7, 12).cdf).pvalue > 1e-3
 
@@ -321,7 +322,7 @@ def test_amplitudes_of_which_only_the_sum_is_known(flat, templates, pixel):
     # The first term of a given sum can be anything for which the second is within its bounds too.
     length = min(30.0, mean[0] + 20) - max(-10.0, mean[0] - 20)
     assert got == pytest.approx(peak + log_norm + np.log(length / (40 * 40 * 16)), abs=5e-3)
-    done = marginal.complete(draws_at(np.full((4000, 1), position), logz=got), np.random.default_rng(8))
+    done = completed(draws_at(np.full((4000, 1), position), logz=got), marginal, np.random.default_rng(8))
     total = done.samples[:, 1] + done.samples[:, 2]
     sd = np.sqrt(np.linalg.inv(precision)[0, 0])
     assert np.average(total, weights=np.exp(done.log_weights)) == pytest.approx(mean[0], abs=5 * sd / np.sqrt(2000))
@@ -555,7 +556,7 @@ def test_one_flat_prior_beside_a_normal_one(small, pixel, bounds):
     numeric = (marginal.log_likelihood(theta + step) - marginal.log_likelihood(theta - step)) / 2e-4
     np.testing.assert_allclose(gradient[0] * pixel, numeric, rtol=1e-5, atol=1e-6)
     n = 4000
-    done = marginal.complete(draws_at(np.tile(theta, (n, 1)), logz=value[0]), np.random.default_rng(6))
+    done = completed(draws_at(np.tile(theta, (n, 1)), logz=value[0]), marginal, np.random.default_rng(6))
     assert (done.logz, done.logz_err) == (value[0], 0.1)  # nothing to correct
     sd = precision**-0.5
     cut = stats.truncnorm((bounds[0] - best) / sd, (bounds[1] - best) / sd, best, sd)

@@ -13,8 +13,8 @@ from scipy import integrate, special, stats
 from socca.errors import ConfigError, DataError, ModelError
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
-from socca.likelihood.render import Rendered
 from socca.models import Background, Exponential, Model, Point
+from socca.models.rendered import Rendered
 from socca.noise import REGISTRY, Normal, NormalCorrelated, NormalFourier, NormalRI, Poisson, StudentT
 from socca.noise.poisson import ringing
 from socca.plotting.model_images import goodness_of_fit

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca import noise as noise_models
 from socca.data.fits import PlainInput, celestial_wcs, read_image, read_plane, whole_number
 from socca.data.frames import Frame, PixelFrame, SkyFrame
 from socca.errors import DataError
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
+
+    from socca.noise.base import NoiseModel
 
 __all__ = ["Image"]
 
@@ -80,7 +81,7 @@ class Image:
         img: PlainInput,
         response: PlainInput = None,
         exposure: PlainInput = None,
-        noise: noise_models.NoiseModel | None = None,
+        noise: NoiseModel | None = None,
         *,
         subgrid: int = 1,
         img_idx: int | str | None = None,
@@ -107,7 +108,7 @@ class Image:
         self.psf_averaged = False
         self.response: np.ndarray | None = None
         self.exposure: np.ndarray | None = None
-        self.noise: noise_models.NoiseModel = noise if noise is not None else noise_models.Normal()
+        self.noise: NoiseModel = noise if noise is not None else _default_noise()
         self.wcs = celestial_wcs(header)
         self.hdu = fits.PrimaryHDU(plane, header)
         self.original_shape = self.shape
@@ -373,3 +374,9 @@ def _make_frame(wcs: WCS | None, shape: tuple[int, int], pixel_scale: float | No
     if pixel_scale is not None:
         raise DataError("image: it has a celestial WCS; pixel_scale is only for images without one")
     return SkyFrame(shape, wcs)
+
+
+def _default_noise() -> NoiseModel:
+    from socca.noise import Normal  # which is built upon images
+
+    return Normal()

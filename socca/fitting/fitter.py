@@ -12,7 +12,7 @@ from socca.fitting.null_evidence import add_evidences
 from socca.fitting.plots import FitPlots
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
-from socca.likelihood.render import Rendered
+from socca.models.rendered import Rendered
 from socca.noise.base import NuisanceParameters
 from socca.plotting.model_images import describe_image, write_model_images
 from socca.posterior.pixelwise import median_and_std

@@ -15,7 +15,7 @@ import numpy as np
 from socca.errors import ConfigError
 from socca.likelihood.compiled import ProblemSpec, in_batches, looped
 from socca.likelihood.parameter_vector import all_values
-from socca.likelihood.render import Rendered
+from socca.models.rendered import Rendered
 
 if TYPE_CHECKING:
     from socca.likelihood.problem import Problem

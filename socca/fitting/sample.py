@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import os
@@ -179,7 +180,7 @@ def sample(
             with place.watching():
                 draws = sampler.run(explored, counted, int(seed), place)  # type: ignore[arg-type]
             if marginal is not None:
-                draws = marginal.complete(draws, np.random.default_rng([int(seed), 1]))
+                draws = completed(draws, marginal, np.random.default_rng([int(seed), 1]))
             wall = time.perf_counter() - start
             now = meter().reading()
             if not draws.converged:
@@ -213,6 +214,20 @@ def sample(
         if not workers.started:
             log.warning("the fit was over before its %d workers had started: leave out ncores", workers.size)
         return found
+
+
+def completed(draws: Draws, marginal: Marginal, rng: np.random.Generator) -> Draws:
+    """Return the draws with those of the intensities that were integrated out."""
+    found = marginal.complete(draws.samples, draws.log_weights, rng)
+    return dataclasses.replace(
+        draws,
+        samples=found.samples,
+        log_weights=found.log_weights,
+        log_likelihood=found.log_likelihood,
+        logz=draws.logz + found.log_correction,
+        logz_err=math.hypot(draws.logz_err, found.error),
+        notes={**draws.notes, "marginalized": marginal.linear_labels},
+    )
 
 
 def versions(more: tuple[str, ...] = ()) -> dict[str, str]:

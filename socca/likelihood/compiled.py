@@ -17,7 +17,8 @@ import numpy as np
 
 from socca.errors import ModelError
 from socca.likelihood.parameter_vector import ModelSpec, all_values, log_prior, out_of_range, transform
-from socca.likelihood.render import Rendered, SceneSpec, render
+from socca.likelihood.render import SceneSpec, render
+from socca.models.rendered import Rendered
 from socca.parameters.parameterised import Spec
 
 #: Rows of the one batch that programs are compiled for. Of a shorter batch only its own rows are computed.

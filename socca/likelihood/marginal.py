@@ -30,7 +30,6 @@ from socca.likelihood.linear_parameters import find_amplitudes
 from socca.likelihood.parameter_vector import log_prior, transform
 from socca.likelihood.problem import Problem
 from socca.likelihood.truncated_normal import draw_within, log_share
-from socca.samplers.base import Draws
 
 #: A flat prior is taken as a Gaussian of this inverse variance, in units of its width, cut off at its bounds. An
 #: amplitude that the image does not constrain thus has a posterior, and ln Z is off by less than 1 / 8 of this.
@@ -76,6 +75,29 @@ class Solved(NamedTuple):
     log_peak: Any
     mean: Any
     factor: Any
+
+
+class Completed(NamedTuple):
+    """Samples with their amplitudes; see `Marginal.complete`.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n, ndim)
+        All free parameters of the whole problem.
+    log_weights : ndarray, shape (n,)
+        Normalised. Where several flat priors cut the posterior off, they are corrected by what the draws say of the
+        share within the bounds.
+    log_likelihood : ndarray, shape (n,)
+        Of the whole problem.
+    log_correction, error : float
+        What that adds to the log-evidence, and its standard error.
+    """
+
+    samples: np.ndarray
+    log_weights: np.ndarray
+    log_likelihood: np.ndarray
+    log_correction: float
+    error: float
 
 
 class Marginal:
@@ -184,43 +206,37 @@ class Marginal:
         """Return a SHA-256 over all that defines the problem."""
         return hashlib.sha256(f"{self._whole.digest()} without {self._split.linear}".encode()).hexdigest()
 
-    def complete(self, draws: Draws, rng: np.random.Generator) -> Draws:
+    def complete(self, samples: np.ndarray, log_weights: np.ndarray, rng: np.random.Generator) -> Completed:
         """Give each sample a draw of the amplitudes.
 
         Parameters
         ----------
-        draws : Draws
+        samples : ndarray, shape (n, ndim)
             Of the parameters that were sampled.
+        log_weights : ndarray, shape (n,)
+            Normalised: their exponentials sum to one.
         rng : numpy.random.Generator
             Source of randomness.
 
         Returns
         -------
-        Draws
-            Of all free parameters of the whole problem. Where several flat priors cut the posterior off, weights,
-            evidence and its error are corrected by what the draws say of the share within the bounds.
+        Completed
+            Samples of all free parameters of the whole problem.
         """
         split, whole = self._split, self._whole
-        solved = self.solve(draws.samples)
+        solved = self.solve(samples)
         amplitudes, log_shares = self._drawn(solved, rng)
-        samples = np.empty((len(amplitudes), whole.ndim))
-        samples[:, split.sampled] = draws.samples
-        samples[:, split.linear] = amplitudes
+        complete = np.empty((len(amplitudes), whole.ndim))
+        complete[:, split.sampled] = samples
+        complete[:, split.linear] = amplitudes
         off = np.einsum("nij,ni->nj", solved.factor, amplitudes - solved.mean)
-        log_densities = sum(whole.priors[k].log_prob(samples[:, k]) for k in split.linear)
+        log_densities = sum(whole.priors[k].log_prob(complete[:, k]) for k in split.linear)
         # Of weights that sum to one, times numbers whose mean should be one.
-        weights, ratio = np.exp(draws.log_weights), np.exp(log_shares - solved.log_share)
+        weights, ratio = np.exp(log_weights), np.exp(log_shares - solved.log_share)
         mean = float(weights @ ratio)
         error = math.sqrt(float((weights * (ratio - mean)) @ (weights * (ratio - mean)))) / mean
-        return dataclasses.replace(
-            draws,
-            samples=samples,
-            log_weights=draws.log_weights + np.log(ratio / mean),
-            log_likelihood=solved.log_peak - 0.5 * (off**2).sum(axis=1) - log_densities,
-            logz=draws.logz + math.log(mean),
-            logz_err=math.hypot(draws.logz_err, error),
-            notes={**draws.notes, "marginalized": self.linear_labels},
-        )
+        log_likelihood = solved.log_peak - 0.5 * (off**2).sum(axis=1) - log_densities
+        return Completed(complete, log_weights + np.log(ratio / mean), log_likelihood, math.log(mean), error)
 
     def _drawn(self, solved: Solved, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return draws of the amplitudes, shape (n, k), and estimates of the log of the share within the bounds."""

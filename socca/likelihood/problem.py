@@ -14,7 +14,8 @@ from socca.likelihood.compiled import ProblemSpec, in_batches, programs
 from socca.likelihood.grid import grid_shape
 from socca.likelihood.parameter_vector import compile_model
 from socca.likelihood.quadrature import ranking
-from socca.likelihood.render import Rendered, SceneSpec, padded, scene_arrays
+from socca.likelihood.render import SceneSpec, padded, scene_arrays
+from socca.models.rendered import Rendered
 from socca.noise import NoiseModel
 from socca.utils.digest import digest
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import operator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,35 +22,8 @@ from socca.likelihood.band_limited import band_limited
 from socca.likelihood.grid import BORDER, GridShape, coordinates, coordinates_at, grid_arrays, grid_size
 from socca.likelihood.lowpass import shift_phase
 from socca.likelihood.pixel_integration import SourceGeometry, integrated
+from socca.models.rendered import Rendered
 from socca.parameters.parameterised import Spec
-
-
-class Rendered(NamedTuple):
-    """A model image in its parts.
-
-    Attributes
-    ----------
-    raw : array, shape (ny, nx), or None
-        Extended light as it is on the sky, averaged over pixels, times the response; None where nobody asks for it. For
-        a noise model that asks for the sky, all light as the PSF sees it: without what is finer than its pixels can
-        tell, and with the point sources.
-    smoothed : array, shape (ny, nx)
-        All sources, convolved with the PSF, times the exposure.
-    background : array, shape (ny, nx)
-        Not convolved, times the exposure.
-    negative : array, shape ()
-        Whether a component that must be positive is not, somewhere on the image.
-    """
-
-    raw: Any
-    smoothed: Any
-    background: Any
-    negative: Any
-
-    @property
-    def total(self) -> Any:
-        """All that the data are compared with."""
-        return self.smoothed + self.background
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from socca.parameters.parameterised import Parameter, Parameterised, Spec, param
 from socca.parameters.ties import Tie
+from socca.priors import as_prior
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -33,6 +34,7 @@ class Component(Parameterised):
         ``comp_00`` and so on, once part of a model.
     """
 
+    as_prior = staticmethod(as_prior)
     attributes: ClassVar[tuple[str, ...]] = ("id", "positive")
     #: How `socca.likelihood.render` draws it: 'extended', 'point' or 'background'.
     role: ClassVar[str]

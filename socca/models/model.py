@@ -15,7 +15,7 @@ from socca.priors import Prior
 if TYPE_CHECKING:
     from socca.data.image import Image
     from socca.likelihood.problem import Problem
-    from socca.likelihood.render import Rendered
+    from socca.models.rendered import Rendered
 
 
 class Model:
@@ -181,7 +181,7 @@ class Model:
         Rendered
             ``(raw, smoothed, background, negative)``: extended light before the PSF, all sources through the PSF,
             background, and whether a component that must be positive is negative somewhere. See
-            `socca.likelihood.render.Rendered`.
+            `socca.models.rendered.Rendered`.
 
         Raises
         ------

@@ -9,11 +9,12 @@ import numpy as np
 
 from socca.errors import DataError, nearest
 from socca.parameters.parameterised import Parameterised, Spec
+from socca.priors import as_prior
 
 if TYPE_CHECKING:
     from socca.data.image import Image
-    from socca.likelihood.render import Rendered
     from socca.models.base import Component
+    from socca.models.rendered import Rendered
 
 #: Name in a config -> noise model.
 REGISTRY: dict[str, type[NoiseModel]] = {}
@@ -30,6 +31,7 @@ class NoiseModel(Parameterised):
     `name`, unless it says ``abstract=True``.
     """
 
+    as_prior = staticmethod(as_prior)
     name: ClassVar[str]
     #: Key of a config -> argument of the class.
     takes: ClassVar[dict[str, str]] = {}

@@ -16,7 +16,7 @@ from socca.utils.lazy import jax, jnp
 
 if TYPE_CHECKING:
     from socca.data.image import Image
-    from socca.likelihood.render import Rendered
+    from socca.models.rendered import Rendered
 
 log = logging.getLogger(__name__)
 

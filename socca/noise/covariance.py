@@ -14,7 +14,7 @@ from socca.parameters.parameterised import Spec, param
 
 if TYPE_CHECKING:
     from socca.data.image import Image
-    from socca.likelihood.render import Rendered
+    from socca.models.rendered import Rendered
 
 
 class Covariance(NoiseModel, abstract=True):

@@ -15,7 +15,7 @@ from socca.utils.lazy import jnp
 
 if TYPE_CHECKING:
     from socca.data.image import Image
-    from socca.likelihood.render import Rendered
+    from socca.models.rendered import Rendered
 
 #: Relative difference between the powers of a mode and its opposite: rounding in single precision.
 _ASYMMETRY = 1e-5

@@ -14,8 +14,8 @@ from socca.parameters.parameterised import Spec
 
 if TYPE_CHECKING:
     from socca.data.image import Image
-    from socca.likelihood.render import Rendered
     from socca.models.base import Component
+    from socca.models.rendered import Rendered
 
 #: How close to one a PSF's sum must be to have been normalised by it.
 _SUM_IS_ONE = 1e-9

@@ -13,7 +13,7 @@ from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import fastmath, jnp
 
 if TYPE_CHECKING:
-    from socca.likelihood.render import Rendered
+    from socca.models.rendered import Rendered
 
 __all__ = ["FORMS", "Normal"]
 

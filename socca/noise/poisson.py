@@ -13,7 +13,7 @@ from socca.utils.lazy import jax, jnp, special
 
 if TYPE_CHECKING:
     from socca.data.image import Image
-    from socca.likelihood.render import Rendered
+    from socca.models.rendered import Rendered
 
 #: How far from whole numbers counts may be, relative (or absolute, below one): rounding in single precision.
 _WHOLE = 1e-6

@@ -13,7 +13,7 @@ from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import jnp, special
 
 if TYPE_CHECKING:
-    from socca.likelihood.render import Rendered
+    from socca.models.rendered import Rendered
 
 #: The degrees of freedom that `StudentT.sigma_at` takes at least: with two or fewer there is no standard deviation.
 _LOWEST_NU_OF_SIGMA = 3.0

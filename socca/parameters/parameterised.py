@@ -5,15 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from socca.errors import ModelError, nearest
 from socca.parameters.ties import Tie, as_tie
 from socca.parameters.units import PARAMETER_UNITS
-from socca.priors import Prior, as_prior
 
 #: A prior with less probability than this in a parameter's range is taken for a mistake.
 LEAST_PROBABILITY = 1e-6
+
+
+@runtime_checkable
+class PriorLike(Protocol):
+    """What a parameter asks of its prior; see `socca.priors.Prior`."""
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Lowest and highest value with non-zero density."""
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The numbers of the distribution."""
+
+    @property
+    def family(self) -> Any:
+        """The distribution's static part."""
+
+    def cdf(self, x: Any) -> Any:
+        """Return the probability below `x`."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ class Parameter:
         if not self.lower <= value <= self.upper:
             raise ModelError(f"{where} = {value:g} lies outside [{self.lower:g}, {self.upper:g}]")
 
-    def check_prior(self, prior: Prior, where: str) -> None:
+    def check_prior(self, prior: PriorLike, where: str) -> None:
         """Raise `ModelError` if a prior has a bound outside the range, or next to no probability within it."""
         for edge in prior.support:
             if math.isfinite(edge):
@@ -106,7 +125,7 @@ def shown(name: str, value: Any) -> str:
     """Return the value of a parameter as tables show it: number, prior, or what it is tied to."""
     if isinstance(value, float):
         return f"{value:.12g}"
-    untied = isinstance(value, Prior) or value is None
+    untied = isinstance(value, PriorLike) or value is None
     return str(value) if untied else f"tied to {', '.join(as_tie(name, value).names)}"
 
 
@@ -226,7 +245,7 @@ class Parameterised:
 
     def _checked(self, name: str, value: Any) -> Any:
         where = f"{type(self).__name__}: {name}"
-        prior = as_prior(value)
+        prior = self.as_prior(value)
         if prior is not None:
             self.fields[name].check_prior(prior, where)
             return prior
@@ -240,6 +259,11 @@ class Parameterised:
             raise ModelError(f"{where} = {number}: not finite")
         self.fields[name].check(number, where)
         return number
+
+    @staticmethod
+    def as_prior(value: Any) -> PriorLike | None:
+        """Return a value as a prior, or None if it is none. Subclasses take distributions of other packages too."""
+        return value if isinstance(value, PriorLike) else None
 
     @property
     def parts(self) -> dict[str, Parameterised]:

@@ -87,7 +87,7 @@ def median_and_std(
     rows : ndarray, shape (n, ndim)
         Samples of equal weight, at least two.
     parts : tuple of str
-        Of `socca.likelihood.render.Rendered`, or ``expected``: what the data are expected to be, see
+        Of `socca.models.rendered.Rendered`, or ``expected``: what the data are expected to be, see
         `NoiseModel.expected`.
     only : tuple of int, optional
         Numbers of the components that are drawn; by default all.

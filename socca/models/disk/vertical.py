@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from socca.parameters.parameterised import Parameterised, param
+from socca.priors import as_prior
 from socca.utils.lazy import fastmath, jnp, special
 
 #: Name -> vertical profile.
@@ -18,6 +19,7 @@ class Vertical(Parameterised):
     A subclass gives `profile` and `thickness`.
     """
 
+    as_prior = staticmethod(as_prior)
     inc = param("rad", "inclination: 0 is face-on", 0.0, lower=0.0, upper=math.pi / 2)
     zs = param("deg", "scale height", lower=0.0)
 

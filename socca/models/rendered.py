@@ -1,0 +1,33 @@
+"""Image of a model, in parts."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Rendered(NamedTuple):
+    """A model image in its parts.
+
+    Attributes
+    ----------
+    raw : array, shape (ny, nx), or None
+        Extended light as it is on the sky, averaged over pixels, times the response; None where nobody asks for it. For
+        a noise model that asks for the sky, all light as the PSF sees it: without what is finer than its pixels can
+        tell, and with the point sources.
+    smoothed : array, shape (ny, nx)
+        All sources, convolved with the PSF, times the exposure.
+    background : array, shape (ny, nx)
+        Not convolved, times the exposure.
+    negative : array, shape ()
+        Whether a component that must be positive is not, somewhere on the image.
+    """
+
+    raw: Any
+    smoothed: Any
+    background: Any
+    negative: Any
+
+    @property
+    def total(self) -> Any:
+        """All that the data are compared with."""
+        return self.smoothed + self.background
