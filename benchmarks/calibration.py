@@ -6,7 +6,7 @@ too; the fit is given the PSF as a star shows it. If all is right, the rank of t
 from the posterior is uniform, for each parameter, and for the likelihood (Modrak et al. 2023, Bayesian Anal. 20, 461).
 Run it, in parts if need be: what `results.jsonl` holds already is not done again.
 
-    python benchmarks/calibration.py results.jsonl [--number 200] [--method nautilus] [--figure calibration.png]
+    python -m benchmarks.calibration results.jsonl [--number 200] [--method nautilus] [--figure calibration.png]
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ os.environ.update(SINGLE_THREAD)  # before JAX and BLAS load
 
 import galsim
 import numpy as np
-from galaxies import sersic, star
 
+from benchmarks.galaxies import sersic, star
 from socca.data import Image
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem

@@ -3,7 +3,7 @@
 Workers have started and compiled; with ``--whole`` the time is that of a fit in a new process, start of the workers and
 tracing included (compiled programs are on disk from the first run on). Run it on an idle machine, as
 
-    python benchmarks/chains.py [--workers 2] [--repeats 3] [--whole]
+    python -m benchmarks.chains [--workers 2] [--repeats 3] [--whole]
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import subprocess
 import sys
 import time
 
-from samplers import galaxy, warm_up
-
+from benchmarks.samplers import galaxy, warm_up
 from socca.fitting.sample import sample
 from socca.pool import open_pool
 from socca.samplers import get_sampler
@@ -33,7 +32,7 @@ def chains(number: int) -> float:
 
 def whole(number: int) -> float:
     """Return the seconds of a whole fit in a new process, without what it takes to import socca and JAX."""
-    command = [sys.executable, __file__, "--one", str(number)]
+    command = [sys.executable, "-m", "benchmarks.chains", "--one", str(number)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 

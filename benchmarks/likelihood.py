@@ -1,4 +1,4 @@
-"""Speed of the likelihood: `python benchmarks/likelihood.py [--sizes 64,128,256,512]`, on one core.
+"""Speed of the likelihood: `python -m benchmarks.likelihood [--sizes 64,128,256,512]`, on one core.
 
 For square images with a PSF of 25 x 25 pixels: milliseconds per likelihood of one Sersic profile with seven free
 parameters (alone, and in a batch of 64), per gradient, with a second profile, in single precision, and all 64 images

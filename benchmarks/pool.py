@@ -1,4 +1,4 @@
-"""What pools cost, and when they pay: `python benchmarks/pool.py [--methods nautilus,dynesty]`, on two cores.
+"""What pools cost, and when they pay: `python -m benchmarks.pool [--methods nautilus,dynesty]`, on two cores.
 
 Prints three tables, in Markdown. (1) Microseconds that handing a batch of n rows of seven numbers to two workers takes
 beyond the likelihood: for loky and MPI; for loky's own executor, and for a broadcast, scatter and gather by MPI, which
@@ -228,7 +228,7 @@ def ranks() -> dict | None:
     root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.json"
-        command = [mpirun, "-n", str(WORKERS), sys.executable, __file__, "--ranks", str(found)]
+        command = [mpirun, "-n", str(WORKERS), sys.executable, "-m", "benchmarks.pool", "--ranks", str(found)]
         done = subprocess.run(command, env=os.environ | root, check=False)
         return json.loads(found.read_text()) if done.returncode == 0 else None
 
@@ -269,7 +269,7 @@ def main() -> None:
         ["pool", "cost of a likelihood [ms]", *[f"n = {number}" for number in BATCHES]],
         [[kind, 1e3 * cost, *row] for kind, found in kinds.items() for cost, row in zip(COSTS, found, strict=True)],
     )
-    from samplers import galaxy
+    from benchmarks.samplers import galaxy
 
     problem = galaxy()
     start = start_of_pool(problem)

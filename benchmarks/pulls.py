@@ -12,7 +12,7 @@ signal-to-noise ratio is out of that range). Then, if all is right, for each par
 
 Run it, in parts if need be: what `results.jsonl` holds already is not done again.
 
-    python benchmarks/pulls.py results.jsonl [--number 200] [--start 0] [--psf star] [--method nautilus]
+    python -m benchmarks.pulls results.jsonl [--number 200] [--start 0] [--psf star] [--method nautilus]
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ os.environ.update(SINGLE_THREAD)  # before JAX and BLAS load
 
 import galsim
 import numpy as np
-from galaxies import sersic, sersic_flux, star
 from scipy.special import ndtri
 
+from benchmarks.galaxies import sersic, sersic_flux, star
 from socca.data import Image
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem

@@ -5,7 +5,7 @@ jitted likelihood and one jitted prior transform per sample (a static run of dyn
 effective samples: compare per sample). Times leave out compiling, but for numpyro's naive call, which compiles itself.
 Run it as
 
-    python benchmarks/samplers.py [method ...] [--workers 1 2] [--n-eff 10000] [--no-naive]
+    python -m benchmarks.samplers [method ...] [--workers 1 2] [--n-eff 10000] [--no-naive]
 
 With ``--cost 5`` each likelihood keeps its core busy until 5 ms have gone, as that of a larger image would: what a
 second worker gains in a whole fit. The last column is then the time relative to the first number of workers. Workers
@@ -30,7 +30,7 @@ import jax
 import numpy as np
 
 from socca.data import Image
-from socca.fitting.sample import Counted
+from socca.fitting.sample import CountingPool
 from socca.likelihood.compiled import programs
 from socca.likelihood.parameter_vector import transform
 from socca.likelihood.problem import Problem
@@ -145,7 +145,7 @@ def ours(problem: Problem, method: str, n_eff: int, workers: int, cost: float, w
         start = time.perf_counter()
         if with_start:
             pool = stack.enter_context(open_pool(likelihood, workers))
-        counted = Counted(pool)
+        counted = CountingPool(pool)
         Watched.seconds = 0.0
         draws = get_sampler(method)(**options).run(problem, counted, 1)
         total = time.perf_counter() - start

@@ -1,7 +1,7 @@
 """What surveys of many targets cost besides fitting them.
 
-    python benchmarks/survey_scale.py scale [1000 10000 100000]
-    python benchmarks/survey_scale.py fits
+    python -m benchmarks.survey_scale scale [1000 10000 100000]
+    python -m benchmarks.survey_scale fits
 
 `scale` makes tables and tiny images of so many targets, in chunks of 50, and measures Snakemake with a stand-in for
 ``socca`` that makes the files and fits nothing: a dry run of all of it, the whole run, a run with nothing to do, a run

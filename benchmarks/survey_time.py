@@ -1,4 +1,4 @@
-"""Where the wall time of a finished survey went: `python benchmarks/survey_time.py config/demo.yaml`.
+"""Where the wall time of a finished survey went: `python -m benchmarks.survey_time config/demo.yaml`.
 
 Reads what each posterior and Snakemake's benchmark of each job recorded, and prints one table: per model, the mean
 seconds of a fit spent on start-up (Python and imports), reading, compiling (or fetching compiled programs from the

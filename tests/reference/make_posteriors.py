@@ -5,7 +5,7 @@ maxima are cut into halves along every axis, until evidence and moments do not c
 at the middle of each cell. Where one parameter is an intensity with a flat or a normal prior, the likelihood is
 Gaussian in it: the integral over it is known (`socca.likelihood.marginal`), and so are its mean and deviation.
 
-Run it from the folder ``tests``: ``python reference/make_posteriors.py [names]``.
+Run it from the root of the repository: ``python -m tests.reference.make_posteriors [names]``.
 """
 
 import json
@@ -15,7 +15,6 @@ import sys
 import time
 
 import numpy as np
-from posteriors import CASES, REFERENCE, functions
 from scipy.ndimage import maximum_filter
 from scipy.special import ndtr
 
@@ -24,6 +23,7 @@ from socca.likelihood.marginal import Marginal
 from socca.priors import uniform
 from socca.samplers.search import find_maxima
 from socca.utils.xla import use_persistent_cache
+from tests.posteriors import CASES, REFERENCE, functions
 
 #: Cells per axis to begin with, by the number of parameters.
 FIRST = {1: 2000, 2: 100, 3: 36}

@@ -1,7 +1,7 @@
 """Run samplers over the posteriors of ``tests/posteriors.py``, and make the table of ``docs/modes.md``.
 
-From the folder ``tests``: ``python reference/run_posteriors.py METHOD SEEDS FILE [names]`` adds a line of JSON per run
-to a file; ``python reference/run_posteriors.py table FILES`` writes the tables of all of them.
+``python -m tests.reference.run_posteriors METHOD SEEDS FILE [names]`` adds a line of JSON per run to a file;
+``python -m tests.reference.run_posteriors table FILES`` writes the tables of all of them.
 """
 
 import json
@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from posteriors import CASES, OPTIONS, deviations, reference, summary
 
 from socca.pool import SerialPool
 from socca.samplers import get_sampler
 from socca.utils.xla import use_persistent_cache
+from tests.posteriors import CASES, OPTIONS, deviations, reference, summary
 
 
 class Counting(SerialPool):

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from astropy.io import fits
 from astropy.table import Table
-from test_slurm import pytestmark as needs_slurm
 
 import socca
 from socca.survey.chunks import Chunk
 from socca.survey.survey import Survey
+from tests.slurm.test_slurm import pytestmark as needs_slurm
 
 pytestmark = needs_slurm
 ROOT = Path(__file__).parents[2]

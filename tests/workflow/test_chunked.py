@@ -11,11 +11,11 @@ import pytest
 import yaml
 from astropy.io import fits
 from astropy.table import Table
-from test_workflow import NAMES, ROOT, Folder, config, row, write_target
 
 from socca.posterior import Posterior
 from socca.posterior.storage import read_records
 from socca.survey.chunks import Chunk, number_of
+from tests.workflow.test_workflow import NAMES, ROOT, Folder, config, row, write_target
 
 ONE = Chunk("sky", 0, 1)
 

@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from fakes import Numpy
 
 from socca.priors import halfnormal, normal, uniform
 from socca.samplers.maximum import Maximum
 from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
+from tests.fakes import Numpy
 
 LOW, HIGH = [-np.inf, 0.0, -1.0, 0.0], [np.inf, np.inf, 3.0, np.pi]
 

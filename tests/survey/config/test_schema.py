@@ -13,7 +13,7 @@ from socca.survey.check import check_survey
 from socca.survey.config.schema import load_config, schema, validate_config
 from socca.survey.survey import Survey
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(3)
 DISK = "models.galaxy.components.disk"
 

@@ -3,11 +3,9 @@
 import itertools
 import math
 
-import fakes
 import jax
 import numpy as np
 import pytest
-from fakes import Numpy
 
 from socca.pool import SerialPool
 from socca.priors import uniform
@@ -16,6 +14,8 @@ from socca.samplers.maximum import Maximum
 from socca.samplers.mixture import student_cdf
 from socca.samplers.repartitioning import PRIOR_SHARE, Repartitioning, Unfocused, _Axis
 from socca.samplers.unit_cube import UnitCube
+from tests import fakes
+from tests.fakes import Numpy
 
 
 def focus(ndim, sigma=0.03, correlated=True, angle=None, place=0.3):

@@ -9,12 +9,12 @@ import math
 import jax
 import numpy as np
 import pytest
-import truth
 
 from socca.data import Image
 from socca.models import REGISTRY, Background, CustomProfile, Disk, Model
 from socca.models import radial as radial_laws
 from socca.models.base import Component
+from tests import truth
 
 PIXEL = 0.2 / 3600
 SIZE = 41

@@ -2,13 +2,13 @@
 
 import math
 
-import fakes
 import numpy as np
 import pytest
 
 from socca.fitting.sample import sample
 from socca.pool import SerialPool
 from socca.samplers import METHODS, get_sampler
+from tests import fakes
 
 EVIDENCES = [method for method in METHODS if get_sampler(method).evidence]
 #: Where it is not focused, pocoMC spends its time on its networks: few particles, if only the interplay is tested.

@@ -18,7 +18,7 @@ from socca.survey.fit_targets import fit_all
 from socca.survey.survey import Survey
 
 DATA = Path(os.environ.get("SOCCA_TEST_DATA", "/nonexistent")) / "kids"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="SOCCA_TEST_DATA does not name a folder with kids/")
 
 

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import emcee
 import numpy as np
 import pytest
-from fakes import INSTALLED, Numpy, gaussian
 from scipy.special import ive
 
 from socca.errors import ConfigError, ModelError
@@ -20,6 +19,7 @@ from socca.pool import Pool, SerialPool
 from socca.pool.mp import MultiPool
 from socca.priors import normal, uniform
 from socca.samplers import METHODS, get_sampler
+from tests.fakes import INSTALLED, Numpy, gaussian
 
 SHAPE, SIGMA = (8, 9), 0.8
 PRIORS = {"a0": (0.2, 1.0), "a1x": (0.0, 2.0), "a1y": (-0.3, 0.5)}

@@ -3,12 +3,12 @@
 All of it takes hours; ``-k nautilus`` about half an hour. ``docs/modes.md`` has what came out.
 """
 
-import posteriors
 import pytest
-from posteriors import CASES, OPTIONS
 
 from socca.pool import SerialPool
 from socca.samplers import get_sampler
+from tests import posteriors
+from tests.posteriors import CASES, OPTIONS
 
 #: Seeds of each sampler: those that are slow get fewer.
 SEEDS = {"nautilus": 10, "dynesty": 10, "pocomc": 3, "emcee": 10, "numpyro": 3}

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import fakes
 import numpy as np
 import pytest
 
@@ -18,10 +17,12 @@ from socca.fitting.sample import sample
 from socca.pool import SerialPool
 from socca.samplers import METHODS, get_sampler
 from socca.samplers.checkpoint import CheckpointFile
+from tests import fakes
 
 RESUMABLE = [method for method in METHODS if get_sampler(method).resumable]
 #: pocoMC trains networks for a while before it has anything to keep.
 QUICK = [pytest.param(method, marks=pytest.mark.slow) if method == "pocomc" else method for method in RESUMABLE]
+ROOT = Path(__file__).parents[2]
 #: Runs of a few seconds, that have something to go on from at many points.
 SHORT = {
     "nautilus": {"n_live": 100, "n_eff": 500},
@@ -129,8 +130,7 @@ import logging, sys, time
 import numpy as np
 import socca.samplers.checkpoint
 from socca.fitting.sample import sample
-sys.path.insert(0, {tests!r})
-import fakes
+from tests import fakes
 from socca.data import Image
 from socca.pool import SerialPool
 logging.basicConfig(level="INFO")
@@ -151,10 +151,10 @@ np.savez({out!r}, samples=posterior.samples, logz=posterior.logz)
 
 def launch(tmp_path, method, out, place, options, pause=0.0):
     """Start a fit in a process of its own, which sleeps for `pause` seconds before each batch of likelihoods."""
-    text = SCRIPT.format(
-        tests=str(Path(__file__).parent), method=method, out=str(out), place=str(place), options=options, pause=pause
+    text = SCRIPT.format(method=method, out=str(out), place=str(place), options=options, pause=pause)
+    return subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
-    return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(place, process):

@@ -3,11 +3,8 @@
 import dataclasses
 import math
 
-import fakes
 import numpy as np
-import posteriors
 import pytest
-from fakes import Numpy, gaussian
 from scipy import stats
 from scipy.optimize import brentq
 
@@ -26,6 +23,8 @@ from socca.samplers.trial import bounds_beyond
 from socca.samplers.unit_cube import UnitCube
 from socca.survey.config.sections import FlagsConfig
 from socca.survey.flags import flags_of
+from tests import fakes, posteriors
+from tests.fakes import Numpy, gaussian
 
 #: Of the samplers, for small problems.
 FEW = {

@@ -3,16 +3,12 @@
 import json
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import truth
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import calibration
-import galaxies
-import pulls
+from benchmarks import calibration, galaxies, pulls
+from tests import truth
 
 
 def test_galaxies_are_drawn_as_they_should_be():

@@ -6,9 +6,10 @@ import math
 import galsim
 import numpy as np
 import pytest
-import truth
 from scipy.integrate import dblquad, quad
 from scipy.special import gamma, gammaincinv, hyp1f1
+
+from tests import truth
 
 #: What the truth promises, of the peak; what is compared with a closed form, ten times less.
 PROMISED, CLOSED = 1e-4, 1e-5

@@ -1,13 +1,9 @@
 """Simulation-based calibration, small: ranks of the truth among draws from posteriors of simulated galaxies."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import calibration
+from benchmarks import calibration
 
 
 def test_uniform_ranks_pass_and_others_do_not():
