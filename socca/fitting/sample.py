@@ -44,7 +44,7 @@ _VERSIONED = (
 )
 
 #: Of the states that samplers leave in checkpoints; another number refuses them.
-_STATE_FORMAT = 2
+_STATE_FORMAT = 3
 
 
 class CountingPool:

@@ -9,7 +9,6 @@ near the centre is sampled more densely, and filtered before it is brought to th
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +18,9 @@ import numpy as np
 from socca.likelihood import lowpass
 from socca.likelihood.grid import BORDER, coordinates, grid_size
 from socca.likelihood.lowpass import Scheme, Window
-from socca.likelihood.pixel_integration import EXACT, SourceGeometry, aligned_with_isophotes, bordered
+from socca.likelihood.pixel_integration import SourceGeometry, aligned_with_isophotes, bordered
+from socca.likelihood.ridge import along_ridge, ridge
+from socca.likelihood.windows import Axes, falloff, product, square
 from socca.parameters.parameterised import Spec
 
 #: The least axis ratio that the nodes on rays are fitted to.
@@ -83,8 +84,16 @@ def band_limited(
 
     if spec.kind.smooth(spec):
         light, seen = _at_centers(brightness, place, arrays, axes)
+
+        # Computed anew for derivatives: kept, its cells would cost round sources as much as thin ones.
+        @jax.checkpoint
+        def along(place: SourceGeometry, light: Any) -> Any:
+            strips = ridge(brightness, place, arrays, axes, light.shape)
+            return strips - light * along_ridge(place, axes, light.shape)
+
         slim = axes.ratio < lowpass.THIN
         patch, lowest = jax.lax.cond(slim, around(lowpass.SLIM), around(lowpass.ROUND))
+        light = light + jax.lax.cond(slim, along, lambda place, light: jnp.zeros_like(light), place, light)
     else:
         light, seen = _of_sharp_edges(brightness, place, arrays, oversample)
         patch, lowest = around(lowpass.SHARP)()
@@ -102,7 +111,7 @@ def band_limited(
     return Sampled(light, jnp.minimum(jnp.min(seen), jnp.where(within[0] & within[1], lowest, jnp.inf)))
 
 
-def _at_centers(brightness: Any, place: SourceGeometry, arrays: dict[str, Any], axes: _Axes) -> tuple[Any, Any]:
+def _at_centers(brightness: Any, place: SourceGeometry, arrays: dict[str, Any], axes: Axes) -> tuple[Any, Any]:
     """Return the light outside the widest window, at the pixels' centres, and the brightness there."""
     n, m = (length - 2 * BORDER for length in grid_size(arrays))
     inner = slice(BORDER, -BORDER)
@@ -117,7 +126,7 @@ def _at_centers(brightness: Any, place: SourceGeometry, arrays: dict[str, Any], 
         jnp.where(axes.ratio < lowpass.THIN, *sizes)
         for sizes in zip(*((w.edge, w.width) for w in windows), strict=True)
     )
-    near = [_window(np.arange(length) - at, edge, width) for length, at in ((n, place.row), (m, place.col))]
+    near = [falloff(np.arange(length) - at, edge, width) for length, at in ((n, place.row), (m, place.col))]
     return centers * (1 - near[0][:, None] * near[1]), centers
 
 
@@ -142,7 +151,7 @@ def _of_sharp_edges(brightness: Any, place: SourceGeometry, arrays: dict[str, An
     window = lowpass.SHARP.patches[0].window
     positions = [(np.arange(length)[:, None] + within).ravel().astype(within.dtype) for length in (n, m)]
     near = [
-        _window(at - center, window.edge, window.width)
+        falloff(at - center, window.edge, window.width)
         for at, center in zip(positions, (place.row, place.col), strict=True)
     ]
     transform = jnp.fft.rfft2(cells * (1 - near[0][:, None] * near[1]))
@@ -155,19 +164,7 @@ def _of_sharp_edges(brightness: Any, place: SourceGeometry, arrays: dict[str, An
 _REACH = lowpass.SLIM.patches[0].reach + lowpass.TAPS // 2
 
 
-class _Axes(NamedTuple):
-    """The isophotes on the pixels: cosine and sine of the major axis's angle from the rows' direction, axis ratio."""
-
-    cos: Any
-    sin: Any
-    ratio: Any
-
-    def along(self, row: Any, col: Any) -> tuple[Any, Any]:
-        """Return offsets along the major and the minor axis."""
-        return row * self.cos + col * self.sin, col * self.cos - row * self.sin
-
-
-def _axes(form: tuple[Any, Any, Any]) -> _Axes:
+def _axes(form: tuple[Any, Any, Any]) -> Axes:
     """Return the axes from the coefficients of `socca.likelihood.pixel_integration.aligned_with_isophotes`.
 
     They only say where samples lie, so that no derivative is taken of them.
@@ -175,23 +172,13 @@ def _axes(form: tuple[Any, Any, Any]) -> _Axes:
     a, b, c = jax.lax.stop_gradient(form)
     mean, spread = (a + c) / 2, jnp.sqrt(((a - c) / 2) ** 2 + b**2)
     turn = 0.5 * jnp.arctan2(-2 * b, c - a)
-    return _Axes(jnp.cos(turn), jnp.sin(turn), jnp.sqrt(jnp.maximum(a * c - b**2, 0.0)) / (mean + spread))
+    return Axes(jnp.cos(turn), jnp.sin(turn), jnp.sqrt(jnp.maximum(a * c - b**2, 0.0)) / (mean + spread))
 
 
 def _nearest(at: Any) -> Any:
     """Return the whole number nearest to a coordinate, within reason."""
     at = jax.lax.stop_gradient(at)
     return jnp.round(jnp.clip(jnp.where(jnp.isfinite(at), at, 0.0), -1e4, 1e6)).astype(jnp.int32)
-
-
-def _window(offset: Any, edge: Any, width: Any) -> Any:
-    """Return a window that falls from 1 to 0 at a distance from zero."""
-    return 0.5 * jax.scipy.special.erfc((jnp.abs(offset) - edge) * (1 / (math.sqrt(2) * width)))
-
-
-def _square(window: Window, row: Any, col: Any) -> Any:
-    """Return a window as a product over rows and columns."""
-    return _window(row, window.edge, window.width) * _window(col, window.edge, window.width)
 
 
 class _Core(NamedTuple):
@@ -202,7 +189,7 @@ class _Core(NamedTuple):
     radius : array, shape (radii, 1)
         Along each ray, in units of its `row` and `col`.
     row, col : array, shape (angles,)
-        Directions of the rays, pixels.
+        Directions of the rays, pixels; their lengths differ by up to half a step.
     area : array, shape (angles,)
         What a node stands for, over the square of its radius.
     stretch : scalar
@@ -216,8 +203,8 @@ class _Core(NamedTuple):
     stretch: Any
 
 
-def _core(scheme: Scheme, axes: _Axes, dtype: Any) -> _Core:
-    """SourceGeometry the nodes on rays, as equally spaced angles of an ellipse.
+def _core(scheme: Scheme, axes: Axes, dtype: Any) -> _Core:
+    """Place the nodes on rays, as equally spaced angles of an ellipse.
 
     It is as thin as the geometric mean of the isophotes and the window, so that both vary slowly from ray to ray.
     """
@@ -232,11 +219,14 @@ def _core(scheme: Scheme, axes: _Axes, dtype: Any) -> _Core:
     outermost = lowpass.OUTERMOST * scheme.core.edge / minor
     radius = outermost * np.exp(-scheme.step * np.arange(scheme.radii)).astype(dtype)[:, None]
     row, col = cos * axes.cos - sin * axes.sin, cos * axes.sin + sin * axes.cos
-    return _Core(radius, row, col, minor * (scheme.step * 2 * np.pi / lowpass.ANGLES), stretch)
+    area = minor * (scheme.step * 2 * np.pi / lowpass.ANGLES)
+    # Each ray has radii of its own: of a kink that all rays meet at one radius, the errors cancel.
+    shift = np.exp(scheme.step * lowpass.phases()).astype(dtype)
+    return _Core(radius, row * shift, col * shift, area * shift**2, stretch)
 
 
 def _around_center(
-    scheme: Scheme, spec: Spec, brightness: Any, place: SourceGeometry, share: tuple[Any, Any], axes: _Axes
+    scheme: Scheme, spec: Spec, brightness: Any, place: SourceGeometry, share: tuple[Any, Any], axes: Axes
 ) -> tuple[Any, Any]:
     """Bring the light around a source's centre to the pixels around the middle one.
 
@@ -252,7 +242,7 @@ def _around_center(
         Its centre.
     share : tuple of scalar
         Row and column of the centre, from the middle pixel's.
-    axes : _Axes
+    axes : Axes
         Of the isophotes.
 
     Returns
@@ -287,10 +277,10 @@ def _around_center(
         if window is scheme.core and scheme.turned:
             finer = _turned(window, core.stretch, *axes.along(row[:, None], col))
         else:
-            finer = _square(window, row[:, None], col)
+            finer = square(window, row[:, None], col)
         weights = lowpass.onto_pixels(patch, not smooth).astype(dtype)
-        light = own * (_square(patch.window, row[:, None], col) * (1 - finer))
-        total = _added_in_the_middle(total, _product(_product(weights, light), weights.T))
+        light = own * (square(patch.window, row[:, None], col) * (1 - finer))
+        total = _added_in_the_middle(total, product(product(weights, light), weights.T))
     rays = found[start:].reshape(scheme.radii, lowpass.ANGLES)
     total = _added_in_the_middle(total, _core_onto_pixels(scheme, core, axes, share, rays).astype(dtype))
     return total, jnp.min(found[scheme.patches[0].size ** 2 :])
@@ -298,10 +288,10 @@ def _around_center(
 
 def _turned(window: Window, stretch: Any, major: Any, minor: Any) -> Any:
     """Return a window as a product over the axes of the isophotes."""
-    return _square(window, major / stretch, minor)
+    return square(window, major / stretch, minor)
 
 
-def _core_onto_pixels(scheme: Scheme, core: _Core, axes: _Axes, share: tuple[Any, Any], rays: Any) -> Any:
+def _core_onto_pixels(scheme: Scheme, core: _Core, axes: Axes, share: tuple[Any, Any], rays: Any) -> Any:
     """Bring the light on the rays to the pixels, shape (2 REACH + 1, 2 REACH + 1), in double precision.
 
     The sum over the radii is the trapezoidal rule in their logarithm, which goes on towards the centre as a geometric
@@ -317,9 +307,9 @@ def _core_onto_pixels(scheme: Scheme, core: _Core, axes: _Axes, share: tuple[Any
     row, col = core.radius[:outer] * core.row, core.radius[:outer] * core.col
     if scheme.turned:
         window = _turned(scheme.core, core.stretch, *axes.along(row, col))
-        window = window * _square(scheme.patches[-1].window, row, col)
+        window = window * square(scheme.patches[-1].window, row, col)
     else:
-        window = _square(scheme.core, row, col)
+        window = square(scheme.core, row, col)
     light = light.at[:outer].multiply(window.astype(float))
 
     order = np.arange(lowpass.DEGREE + 1)
@@ -330,7 +320,7 @@ def _core_onto_pixels(scheme: Scheme, core: _Core, axes: _Axes, share: tuple[Any
         decay = np.exp(-scheme.step * order[:, None] * np.arange(scheme.radii))
         powers = _powers(radius[0] * (1 / lowpass.SPAN)) * decay
         rows, cols = (_powers(part.astype(float)) for part in (core.row, core.col))
-        return _product(powers, light * (radius**2 * core.area)), rows, cols
+        return product(powers, light * (radius**2 * core.area)), rows, cols
 
     # Bordered, or else the powers would be computed anew for each moment.
     nowhere = jnp.full((lowpass.DEGREE + 1, lowpass.ANGLES), jnp.nan)
@@ -339,8 +329,8 @@ def _core_onto_pixels(scheme: Scheme, core: _Core, axes: _Axes, share: tuple[Any
     moments = jnp.stack(
         [jnp.pad((along[k:] * cols[: len(order) - k] * rows[k]).sum(-1), (0, k)) for k in range(len(order))]
     )
-    spread = [_product(lowpass.moments_onto_pixels(), _shifted(at.astype(float))) for at in share]
-    return _product(_product(spread[0], moments), spread[1].T)
+    spread = [product(lowpass.moments_onto_pixels(), _shifted(at.astype(float))) for at in share]
+    return product(product(spread[0], moments), spread[1].T)
 
 
 #: Logarithm of the outermost radius over that within which the windows of the core are one to 3e-5.
@@ -370,10 +360,6 @@ def _sides(scheme: Scheme, core: _Core, cell: Any) -> Any:
     # Across a ray, a node stands for no width: the sum over the angles converges by itself.
     polar = [[cell[k, 0] * outwards[0] + cell[k, 1] * outwards[1], jnp.zeros_like(outwards[0])] for k in (0, 1)]
     return jnp.concatenate([*parts, jnp.array(polar)], axis=-1)
-
-
-def _product(left: Any, right: Any) -> Any:
-    return jnp.matmul(left, right, precision=EXACT)
 
 
 def _added_in_the_middle(total: Any, part: Any) -> Any:

@@ -116,9 +116,12 @@ class Scheme:
 #: from the centre, where a cusp would alias, and 3.5 widths or more from the end of its own grid, wherever in its pixel
 #: the centre is. A cell that a sharp edge cuts has the window of its centre: there, cells are small and windows wide.
 ROUND = Scheme((Patch(8, 3, Window(4.3, 0.95)),), Window(1.35, 0.3), 1.35)
-SLIM = Scheme((Patch(16, 3, Window(11.5, 1.1)), Patch(5, 8, Window(3.0, 0.4))), Window(0.5, 0.11), 1.35)
+SLIM = Scheme((Patch(8, 8, Window(4.3, 0.95)),), Window(0.5, 0.11), 1.35)
 SHARP = Scheme((Patch(6, 12, Window(3.7, 0.65)),), Window(1.45, 0.3), 1.45, step=0.025)
 THIN, SHARP_CELLS = 0.28, 6
+#: Strips of cells along the ridge of thin isophotes, outside of `SLIM`: at every row (or column) that the major axis
+#: crosses, a line of cells across it. Their windows are of the distance from the axis.
+STRIPS = (Patch(11, 3, Window(4.3, 0.95)), Patch(4, 12, Window(1.35, 0.3)))
 #: Number of angles of the nodes on rays, and the logarithm of the ratio of the outermost radius to the innermost.
 ANGLES, RANGE = 32, 10.2
 #: Distance from the centre to the outermost nodes, in units of the edge of the core's window.
@@ -126,6 +129,16 @@ OUTERMOST = 2.05
 #: Degree of the moments of the core's light; its coordinates, measured from the middle pixel's centre, reach to `SPAN`
 #: pixels on each axis, and it is spread over `REACH` pixels on each side of the middle one.
 DEGREE, SPAN, REACH = 26, 2.9, 10
+
+
+def phases() -> np.ndarray:
+    """Return how far the nodes of each ray are shifted, in units of a step, shape (ANGLES,).
+
+    They are equally spaced between -1/2 and 1/2, in the order of van der Corput: those of neighbouring rays differ.
+    """
+    bits = ANGLES.bit_length() - 1
+    reversed_bits = [int(f"{k:0{bits}b}"[::-1], 2) for k in range(ANGLES)]
+    return (np.array(reversed_bits) + 0.5) / ANGLES - 0.5
 
 
 @functools.cache

@@ -35,7 +35,7 @@ _RESTARTS, _GAIN = 5, 1e-3
 #: Height and slope, per unit of the cube, of what stands for an impossible model.
 _WALL = 1e3
 #: Maxima that are kept, and rounds of swaps, at most.
-_MOST, _ROUNDS = 8, 3
+_MOST, _ROUNDS = 32, 3
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Maxima:
         How many of them ended at the highest maximum.
     n_gradients : int
         Gradients of the likelihood that were computed.
+    left_out : float
+        Share of the posterior, by Laplace's approximation, of maxima that were found beyond the number that is kept.
     """
 
     found: tuple[Maximum, ...]
@@ -61,6 +63,7 @@ class Maxima:
     searches: int
     agreeing: int
     n_gradients: int
+    left_out: float = 0.0
 
     @property
     def highest(self) -> Maximum:
@@ -70,7 +73,7 @@ class Maxima:
     @property
     def alone(self) -> bool:
         """Whether all maxima but the first have less than `SHIFTS` of the posterior."""
-        return bool(self.masses[0] > 1 - SHIFTS)
+        return bool(self.masses[0] > 1 - SHIFTS and self.left_out < SHIFTS)
 
     def notes(self) -> dict[str, Any]:
         """Return what a result says of the search, JSON-serialisable."""
@@ -79,6 +82,7 @@ class Maxima:
             "maxima_shares": [round(float(mass), 4) for mass in self.masses],
             "searches": self.searches,
             "searches_at_highest": self.agreeing,
+            "maxima_left_out": round(self.left_out, 4),
         }
 
     @staticmethod
@@ -101,7 +105,8 @@ class Maxima:
             for field in dataclasses.fields(Maximum)
         }
         numbers = np.array([self.searches, self.agreeing, self.n_gradients])
-        return {**fields, "maxima_masses": self.masses, "maxima_numbers": numbers}
+        left_out = np.array(self.left_out)
+        return {**fields, "maxima_masses": self.masses, "maxima_numbers": numbers, "maxima_left_out": left_out}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Maxima:
@@ -112,7 +117,8 @@ class Maxima:
             Maximum(**{name: value if np.ndim(value) else value.item() for name, value in zip(names, row, strict=True)})
             for row in rows
         )
-        return cls(found, arrays["maxima_masses"], *(int(n) for n in arrays["maxima_numbers"]))
+        searches, agreeing, n_gradients = (int(n) for n in arrays["maxima_numbers"])
+        return cls(found, arrays["maxima_masses"], searches, agreeing, n_gradients, float(arrays["maxima_left_out"]))
 
 
 def find_maxima(
@@ -385,4 +391,12 @@ class _Climb:
             log.warning("the maximum lies on an edge of the prior or is flat; its covariance is a guess")
         shares = np.exp(log_masses[kept] - log_masses[kept].max())
         found = tuple(self.known[k] for k in kept)
-        return Maxima(found, shares / shares.sum(), self._searches, best.agreeing, self._n_gradients)
+        left_out = 1 - shares.sum() / np.exp(log_masses[order] - log_masses[kept].max()).sum()
+        return Maxima(
+            found,
+            shares / shares.sum(),
+            self._searches,
+            best.agreeing,
+            self._n_gradients,
+            max(float(left_out), 0.0),
+        )

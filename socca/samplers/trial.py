@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,7 @@ def quick_maxima(problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint
     faint = maxima.masses < _FAINT * maxima.masses.max()
     kept = tuple(one for one, little in zip(maxima.found, faint, strict=True) if one is highest or not little)
     masses = np.array([m for one, m in zip(maxima.found, maxima.masses, strict=True) if any(one is k for k in kept)])
-    maxima = Maxima(kept, masses / masses.sum(), maxima.searches, maxima.agreeing, maxima.n_gradients)
+    maxima = dataclasses.replace(maxima, found=kept, masses=masses / masses.sum())
     if len(kept) == 1:
         return maxima
     return measured(problem, pool, np.random.default_rng([seed, 5]), maxima)

@@ -105,6 +105,7 @@ class UnitCube:
         else:
             self._top = top_ratio(self._problem, self._pool, focus, maxima)
             share = uncovered(self._problem, self._pool, np.random.default_rng([seed, 4]), focus, self._top)
+            share = max(share, maxima.left_out)
             good = share <= UNCOVERED
             if not good:
                 log.info("%.2g of the posterior may lie away from the Gaussians at its maxima: no focus", share)

@@ -14,6 +14,7 @@ from socca.data import Image
 from socca.models import REGISTRY, Background, CustomProfile, Disk, Model
 from socca.models import radial as radial_laws
 from socca.models.base import Component
+from socca.models.disk.vertical import REGISTRY as DISKS
 from tests import truth
 
 PIXEL = 0.2 / 3600
@@ -90,6 +91,18 @@ def test_thin_sources(index: float, radius: float, angle: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("index", "ellipticity", "angle"),
+    [pytest.param(1.0, 0.95, 0.0), pytest.param(1.0, 0.97, 0.7, marks=pytest.mark.slow)],
+)
+def test_thin_sources_as_long_as_the_image(index: float, ellipticity: float, angle: float) -> None:
+    """Fine structure runs along the whole major axis, which the strips of cells along it follow."""
+    values = {"theta": angle, "e": ellipticity, "re": 30.0, "ns": index, "Ie": 1.0}
+    psf = truth.Psf.gaussian(2.5)
+    expected = truth.image("Sersic", values, POSITION, psf, (SIZE, SIZE), refine=2)
+    assert is_right(through(component_of("Sersic", values, POSITION), psf), expected)
+
+
+@pytest.mark.parametrize(
     "seed", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow), 3, 5]
 )
 def test_any_place_shape_and_psf(seed: int) -> None:
@@ -120,6 +133,15 @@ def test_truncations_wider_than_a_pixel(law: str) -> None:
     assert is_right(through(component_of("Sersic", values, POSITION, truncation=law), psf), expected)
 
 
+@pytest.mark.parametrize(("radius", "width"), [(0.3, 1.5), (0.8, 1.5), (0.5, 0.02)])
+def test_truncations_within_a_pixel(radius: float, width: float) -> None:
+    """Round isophotes meet the kink of an exponential truncation at one radius on all rays."""
+    values = {"theta": 0.0, "e": 0.0, "re": 3.0, "ns": 1.0, "Ie": 1.0, "rt": radius, "wt": width}
+    psf = truth.Psf.gaussian(2.5)
+    expected = truth.image("Sersic", values, POSITION, psf, (SIZE, SIZE), truncation="Exponential")
+    assert is_right(through(component_of("Sersic", values, POSITION, truncation="Exponential"), psf), expected)
+
+
 def test_custom_profile() -> None:
     values = {**SHAPE, "rs": 0.4, "height": 1.0}
     psf = truth.Psf.gaussian(2.5)
@@ -142,6 +164,20 @@ def test_disks(radius: float, inclination: float) -> None:
     expected = truth.image("Disk", values, POSITION, psf, (SIZE, SIZE), laws=laws, refine=0.6)
     given = truth.in_degrees(values, POSITION, PIXEL, prefix="radial.")
     found = Disk(radial_laws.Exponential(), losdepth=40 * PIXEL, **given)
+    assert is_right(through(found, psf), expected)
+
+
+@pytest.mark.parametrize(
+    ("height", "angle"), [("HyperSecantHeight", 0.0), pytest.param("ExponentialHeight", 0.5, marks=pytest.mark.slow)]
+)
+def test_edge_on_disks(height: str, angle: float) -> None:
+    """A disk of half a pixel scale height, which fills the image."""
+    values = {"radial.rs": 15.0, "radial.Is": 1.0, "radial.theta": angle, "vertical.zs": 0.5}
+    values |= {"vertical.inc": math.pi / 2, "radial.e": 0.0}
+    psf = truth.Psf.gaussian(2.5)
+    expected = truth.image("Disk", values, POSITION, psf, (SIZE, SIZE), laws=("Exponential", height), refine=0.6)
+    given = truth.in_degrees(values, POSITION, PIXEL, prefix="radial.")
+    found = Disk(radial_laws.Exponential(), DISKS[height](), losdepth=150 * PIXEL, losbins=400, **given)
     assert is_right(through(found, psf), expected)
 
 

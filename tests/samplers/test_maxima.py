@@ -321,3 +321,38 @@ def test_samples_without_a_known_maximum_are_not_converged():
         draws = cube.draws(w, zeros, zeros, converged=True, notes={}, logz=0.0, logz_err=0.1)
         assert draws.notes["maxima_missing"] is missing
         assert draws.converged is not missing
+
+
+def four_alike():
+    """Give a problem of four alike sources: any of the 24 orders of the components fits equally well."""
+    places = [(-6, -6), (6, -5), (-6, 6), (6, 6)]
+    data = sum(posteriors.light(21, *place, 1.5, 5.0) for place in places)
+    alike = [
+        Gaussian(xc=posteriors.px(-10, 10), yc=posteriors.px(-10, 10), rs=1.5 * posteriors.PIXEL, Is=5.0)
+        for _ in range(4)
+    ]
+    return posteriors.problem(data, *alike)
+
+
+def test_all_orders_of_four_components_are_found():
+    """All have one share: 1/24 each, to what a Laplace approximation of one Gaussian at a time allows (1e-3)."""
+    found = four_alike()
+    maxima = find_maxima(found, found.log_likelihood, np.random.default_rng(1), n_draws=1000, n_starts=6, maxiter=200)
+    assert len(maxima.found) == 24
+    assert maxima.left_out == 0
+    np.testing.assert_allclose(maxima.masses, 1 / 24, rtol=1e-3)
+
+
+def test_more_maxima_than_are_kept_are_not_forgotten(monkeypatch):
+    """Then nothing is focused on those that are kept: the evidence would be theirs alone."""
+    monkeypatch.setattr("socca.samplers.search._MOST", 8)
+    found = four_alike()
+    maxima = find_maxima(found, found.log_likelihood, np.random.default_rng(1), n_draws=1000, n_starts=6, maxiter=200)
+    assert len(maxima.found) == 8
+    assert maxima.left_out == pytest.approx(2 / 3, rel=1e-3)
+    assert not maxima.alone
+    again = type(maxima).from_arrays(maxima.arrays())
+    assert again.left_out == maxima.left_out
+    pool = SerialPool(found.log_likelihood)
+    cube = UnitCube(found, pool, 1, Checkpoint(), focus=True)
+    assert not cube.focused
