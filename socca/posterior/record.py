@@ -396,7 +396,7 @@ def _readers(kind: Callable[..., Any]) -> dict[str, Callable[[Any], Any]]:
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict | Mapping):
         raise PosteriorError(f"{where}: expected a mapping, got {type(value).__name__}")
     return value
 
@@ -408,16 +408,20 @@ def _read(read: Callable[[Any], Any], value: Any, where: str) -> Any:
         raise PosteriorError(f"{where}: {error}") from error
 
 
-def _flat(kind: Callable[..., Any], left: dict[str, Any]) -> dict[str, Any]:
+def _flat(kind: Callable[..., Any], left: dict[str, Any], where: str = "") -> dict[str, Any]:
     """Take the values of a part out of the mapping that it shares with others."""
-    values = {key: (left.pop(key, None), read) for key, read in _readers(kind).items()}
-    return {key: _read(read, value, key) for key, (value, read) in values.items() if value is not None}
+    found = {}
+    for key, read in _readers(kind).items():
+        value = left.pop(key, None)
+        if value is not None:  # most are of the right kind: surveys have many records
+            found[key] = value if type(value) is read else _read(read, value, where + key)
+    return found
 
 
 def _part(kind: Callable[..., _T], found: Any, where: str) -> _T:
     """Return a part that is a mapping of its own."""
     left = dict(_mapping({} if found is None else found, where))
-    values = _flat(kind, left)
+    values = _flat(kind, left, f"{where}.")
     return kind(**values, extra=left)
 
 

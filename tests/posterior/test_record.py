@@ -151,7 +151,7 @@ def test_capped_and_died_belong_to_failures():
         ({"timing": 3}, "timing: expected a mapping, got int"),
         ({"notes": "none"}, "notes: expected a mapping, got str"),
         ({"files": {"image": "a.fits"}}, "files.image: expected a mapping, got str"),
-        ({"fit": {"chi2_red": "low"}}, "chi2_red: could not convert"),
+        ({"fit": {"chi2_red": "low"}}, "fit.chi2_red: could not convert"),
         ({"n_calls": [1]}, "n_calls: "),
         ({"cpus": float("inf")}, "cpus: "),
         ({"versions": 3}, "versions: "),
