@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
@@ -20,6 +18,19 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
     from socca.plotting.corner import PosteriorPlots
+
+
+class ReadOnlyDict(dict[str, Any]):
+    """A dict that refuses changes, which nobody would see. Copies of it are plain dicts."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("meta is a copy of the record: assign a new one to posterior.record (dataclasses.replace)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 @dataclass(eq=False, repr=False)
@@ -79,9 +90,9 @@ class Posterior:
         return f"<Posterior of {', '.join(self.labels)}{by}: {len(self.samples)} samples{evidence}>"
 
     @property
-    def meta(self) -> Mapping[str, Any]:
+    def meta(self) -> ReadOnlyDict:
         """The record as files hold it, plain values by key, for scripts; it cannot be changed."""
-        return MappingProxyType(self.record.to_dict())
+        return ReadOnlyDict(self.record.to_dict())
 
     @property
     def weights(self) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Results: summaries against closed forms, and files that come back as they were or say what is wrong with them."""
 
+import copy
 import json
 import math
 
@@ -211,10 +212,16 @@ def test_a_record_of_any_size_is_kept(posterior, tmp_path):
 
 
 def test_meta_is_a_copy_that_cannot_be_changed(posterior):
-    with pytest.raises(TypeError):
-        posterior.meta["seed"] = 4
+    for change in (
+        lambda meta: meta.__setitem__("seed", 4),
+        lambda meta: meta.update(seed=4),
+        lambda meta: meta.clear(),
+    ):
+        with pytest.raises(TypeError, match=r"posterior\.record"):
+            change(posterior.meta)
     with pytest.raises(AttributeError):
         posterior.meta = {}
+    assert json.loads(json.dumps(posterior.meta)) == copy.deepcopy(posterior.meta) == posterior.meta
     posterior.meta["notes"]["a"].append(4)
     assert posterior.meta["seed"] == posterior.record.sampler.seed == 3
     assert posterior.record.sampler.notes.extra == {"a": [1, 2.5, None, "x"]}
