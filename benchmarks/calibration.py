@@ -106,9 +106,9 @@ def ranks(number: int, method: str = "nautilus", start: int = 0, **options: Any)
                 LIKELIHOOD: int(np.sum(posterior.log_likelihood[chosen] < likelihood)),
             },
             "seconds": time.perf_counter() - began,
-            "calls": posterior.meta["n_calls"],
+            "calls": posterior.record.sampler.n_calls,
             "focused": draws.notes.get("focused"),
-            "converged": bool(posterior.meta["converged"]),
+            "converged": posterior.record.sampler.converged,
         }
 
 

@@ -188,8 +188,8 @@ def pulls(
                 for name in values
             },
             "seconds": time.perf_counter() - began,
-            "calls": posterior.meta["n_calls"],
-            "converged": bool(posterior.meta["converged"]),
+            "calls": posterior.record.sampler.n_calls,
+            "converged": posterior.record.sampler.converged,
         }
 
 

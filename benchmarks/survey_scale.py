@@ -30,7 +30,7 @@ import numpy as np
 import yaml
 from astropy.io import fits
 
-from socca.posterior.storage import CONTAINER_FORMAT, FORMAT_VERSION, read_records
+from socca.posterior.storage import CONTAINER_FORMAT, FORMAT_VERSION, read_headers
 from socca.survey.survey import Survey
 
 ROOT = Path(__file__).parents[1]
@@ -227,8 +227,8 @@ def real_fits(number: int) -> None:
             shutil.rmtree(folder / "results")
             seconds, _, _ = measured([*command, "--cores", str(cores)], folder)
             (container,) = (folder / "results").rglob("*.h5")
-            timings = [entry["meta"]["timing"] for entry in read_records(container).values()]
-            sampling = sum(timing["sampling"] - timing["compilation"] for timing in timings)
+            timings = [entry.record.timing for entry in read_headers(container).values()]
+            sampling = sum(timing.sampling - timing.compilation for timing in timings)
             rates[cores] = 60 * number / seconds
             print(
                 f"{cores} worker(s): {seconds:.0f} s for {number} fits, {rates[cores]:.1f} a minute; "

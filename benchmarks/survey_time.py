@@ -8,13 +8,12 @@ cache on disk), and sampling, of which the likelihood.
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections import defaultdict
 
 import numpy as np
 
-from socca.posterior.storage import open_result
+from socca.posterior.storage import header_of, open_result
 from socca.survey.survey import Survey
 
 COLUMNS = ("job", "start-up", "reading", "compiling", "sampling", "likelihood", "rest")
@@ -26,17 +25,17 @@ def main(path: str) -> None:
     rows = defaultdict(list)
     for target, model, file in survey.results():
         with open_result(file) as result:
-            if result.attrs["status"] != "done":
-                continue
-            meta = json.loads(result.attrs["meta"])
-        timing = meta["timing"]
+            header = header_of(result)
+        if header.status != "done":
+            continue
+        timing = header.record.timing
         with (survey.config.folder / "benchmarks" / "fit" / target / f"{model}.tsv").open() as stream:
             job = float(next(csv.DictReader(stream, delimiter="\t"))["s"])
-        compiling = timing["compilation"]
-        sampling = max(timing["sampling"] - compiling, 0)
-        start = job - timing["total"]
-        rest = timing["total"] - timing["loading"] - timing["sampling"]
-        rows[model].append([job, start, timing["loading"], compiling, sampling, timing["likelihood"], rest])
+        compiling = timing.compilation
+        sampling = max(timing.sampling - compiling, 0)
+        start = job - timing.total
+        rest = timing.total - timing.loading - timing.sampling
+        rows[model].append([job, start, timing.loading, compiling, sampling, timing.likelihood, rest])
     print(f"{'model':<16}{'fits':>5}" + "".join(f"{c:>12}" for c in COLUMNS) + "   (mean seconds)")
     everything = []
     for model, values in rows.items():

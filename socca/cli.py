@@ -106,7 +106,7 @@ def check(config: ConfigOption, targets: TargetsOption = None) -> None:
                 typer.echo(f"{number - 1} more target(s): {message}")
         typer.echo(f"{len(found)} problem(s), {len(survey.targets)} target(s)")
         raise typer.Exit(1)
-    typer.echo(f"{len(survey.targets)} target(s), {len(survey.fits())} fit(s): nothing wrong")
+    typer.echo(f"{len(survey.targets)} target(s), {len(survey.jobs())} fit(s): nothing wrong")
 
 
 @app.command()
@@ -214,7 +214,7 @@ def _chosen(survey: Survey, targets: list[str] | None, models: list[str] | None)
             raise ConfigError(f"unknown model {name!r}{nearest(name, survey.config.models)}")
     wanted = [
         (target, model)
-        for target, model in survey.fits()
+        for target, model in survey.jobs()
         if (not targets or target in targets) and (not models or model in models)
     ]
     if not wanted:

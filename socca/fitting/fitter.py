@@ -1,4 +1,4 @@
-"""What scripts use: an image, a model, and a fit. A thin friend over problem, sampler and posterior."""
+"""Interface for scripts: an image, a model, and a fit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import PosteriorError, nearest
-from socca.fitting.null_evidence import add_evidences
 from socca.fitting.plots import FitPlots
-from socca.fitting.sample import sample
+from socca.fitting.run import run_fit
 from socca.likelihood.problem import Problem
 from socca.models.rendered import Rendered
 from socca.noise.base import NuisanceParameters
-from socca.plotting.model_images import describe_image, write_model_images
+from socca.plotting.model_images import write_model_images
 from socca.posterior.pixelwise import median_and_std
 from socca.posterior.posterior import Posterior
 from socca.utils.launcher import current_rank, root_only
@@ -119,10 +118,12 @@ class fitter:  # noqa: N801  (public name)
             If the checkpoint is damaged, or of another fit.
         """
         problem = Problem(self.img, self.mod)
-        posterior, draws = sample(
+        posterior, draws = run_fit(
             problem,
+            self.img,
             method,
             seed=seed,
+            getzprior=getzprior,
             ncores=ncores,
             pool=pool,
             marginalize=marginalize,
@@ -130,15 +131,13 @@ class fitter:  # noqa: N801  (public name)
             resume=resume,
             **options,
         )
-        add_evidences(posterior, problem, getzprior=getzprior, seed=seed)
-        posterior.meta["image"] = describe_image(self.img, problem.n_data)
         self._problem, self._posterior, self.sampler = problem, posterior, draws.sampler
         return posterior
 
     @property
     def rank(self) -> int:
         """The rank of this process if the last run was shared by ranks of MPI, else 0."""
-        return current_rank() if self._posterior is not None and self._posterior.meta["pool"] == "mpi" else 0
+        return current_rank() if self._posterior is not None and self._posterior.record.sampler.pool == "mpi" else 0
 
     @property
     def problem(self) -> Problem:

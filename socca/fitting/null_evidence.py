@@ -6,6 +6,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -19,7 +20,7 @@ from socca.models.rendered import Rendered
 
 if TYPE_CHECKING:
     from socca.likelihood.problem import Problem
-    from socca.posterior.posterior import Posterior
+    from socca.posterior.protocols import WeightedSamples
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,13 @@ _DROP = 25.0
 _MOST_AXES = 2
 
 
-def add_evidences(posterior: Posterior, problem: Problem, *, getzprior: bool = False, seed: int = 1) -> None:
+def add_evidences(posterior: WeightedSamples, problem: Problem, *, getzprior: bool = False, seed: int = 1) -> None:
     """Give a posterior what its evidence is compared with.
 
     Parameters
     ----------
     posterior : Posterior
-        Gets `logz_data` and, if asked for, `logz_prior` and `logz_prior_err`; its ``meta`` gets ``n_data``.
+        Gets `logz_data` and, if asked for, `logz_prior` and `logz_prior_err`; its record gets `n_data`.
     problem : Problem
         What was fitted.
     getzprior : bool
@@ -47,7 +48,7 @@ def add_evidences(posterior: Posterior, problem: Problem, *, getzprior: bool = F
     seed : int
         Of these draws.
     """
-    posterior.meta["n_data"] = problem.n_data
+    posterior.record = replace(posterior.record, n_data=problem.n_data)
     posterior.logz_data = empty_evidence(problem)
     if getzprior:
         posterior.logz_prior, posterior.logz_prior_err = prior_mass(problem, seed)

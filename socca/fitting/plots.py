@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from socca.utils.launcher import root_only
 
 if TYPE_CHECKING:
-    from socca.fitting.fitter import fitter
+    from socca.data.image import Image
+    from socca.likelihood.problem import Problem
+    from socca.models import Model
+    from socca.posterior.posterior import Posterior
+
+
+class Fit(Protocol):
+    """An image, a model and what their fit gave, as `socca.fitter` has them."""
+
+    img: Image
+    mod: Model
+
+    @property
+    def rank(self) -> int:
+        """The rank of MPI, 0 without it."""
+
+    @property
+    def problem(self) -> Problem:
+        """The compiled problem."""
+
+    @property
+    def posterior(self) -> Posterior:
+        """The result."""
+
+    @property
+    def savemodel(self) -> Callable[..., None]:
+        """Writes model images to a file."""
 
 
 class FitPlots:
     """Figures of a fit, files in PNG or PDF by their ending. All return the file's path."""
 
-    def __init__(self, fit: fitter) -> None:
+    def __init__(self, fit: Fit) -> None:
         self._fit = fit
 
     @property

@@ -20,6 +20,7 @@ from socca.errors import ConfigError
 from socca.likelihood.marginal import Marginal
 from socca.pool import Pool, advise, chosen_kind, open_pool
 from socca.posterior.posterior import Posterior
+from socca.posterior.record import FitRecord, Notes, Provenance, SamplerRecord, Timing
 from socca.samplers import Draws, Sampler, get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
 from socca.utils import timestamps
@@ -186,28 +187,32 @@ def sample(
             if not draws.converged:
                 log.warning("%s stopped before it converged: use its result with care", method)
             posterior = _posterior(problem, draws)
-            posterior.meta = {
-                "method": method,
-                "options": _plain_options(sampler),
-                "seed": int(seed),
-                "converged": bool(draws.converged),
-                "n_calls": counted.calls,
-                "n_eff": posterior.n_eff if draws.n_eff is None else draws.n_eff,
-                "pool": workers.name,
-                "workers": workers.size,
-                "notes": draws.notes,
-                "problem_digest": digest,
-                "timing": {
-                    "sampling": round(wall, 3),
-                    "likelihood": round(counted.seconds, 3),
-                    "compilation": round(now[1] - compiled[1], 3),
-                    "programs_compiled": now[0] - compiled[0],
-                },
-                "versions": versions(sampler.requires),
-                "host": platform.node(),
-                "cpus": os.cpu_count(),
-                "finished": timestamps.now(),
-            }
+            posterior.record = FitRecord(
+                sampler=SamplerRecord(
+                    method=method,
+                    options=_plain_options(sampler),
+                    seed=int(seed),
+                    converged=bool(draws.converged),
+                    n_calls=counted.calls,
+                    n_eff=posterior.n_eff if draws.n_eff is None else draws.n_eff,
+                    pool=workers.name,
+                    workers=workers.size,
+                    notes=Notes.from_dict(draws.notes),
+                ),
+                timing=Timing(
+                    sampling=round(wall, 3),
+                    likelihood=round(counted.seconds, 3),
+                    compilation=round(now[1] - compiled[1], 3),
+                    programs_compiled=now[0] - compiled[0],
+                ),
+                provenance=Provenance(
+                    problem_digest=digest,
+                    versions=versions(sampler.requires),
+                    host=platform.node(),
+                    cpus=os.cpu_count(),
+                    finished=timestamps.now(),
+                ),
+            )
             return posterior, draws
 
         found = workers.drive(explore)

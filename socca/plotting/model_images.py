@@ -1,4 +1,4 @@
-"""What a fit leaves behind besides its posterior: goodness of fit, and model images."""
+"""Model images of a fit: FITS files with data, model, residual, noise, mask and components."""
 
 from __future__ import annotations
 
@@ -16,81 +16,6 @@ if TYPE_CHECKING:
     from socca.likelihood.problem import Problem
     from socca.models import Model
     from socca.posterior.posterior import Posterior
-
-#: Outer part of a prior's probability, on each side, that counts as its edge.
-_EDGE = 0.01
-
-
-def goodness_of_fit(problem: Problem, image: Image, posterior: Posterior) -> dict[str, Any]:
-    """Compare data and model at the posterior's best sample.
-
-    Parameters
-    ----------
-    problem : Problem
-        Draws the model.
-    image : Image
-        The data.
-    posterior : Posterior
-        The result.
-
-    Returns
-    -------
-    dict
-        ``chi2_red``: chi-square over the used pixels, per degree of freedom; the noise is the fitted one, correlations
-        between pixels are left out. ``chi2_source``: mean squared residual, in units of the noise, of the ``n_source``
-        pixels where the model's light is above the noise; the sky's pixels, always many, do not dilute it; None without
-        such a pixel. ``edge_probability``: see there.
-    """
-    drawn = problem.render(posterior.best)
-    expected, sigma = problem.predict(posterior.best)
-    used = np.isfinite(sigma)
-    residual = np.where(used, (image.data - expected) / sigma, 0.0)
-    source = used & (drawn.smoothed > sigma)
-    n_used, n_source = int(used.sum()), int(source.sum())
-    return {
-        "chi2_red": float((residual**2).sum() / max(n_used - problem.ndim, 1)),
-        "chi2_source": float((residual[source] ** 2).mean()) if n_source else None,
-        "n_source": n_source,
-        "n_used": n_used,
-        "max_log_likelihood": float(posterior.log_likelihood.max()),
-        "edge_probability": edge_probability(problem, posterior),
-    }
-
-
-def edge_probability(problem: Problem, posterior: Posterior) -> float:
-    """Return how much of the posterior lies in the outer percent of a prior, on either side.
-
-    Parameters
-    ----------
-    problem : Problem
-        Its priors.
-    posterior : Posterior
-        The result.
-
-    Returns
-    -------
-    float
-        The probability of the parameter for which it is highest; unbounded priors, and angles that may take any
-        value, have no edge.
-    """
-    weights = posterior.weights
-    found = 0.0
-    for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
-        if not prior.is_flat_over(period) and np.all(np.isfinite(prior.support)):
-            u = prior.cdf(posterior.samples[:, k])
-            found = max(found, float(weights[(u < _EDGE) | (u > 1 - _EDGE)].sum()))
-    return found
-
-
-def describe_image(image: Image, n_pixels: int) -> dict[str, Any]:
-    """Return what a posterior's ``meta`` says about the image that was fitted."""
-    return {
-        "frame": "sky" if image.frame.on_sky else "pixel",
-        "bunit": str(image.hdu.header.get("BUNIT", "")),
-        "n_pixels": n_pixels,
-        "pixel_scale": image.frame.pixel_scale,
-        "shape": list(image.shape),
-    }
 
 
 def write_model_images(
@@ -164,16 +89,17 @@ def write_model_images(
 
 def image_header(posterior: Posterior) -> dict[str, Any]:
     """Return what the primary header of a fit's model images says of it."""
-    meta = posterior.meta
+    record = posterior.record
+    scale = record.image.pixel_scale
     return {
         "STATUS": "done",
-        "TARGET": meta["target"],
-        "MODELNAM": meta["model"],
-        "FINISHED": meta["finished"],
+        "TARGET": record.target,
+        "MODELNAM": record.model,
+        "FINISHED": record.provenance.finished,
         "LOGZ": posterior.logz,
-        "PIXSCALE": meta["image"]["pixel_scale"] * 3600,
-        "CHI2RED": meta["fit"]["chi2_red"],
-        "CHI2SRC": meta["fit"]["chi2_source"],
+        "PIXSCALE": None if scale is None else scale * 3600,
+        "CHI2RED": record.quality.chi2_red,
+        "CHI2SRC": record.quality.chi2_source,
     }
 
 

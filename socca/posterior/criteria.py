@@ -18,7 +18,7 @@ from socca.posterior.exports import load_arviz
 
 if TYPE_CHECKING:
     from socca.likelihood.problem import Problem
-    from socca.posterior.posterior import Posterior
+    from socca.posterior.protocols import WeightedSamples
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def _sigma(log_ratio: float) -> float:
     return math.copysign(math.sqrt(2 * abs(log_ratio)), log_ratio)
 
 
-def aic(posterior: Posterior) -> float:
+def aic(posterior: WeightedSamples) -> float:
     """Return Akaike's criterion, ``2 k - 2 ln L`` (Akaike 1974, IEEE Trans. Autom. Control 19, 716).
 
     Parameters
@@ -103,13 +103,13 @@ def aic(posterior: Posterior) -> float:
     return 2 * len(posterior.names) - 2 * float(np.max(posterior.log_likelihood))
 
 
-def bic(posterior: Posterior) -> float:
+def bic(posterior: WeightedSamples) -> float:
     """Return Schwarz's criterion, ``k ln n - 2 ln L`` (Schwarz 1978, Ann. Stat. 6, 461).
 
     Parameters
     ----------
     posterior : Posterior
-        As for `aic`; its ``meta["n_data"]`` is n, the number of used pixels.
+        As for `aic`; its ``record.n_data`` is n, the number of used pixels.
 
     Returns
     -------
@@ -121,13 +121,13 @@ def bic(posterior: Posterior) -> float:
     PosteriorError
         If the number of pixels is not recorded, as in files of earlier versions.
     """
-    n = posterior.meta.get("n_data")
+    n = posterior.record.n_data
     if n is None:
         raise PosteriorError("bic: the result does not say how many pixels were used: fit again")
     return len(posterior.names) * math.log(n) - 2 * float(np.max(posterior.log_likelihood))
 
 
-def k_hat(posterior: Posterior) -> float:
+def k_hat(posterior: WeightedSamples) -> float:
     """Return the shape of the generalised Pareto tail of the samples' importance weights (Vehtari et al. 2024).
 
     Below 0.5 means and evidence are as good as the effective number of samples says; above 0.7 they hang on a few
@@ -150,15 +150,15 @@ def k_hat(posterior: Posterior) -> float:
     ConfigError
         If arviz is not installed.
     """
-    notes = posterior.meta.get("notes", {})
+    notes = posterior.record.sampler.notes
     log_weights = posterior.log_weights
-    center = notes.get("maximum", notes.get("map"))
     # With intensities integrated out, the density of the others alone is not kept.
-    laplace = center is not None and "covariance" in notes and "marginalized" not in notes
+    laplace = notes.maximum is not None and notes.covariance is not None and not notes.marginalized
     if laplace:
         # The first sample is the maximum, not a draw.
         log_posterior = (posterior.log_likelihood + posterior.log_prior)[1:]
-        log_weights = log_posterior - _gaussian(posterior.samples[1:], np.array(center), np.array(notes["covariance"]))
+        gaussian = _gaussian(posterior.samples[1:], np.array(notes.maximum), np.array(notes.covariance))
+        log_weights = log_posterior - gaussian
     log_weights = log_weights[log_weights > -np.inf]
     if np.ptp(log_weights) < _ALIKE:
         return -math.inf if laplace else math.nan
@@ -172,7 +172,7 @@ def _gaussian(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.nda
     return -0.5 * np.sum(np.linalg.solve(factor, ((x - mean) / scale).T) ** 2, axis=0)
 
 
-def waic(problem: Problem, posterior: Posterior, *, n_draws: int = 1000, seed: int = 1) -> Elpd:
+def waic(problem: Problem, posterior: WeightedSamples, *, n_draws: int = 1000, seed: int = 1) -> Elpd:
     """Return the widely applicable information criterion (Watanabe 2010, J. Mach. Learn. Res. 11, 3571).
 
     ``elpd = sum_i (ln mean_s p(d_i | theta_s) - var_s ln p(d_i | theta_s))``, i being the used pixels and s the samples
@@ -207,7 +207,7 @@ def waic(problem: Problem, posterior: Posterior, *, n_draws: int = 1000, seed: i
     return _over_pixels(problem, posterior, n_draws, seed, terms)
 
 
-def loo(problem: Problem, posterior: Posterior, *, n_draws: int = 1000, seed: int = 1) -> Elpd:
+def loo(problem: Problem, posterior: WeightedSamples, *, n_draws: int = 1000, seed: int = 1) -> Elpd:
     """Return the leave-one-out predictive density, each pixel predicted by all others.
 
     By Pareto-smoothed importance sampling (Vehtari, Gelman & Gabry 2017, Stat. Comput. 27, 1413), of which arviz fits
@@ -241,7 +241,11 @@ def loo(problem: Problem, posterior: Posterior, *, n_draws: int = 1000, seed: in
 
 
 def _over_pixels(
-    problem: Problem, posterior: Posterior, n_draws: int, seed: int, terms: Callable[[np.ndarray], tuple[Any, Any, Any]]
+    problem: Problem,
+    posterior: WeightedSamples,
+    n_draws: int,
+    seed: int,
+    terms: Callable[[np.ndarray], tuple[Any, Any, Any]],
 ) -> Elpd:
     """Gather the terms of blocks of pixels: log of the mean density, share of the elpd, and shape of the tail."""
     from socca.posterior.pixelwise import log_likelihoods

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from astropy.units import UnitBase
 
-    from socca.posterior.posterior import Posterior
+    from socca.posterior.protocols import WeightedSamples
 
 #: Scalars that go with the samples.
 _SCALARS = ("logz", "logz_err", "logz_prior", "logz_data")
@@ -41,7 +41,7 @@ def load_arviz() -> Any:
     return arviz
 
 
-def to_arviz(posterior: Posterior, *, n_draws: int = 1000, seed: int = 1) -> Any:
+def to_arviz(posterior: WeightedSamples, *, n_draws: int = 1000, seed: int = 1) -> Any:
     """Return samples of equal weight for arviz.
 
     Parameters
@@ -83,7 +83,7 @@ def to_arviz(posterior: Posterior, *, n_draws: int = 1000, seed: int = 1) -> Any
     return found
 
 
-def to_table(posterior: Posterior) -> QTable:
+def to_table(posterior: WeightedSamples) -> QTable:
     """Return all samples and their weights as a table of quantities.
 
     Parameters
@@ -96,7 +96,7 @@ def to_table(posterior: Posterior) -> QTable:
     astropy.table.QTable
         A column for each free and tied parameter, by label, and ``weight``, ``log_likelihood`` and ``log_prior``.
         Intensities are in the unit of the image, where astropy knows it; its own text is in the column's description.
-        The fixed parameters, the evidences and all of ``meta`` are in the table's.
+        The fixed parameters, the evidences and all of the record are in the table's ``meta``.
     """
     from astropy.table import QTable
     from astropy.units import Quantity
@@ -112,13 +112,13 @@ def to_table(posterior: Posterior) -> QTable:
         table[name] = getattr(posterior, name)
     table["weight"] = posterior.weights
     scalars = {key: getattr(posterior, key) for key in _SCALARS}
-    table.meta = {**scalars, "fixed": dict(posterior.fixed), **posterior.meta}
+    table.meta = {**scalars, "fixed": dict(posterior.fixed), **posterior.record.to_dict()}
     return table
 
 
-def image_unit(posterior: Posterior) -> str:
+def image_unit(posterior: WeightedSamples) -> str:
     """Return the unit of the image that was fitted, as its header has it; nothing where that is not known."""
-    return str(posterior.meta.get("image", {}).get("bunit", ""))
+    return posterior.record.image.bunit
 
 
 def _unit(text: str) -> UnitBase | None:

@@ -6,17 +6,31 @@ import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
 from socca.errors import PosteriorError
+from socca.posterior.record import FitRecord
 from socca.posterior.statistics import INTERVAL, unwrapped, weighted_quantiles
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
     from socca.plotting.corner import PosteriorPlots
+
+
+class ReadOnlyDict(dict[str, Any]):
+    """A dict that refuses changes, which nobody would see. Copies of it are plain dicts."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("meta is a copy of the record: assign a new one to posterior.record (dataclasses.replace)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 @dataclass(eq=False, repr=False)
@@ -43,8 +57,8 @@ class Posterior:
         Their units, and the periods of those that are angles.
     fixed : dict of float
         The fixed parameters, by label.
-    meta : dict
-        Method, options, seed, versions, digests, timing, goodness of fit; JSON-serialisable.
+    record : FitRecord
+        Method, options, seed, versions, digests, timing, goodness of fit.
     logz_prior, logz_prior_err : float
         Log of the share of the prior on which the model is possible, and its standard error; NaN where nobody asked.
     logz_data : float
@@ -65,15 +79,20 @@ class Posterior:
     derived_units: dict[str, str] = field(default_factory=dict)
     derived_periods: dict[str, float] = field(default_factory=dict)
     fixed: dict[str, float] = field(default_factory=dict)
-    meta: dict[str, Any] = field(default_factory=dict)
+    record: FitRecord = field(default_factory=FitRecord)
     logz_prior: float = math.nan
     logz_prior_err: float = math.nan
     logz_data: float = math.nan
 
     def __repr__(self) -> str:
-        by = f" by {self.meta['method']}" if "method" in self.meta else ""
+        by = f" by {self.record.sampler.method}" if self.record.sampler.method else ""
         evidence = f", ln Z = {self.logz:.2f} +- {self.logz_err:.2f}" if math.isfinite(self.logz) else ""
         return f"<Posterior of {', '.join(self.labels)}{by}: {len(self.samples)} samples{evidence}>"
+
+    @property
+    def meta(self) -> ReadOnlyDict:
+        """The record as files hold it, plain values by key, for scripts; it cannot be changed."""
+        return ReadOnlyDict(self.record.to_dict())
 
     @property
     def weights(self) -> np.ndarray:

@@ -11,16 +11,18 @@ import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from socca.errors import PosteriorError
+from socca.posterior.record import FitRecord
 from socca.utils.files import atomic_path
 
 if TYPE_CHECKING:
-    from socca.posterior.posterior import Posterior
+    from socca.posterior.protocols import WeightedSamples
 
 #: Written into every file; readers refuse what they do not know.
 FORMAT = "socca-posterior"
@@ -47,7 +49,58 @@ class ResultLocation(NamedTuple):
     target: str | None = None
 
 
-def save_posterior(path: str | Path, posterior: Posterior) -> None:
+@dataclass(frozen=True)
+class ResultHeader:
+    """What a result says of itself, without its samples.
+
+    Parameters
+    ----------
+    record : FitRecord
+        How it came about.
+    summary : list of dict
+        See `socca.posterior.Posterior.summary`; empty for a failure, as all below is NaN.
+    logz, logz_err : float
+        Log-evidence and its standard error.
+    n_eff : float
+        Effective number of samples.
+    """
+
+    record: FitRecord
+    summary: list[dict[str, Any]] = field(default_factory=list)
+    logz: float = math.nan
+    logz_err: float = math.nan
+    n_eff: float = math.nan
+
+    @property
+    def status(self) -> Literal["done", "failed"]:
+        """How the fit ended."""
+        return "done" if self.record.failure is None else "failed"
+
+    @property
+    def message(self) -> str:
+        """Why the fit failed; empty if it has not."""
+        return "" if self.record.failure is None else self.record.failure.message
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> ResultHeader:
+        """Return the header that an entry of a container holds; `PosteriorError` if it is damaged."""
+        try:
+            if entry["status"] != "done":
+                return cls(FitRecord.from_dict(entry["meta"], str(entry["message"])))
+            numbers = {key: float(entry[key]) for key in ("logz", "logz_err", "n_eff")}
+            return cls(FitRecord.from_dict(entry["meta"]), list(entry["summary"]), **numbers)
+        except (KeyError, TypeError) as error:
+            raise PosteriorError(f"a record lacks {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the header as an entry of a container: plain values."""
+        entry = {"status": self.status, "message": self.message, "meta": self.record.to_dict()}
+        if self.record.failure is not None:
+            return entry
+        return {**entry, "summary": self.summary, "logz": self.logz, "logz_err": self.logz_err, "n_eff": self.n_eff}
+
+
+def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
     """Write a posterior to a file of its own, whole or not at all.
 
     Parameters
@@ -60,7 +113,7 @@ def save_posterior(path: str | Path, posterior: Posterior) -> None:
     import h5py
 
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        _stamp(file, "done", "", posterior.meta)
+        _stamp(file, posterior.record)
         file.attrs["summary"] = json.dumps(posterior.summary())
         for key in _EVIDENCES:
             file.attrs[key] = getattr(posterior, key)
@@ -80,28 +133,28 @@ def save_posterior(path: str | Path, posterior: Posterior) -> None:
             fixed.attrs[label] = value
 
 
-def save_failure(path: str | Path, message: str, meta: dict[str, Any]) -> None:
+def save_failure(path: str | Path, record: FitRecord) -> None:
     """Record that a fit failed, in a file where its posterior would be.
 
     Parameters
     ----------
     path : str or Path
         The file.
-    message : str
-        Why, in one line.
-    meta : dict
-        JSON-serialisable.
+    record : FitRecord
+        With its `failure`.
     """
     import h5py
 
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        _stamp(file, "failed", message, meta)
+        _stamp(file, record)
 
 
-def _stamp(group: Any, status: str, message: str, meta: dict[str, Any]) -> None:
+def _stamp(group: Any, record: FitRecord) -> None:
     """Write what every fit says of itself."""
-    group.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "status": status, "message": message})
-    group.attrs["meta"] = json.dumps(meta)
+    header = ResultHeader(record)
+    group.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION})
+    group.attrs.update({"status": header.status, "message": header.message})
+    group.attrs["meta"] = json.dumps(record.to_dict())
 
 
 def posterior_fields(group: Any) -> dict[str, Any]:
@@ -118,7 +171,7 @@ def posterior_fields(group: Any) -> dict[str, Any]:
         "derived_units": {label: str(data.attrs["unit"]) for label, data in derived.items()},
         "derived_periods": {label: period for label, period in periods.items() if not np.isnan(period)},
         "fixed": {label: float(value) for label, value in group["fixed"].attrs.items()},
-        "meta": json.loads(group.attrs["meta"]),
+        "record": FitRecord.from_dict(json.loads(group.attrs["meta"])),
     }
 
 
@@ -136,7 +189,7 @@ def open_result(path: str | Path, target: str | None = None) -> Iterator[Any]:
     Yields
     ------
     h5py.Group
-        Its attributes ``status``, ``message``, ``meta`` and ``summary`` are there without reading any sample.
+        Its samples, and attributes that `header_of` reads.
 
     Raises
     ------
@@ -179,7 +232,7 @@ def _opened(path: str | Path, wanted: str) -> Iterator[Any]:
         yield file
 
 
-def record_of(group: Any) -> dict[str, Any]:
+def header_of(group: Any) -> ResultHeader:
     """Return what a fit says of itself, without its samples.
 
     Parameters
@@ -189,21 +242,34 @@ def record_of(group: Any) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``status, message, meta``; of a fit that is done also ``summary, logz, logz_err, n_eff``.
+    ResultHeader
+        Its record; of a fit that is done also summary and evidence.
+
+    Raises
+    ------
+    PosteriorError
+        If it is damaged.
     """
     attrs = group.attrs
-    record = {"status": str(attrs["status"]), "message": str(attrs["message"]), "meta": json.loads(attrs["meta"])}
-    if record["status"] == "done":
-        record["summary"] = json.loads(attrs["summary"])
-        record["logz"], record["logz_err"] = float(attrs["logz"]), float(attrs["logz_err"])
-        n_eff = record["meta"].get("n_eff")
-        record["n_eff"] = float(1 / np.sum(np.exp(2 * group["log_weights"][()]))) if n_eff is None else n_eff
-    return record
+    try:
+        meta = json.loads(attrs["meta"])
+        if str(attrs["status"]) != "done":
+            return ResultHeader(FitRecord.from_dict(meta, str(attrs["message"])))
+        record = FitRecord.from_dict(meta)
+        n_eff = record.sampler.n_eff
+        return ResultHeader(
+            record,
+            json.loads(attrs["summary"]),
+            float(attrs["logz"]),
+            float(attrs["logz_err"]),
+            float(1 / np.sum(np.exp(2 * group["log_weights"][()]))) if n_eff is None else n_eff,
+        )
+    except (KeyError, OSError, ValueError, TypeError) as error:
+        raise PosteriorError(f"{group.file.filename}: is damaged: {error}") from error
 
 
-def read_records(path: str | Path) -> dict[str, dict[str, Any]]:
-    """Return the record of each fit of a container, by target; empty if there is no such file.
+def read_headers(path: str | Path) -> dict[str, ResultHeader]:
+    """Return what each fit of a container says of itself, by target; empty if there is no such file.
 
     Parameters
     ----------
@@ -212,8 +278,8 @@ def read_records(path: str | Path) -> dict[str, dict[str, Any]]:
 
     Returns
     -------
-    dict of dict
-        As `record_of` returns them.
+    dict of ResultHeader
+        As `header_of` returns them.
 
     Raises
     ------
@@ -224,8 +290,8 @@ def read_records(path: str | Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         with _opened(path, CONTAINER_FORMAT) as file:
-            records: dict[str, dict[str, Any]] = json.loads(file["records"][()].tobytes())
-            return records
+            entries: dict[str, dict[str, Any]] = json.loads(file["records"][()].tobytes())
+        return {target: ResultHeader.from_dict(entry) for target, entry in entries.items()}
     except (KeyError, OSError, ValueError, AttributeError, RuntimeError) as error:
         raise PosteriorError(f"{path}: is damaged: {error}") from error
 
@@ -247,7 +313,7 @@ def write_container(path: str | Path, places: Mapping[str, ResultLocation]) -> N
     """
     import h5py
 
-    records = {}
+    records: dict[str, dict[str, Any]] = {}
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
         file = stack.enter_context(h5py.File(temporary, "w"))
@@ -258,11 +324,11 @@ def write_container(path: str | Path, places: Mapping[str, ResultLocation]) -> N
             if place.target is None:
                 with open_result(place.path) as group:
                     fits.copy(group["/"], name)
-                    records[name] = record_of(group)
+                    records[name] = header_of(group).to_dict()
             else:
                 if place.path not in opened:
                     opened[place.path] = stack.enter_context(_opened(place.path, CONTAINER_FORMAT))
                 fits.copy(opened[place.path]["fits"][place.target], name)
-                records[name] = record_of(fits[name])
+                records[name] = header_of(fits[name]).to_dict()
         text = np.frombuffer(json.dumps(records).encode(), dtype=np.uint8)
         file.create_dataset("records", data=text, compression="gzip")

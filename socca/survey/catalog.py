@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import PosteriorError
-from socca.posterior.storage import ResultLocation, open_result, read_records, record_of
+from socca.posterior.record import FitRecord
+from socca.posterior.storage import ResultHeader, ResultLocation, header_of, open_result, read_headers
 from socca.survey.chunks import Chunk
-from socca.survey.flags import flags_of
+from socca.survey.flags import DEFAULTS, Thresholds, flags_of
 from socca.survey.status import finished_at, rate, running
 from socca.utils.files import atomic_path
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import UnitBase
 
-    from socca.survey.config.sections import FlagsConfig
 
 __all__ = ["build_catalog", "survey_status", "write_catalog"]
 
 #: What each parameter's columns are called after its label, and their keys in a posterior's summary.
 QUANTITIES = {"": "median", "_lower": "lower", "_upper": "upper", "_std": "std", "_best": "best"}
+#: The record of a fit of which nothing is known.
+UNKNOWN = FitRecord()
 #: Longest message that a row keeps; FITS gives every row as much room as the longest one takes.
 MESSAGE_LENGTH = 300
 #: Columns before the parameters, and after them.
@@ -50,7 +52,7 @@ LAST = (
 
 
 def build_catalog(
-    results: Iterable[tuple[str, str, Path | ResultLocation]], limits: FlagsConfig | None = None
+    results: Iterable[tuple[str, str, Path | ResultLocation]], thresholds: Thresholds = DEFAULTS
 ) -> Table:
     """Gather fits into a table.
 
@@ -58,8 +60,8 @@ def build_catalog(
     ----------
     results : iterable of (str, str, Path or ResultLocation)
         Target, model and the file that its fit wrote, or was to write, or its place in a file of many.
-    limits : FlagsConfig, optional
-        When a fit is flagged; by default, as in a config that does not say.
+    thresholds : Thresholds, optional
+        When a fit is flagged.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def build_catalog(
     from astropy.table import Column, MaskedColumn, Table
 
     results = [(str(target), str(model), place) for target, model, place in results]
-    rows = _rows([place for _, _, place in results], limits)
+    rows = _rows([place for _, _, place in results], thresholds)
     table = Table(masked=False)
     for name, texts in {
         "target": [target for target, _, _ in results],
@@ -181,7 +183,7 @@ def survey_status(results: Iterable[tuple[str, str, Path | ResultLocation]], fol
         A fit that runs counts as running whatever there is of an earlier one.
     """
     results = list(results)
-    rows = _rows([place for _, _, place in results], None)
+    rows = _rows([place for _, _, place in results], DEFAULTS)
     now_running = running(folder)
     counts = dict.fromkeys(("done", "failed", "running", "pending"), 0)
     failures = []
@@ -196,7 +198,7 @@ def survey_status(results: Iterable[tuple[str, str, Path | ResultLocation]], fol
     return Status(counts, failures, rate(finished, time.time() if now_running else max(finished, default=0.0)))
 
 
-def _rows(places: Sequence[Path | ResultLocation], limits: FlagsConfig | None) -> list[dict[str, Any]]:
+def _rows(places: Sequence[Path | ResultLocation], thresholds: Thresholds) -> list[dict[str, Any]]:
     """Return a row for each result. Never raises for what the files hold."""
     rows: list[dict[str, Any]] = [{}] * len(places)
     gathered: dict[Path, dict[str, int]] = {}
@@ -204,19 +206,19 @@ def _rows(places: Sequence[Path | ResultLocation], limits: FlagsConfig | None) -
         if isinstance(place, ResultLocation) and place.target is not None:
             gathered.setdefault(place.path, {})[place.target] = k
         else:
-            rows[k] = _read(place.path if isinstance(place, ResultLocation) else Path(place), limits)
+            rows[k] = _read(place.path if isinstance(place, ResultLocation) else Path(place), thresholds)
     # One file after another: all that a survey says of itself is too much to hold at once.
     counts: dict[Path, list[int]] = {}  # one look into each folder, which may hold thousands of files
     for path, members in gathered.items():
         if path.parent not in counts:
             counts[path.parent] = Chunk.of(path).former_counts(path.parents[2])
-        for target, row in _rows_of_chunk(path, members, counts[path.parent], limits).items():
+        for target, row in _rows_of_chunk(path, members, counts[path.parent], thresholds).items():
             rows[members[target]] = row
     return rows
 
 
 def _rows_of_chunk(
-    path: Path, targets: Iterable[str], former_counts: list[int], limits: FlagsConfig | None
+    path: Path, targets: Iterable[str], former_counts: list[int], thresholds: Thresholds
 ) -> dict[str, dict[str, Any]]:
     """Return the rows of a chunk's targets, while its job may be running."""
     chunk, folder = Chunk.of(path), path.parents[2]
@@ -225,10 +227,10 @@ def _rows_of_chunk(
     # Parts first: one that is gone when it is looked for has been gathered meanwhile.
     waiting = {part.stem for part in parts.glob("*.h5")} if parts.is_dir() else set()
     for target in waiting.intersection(targets):
-        row = _read(parts / f"{target}.h5", limits)
+        row = _read(parts / f"{target}.h5", thresholds)
         if row["status"] != "missing":
             rows[target] = row
-    known: dict[Path, dict[str, dict[str, Any]]] = {}
+    known: dict[Path, dict[str, ResultHeader]] = {}
     damage = ""
     for target in targets:
         if target in rows:
@@ -236,48 +238,45 @@ def _rows_of_chunk(
         for place in (path, *chunk.former(folder, target, former_counts)):
             if place not in known:
                 try:
-                    known[place] = read_records(place)
+                    known[place] = read_headers(place)
                 except PosteriorError as error:
                     known[place] = {}
                     damage = damage or (str(error) if place == path else "")
             if target in known[place]:
-                rows[target] = _row_of(known[place][target], limits)
+                rows[target] = _row_of(known[place][target], thresholds)
                 break
         else:
             rows[target] = _row("failed", damage) if damage else _row("missing", "there is no result")
     return rows
 
 
-def _read(path: Path, limits: FlagsConfig | None) -> dict[str, Any]:
+def _read(path: Path, thresholds: Thresholds) -> dict[str, Any]:
     """Return what a row needs of a file of one fit; NaN for what is not known."""
     if not path.exists():
         return _row("missing", "there is no result")
     try:
         with open_result(path) as group:
-            return _row_of(record_of(group), limits)
+            return _row_of(header_of(group), thresholds)
     except PosteriorError as error:
         return _row("failed", str(error))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         return _row("failed", f"{path}: is damaged: {error}")
 
 
-def _row_of(record: dict[str, Any], limits: FlagsConfig | None) -> dict[str, Any]:
-    row = _row(record["status"], record["message"], record["meta"])
-    if record["status"] == "done":
-        row["flags"] = ",".join(flags_of(record["meta"], limits))
+def _row_of(header: ResultHeader, thresholds: Thresholds) -> dict[str, Any]:
+    row = _row(header.status, header.message, header.record)
+    if header.status == "done":
+        row["flags"] = ",".join(flags_of(header.record, thresholds))
         row["summary"] = [
             (str(entry["label"]), str(entry["unit"]), [_number(entry[key]) for key in QUANTITIES.values()])
-            for entry in record["summary"]
+            for entry in header.summary
         ]
-        row["logz"], row["logz_err"] = _number(record["logz"]), _number(record["logz_err"])
-        row["n_eff"] = _number(record["n_eff"])
+        row["logz"], row["logz_err"], row["n_eff"] = map(_number, (header.logz, header.logz_err, header.n_eff))
     return row
 
 
-def _row(status: str, message: str, meta: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return one fit as a flat dictionary, from its status and what it says about itself."""
-    meta = meta or {}
-    image, fit, timing = (meta.get(key) or {} for key in ("image", "fit", "timing"))
+def _row(status: str, message: str, record: FitRecord = UNKNOWN) -> dict[str, Any]:
+    """Return one fit as a flat dictionary, from its status and its record."""
     message = " ".join(message.split())
     if len(message) > MESSAGE_LENGTH:
         message = message[: MESSAGE_LENGTH - 3] + "..."
@@ -286,18 +285,18 @@ def _row(status: str, message: str, meta: dict[str, Any] | None = None) -> dict[
         "message": message,
         "flags": "",
         "summary": [],
-        "bunit": str(image.get("bunit") or ""),
+        "bunit": record.image.bunit,
         "logz": math.nan,
         "logz_err": math.nan,
-        "chi2_red": _number(fit.get("chi2_red")),
-        "chi2_source": _number(fit.get("chi2_source")),
-        "frame": str(image.get("frame") or ""),
-        "n_pixels": _number(image.get("n_pixels")),
+        "chi2_red": _number(record.quality.chi2_red),
+        "chi2_source": _number(record.quality.chi2_source),
+        "frame": record.image.frame,
+        "n_pixels": _number(record.image.n_pixels),
         "n_eff": math.nan,
-        "n_calls": _number(meta.get("n_calls")),
-        "wall_time": _number(timing.get("total")),
-        "converged": bool(meta.get("converged", False)),
-        "finished": finished_at(meta),
+        "n_calls": _number(record.sampler.n_calls),
+        "wall_time": _number(record.timing.total),
+        "converged": bool(record.sampler.converged),
+        "finished": finished_at(record),
     }
 
 

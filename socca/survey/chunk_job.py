@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from socca.errors import PoolError, PosteriorError
-from socca.posterior.storage import ResultLocation, open_result, read_records, record_of, write_container
+from socca.posterior.storage import ResultHeader, ResultLocation, header_of, open_result, read_headers, write_container
 from socca.survey.fit_targets import Outcome, Outputs, fit_all
 from socca.survey.freshness import reason_to_fit, size_and_time
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from socca.posterior.record import FitRecord
     from socca.survey.chunks import Chunk
     from socca.survey.survey import Survey
 
@@ -42,7 +43,7 @@ class ChunkJob:
         self.path = chunk.path(survey.config.folder)
         self._parts = chunk.parts(self.path)
         self._former_counts = chunk.former_counts(survey.config.folder)
-        self._read: dict[Path, dict[str, dict[str, Any]]] = {}
+        self._read: dict[Path, dict[str, ResultHeader]] = {}
 
     def outputs(self, survey: Survey, target: str, model: str) -> Outputs:
         """Return where a fit writes while the job runs, for `fit_all`."""
@@ -133,14 +134,14 @@ class ChunkJob:
         state = size_and_time(self.survey.target(target).files["image"])
         return 0 if state is None else state[0]
 
-    def _record(self, target: str) -> dict[str, Any] | None:
-        """Return what the latest result of a target says of itself; a damaged part is deleted."""
+    def _record(self, target: str) -> FitRecord | None:
+        """Return the record of the latest result of a target; a damaged part is deleted."""
         part = self._parts / f"{target}.h5"
         record = part_record(part)
         if record is None:
             part.unlink(missing_ok=True)
         place = None if record else self._gathered(target)
-        return record if place is None else self._known(place.path)[target]
+        return record if place is None else self._known(place.path)[target].record
 
     def place(self, target: str) -> ResultLocation | None:
         """Return where the latest result of a target is."""
@@ -153,23 +154,23 @@ class ChunkJob:
         former = self.chunk.former(self.survey.config.folder, target, self._former_counts)
         return next((ResultLocation(path, target) for path in former if target in self._known(path)), None)
 
-    def _known(self, path: Path) -> dict[str, dict[str, Any]]:
+    def _known(self, path: Path) -> dict[str, ResultHeader]:
         if path not in self._read:
             try:
-                self._read[path] = read_records(path)
+                self._read[path] = read_headers(path)
             except PosteriorError as error:
                 log.warning("its fits are made again: %s", error)
                 self._read[path] = {}
         return self._read[path]
 
 
-def part_record(path: Path) -> dict[str, Any] | None:
-    """Return what a result that is not gathered yet says of itself; None if there is none, or a damaged one."""
+def part_record(path: Path) -> FitRecord | None:
+    """Return the record of a result that is not gathered yet; None if there is none, or a damaged one."""
     if not path.exists():
         return None
     try:
         with open_result(path) as group:
-            return record_of(group)
+            return header_of(group).record
     except (PosteriorError, OSError, KeyError, ValueError) as error:
         log.warning("%s is left out: %s", path, error)
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from socca.errors import PosteriorError, SoccaError
-from socca.posterior.storage import read_records
+from socca.posterior.storage import ResultHeader, read_headers
 from socca.survey.flags import flags_of
 from socca.utils.files import atomic_path
 
@@ -42,17 +42,17 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
     PosteriorError
         If the chunk's file cannot be read.
     """
-    records = read_records(chunk.path(survey.config.folder))
-    if not records:
+    headers = read_headers(chunk.path(survey.config.folder))
+    if not headers:
         raise PosteriorError(f"{chunk.path(survey.config.folder)}: is not there")
     manifest = chunk.path(survey.config.folder).with_suffix(".drawn.json")
     before = _earlier(manifest)
     looks = survey.config.plots.model_dump()
     kept: dict[str, dict[str, Any]] = {}
-    for target, record in records.items():
-        wanted = _wanted(survey, record)
+    for target, header in headers.items():
+        wanted = _wanted(survey, header)
         if wanted["images"] and target in survey.targets:
-            finished = record["meta"]["finished"]
+            finished = header.record.provenance.finished
             old = before["fits"].get(target, {})
             try:
                 if old.get("finished") != finished or not survey.path(target, chunk.model, "model.fits").exists():
@@ -77,9 +77,9 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
     return len(kept)
 
 
-def _wanted(survey: Survey, record: dict[str, Any]) -> dict[str, bool]:
-    outputs, done = survey.config.outputs, record["status"] == "done"
-    flagged = done and bool(flags_of(record["meta"], survey.config.flags))
+def _wanted(survey: Survey, header: ResultHeader) -> dict[str, bool]:
+    outputs, done = survey.config.outputs, header.status == "done"
+    flagged = done and bool(flags_of(header.record, survey.config.flags))
     levels = {"all": done, "flagged": flagged, "none": False}
     return {"images": levels[outputs.model_images], "figure": levels[outputs.figures]}
 

@@ -1,4 +1,4 @@
-"""What ``socca fit`` does: fits one by one, or by chunks, with a sign of life for `socca status`."""
+"""What ``socca fit`` does: fits one by one, or by chunks, with a heartbeat for `socca status`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from socca.errors import ConfigError, PoolError
 from socca.pool import chosen_kind
 from socca.survey.chunk_job import ChunkJob
-from socca.survey.fit_targets import Outcome, fit_all, is_first, record_failure
+from socca.survey.fit_targets import FitStatus, Outcome, fit_all, is_first, record_failure
 from socca.survey.freshness import described
 from socca.survey.status import Heartbeat
 from socca.survey.supervisor import Caps, Supervisor
@@ -136,13 +136,23 @@ def _on_workers(job: ChunkJob, task: dict[str, Any], again: Collection[str], las
             lambda targets: progress.now([(target, model) for target in targets]),
         )
         for outcome in supervisor.run(todo):
-            if outcome.status == "died" and not last_try:
+            lost = outcome.status is FitStatus.WORKER_DIED
+            if lost and not last_try:
                 died.append(outcome)
-            elif outcome.status in _WHY:
-                target, key = outcome.target, _WHY[outcome.status]
-                why: dict[str, Any] = {"capped": {key: limits.caps[key]}} if key else {"died": True}
-                place = job.outputs(survey, target, model)
-                record_failure(survey, target, model, place, before[target], outcome.message, outcome.seconds, **why)
+            elif lost or outcome.status in _LIMITS:
+                target, key = outcome.target, _LIMITS.get(outcome.status, "")
+                limit = limits.caps.get(key)
+                record_failure(
+                    survey,
+                    target,
+                    model,
+                    job.outputs(survey, target, model),
+                    before[target],
+                    outcome.message,
+                    outcome.seconds,
+                    capped={} if limit is None else {key: limit},
+                    died=lost,
+                )
                 log.error("%s %s failed: %s", target, model, outcome.message)
             yield outcome
     if died:
@@ -151,8 +161,8 @@ def _on_workers(job: ChunkJob, task: dict[str, Any], again: Collection[str], las
     job.finish(complete=not again)
 
 
-#: Statuses of fits that were ended from outside, and the key of the config that had them ended.
-_WHY = {"died": "", "slow": "max_minutes", "large": "max_memory_mb"}
+#: Statuses of fits that exceeded a limit, and its key in the config.
+_LIMITS = {FitStatus.TIMEOUT: "max_minutes", FitStatus.MEMORY_LIMIT: "max_memory_mb"}
 
 
 def _on_ranks(job: ChunkJob, again: Collection[str]) -> Iterator[Outcome]:

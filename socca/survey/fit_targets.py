@@ -1,20 +1,22 @@
-"""Fits of a survey's targets, one after another in one process. A failure costs its own target only."""
+"""Fits of a survey's targets, one after another in one process. A failure affects its own target only."""
 
 from __future__ import annotations
 
+import enum
 import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from socca.errors import CheckpointError, PoolError, SoccaError
 from socca.pool import chosen_kind
+from socca.posterior.record import Failure, FitRecord, InputFile, Provenance, Timing
 from socca.posterior.storage import save_failure
-from socca.survey.freshness import Inputs, described
+from socca.survey.freshness import described
 from socca.utils import timestamps
 from socca.utils.launcher import launched
 from socca.utils.xla import meter
@@ -26,6 +28,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class FitStatus(enum.StrEnum):
+    """How a fit ended."""
+
+    #: There is a posterior.
+    DONE = "done"
+    #: Its data or config cannot be used.
+    FAILED = "failed"
+    #: It was ended because it took longer than ``batch.max_minutes``.
+    TIMEOUT = "timeout"
+    #: It was ended because it took more than ``batch.max_memory_mb``.
+    MEMORY_LIMIT = "memory_limit"
+    #: Its process died.
+    WORKER_DIED = "worker_died"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one fit went.
@@ -34,7 +51,7 @@ class Outcome:
     ----------
     target, model : str
         Which fit.
-    status : {'done', 'failed'}
+    status : FitStatus
         How it ended.
     message : str
         One line: the result, or what went wrong.
@@ -44,7 +61,7 @@ class Outcome:
 
     target: str
     model: str
-    status: str
+    status: FitStatus
     message: str
     seconds: float
 
@@ -109,22 +126,24 @@ def fit_all(
         place, files = outputs(survey, target, model), described(survey.files(target))
         try:
             message = fit_one(survey, target, model, place, files, writes)
-            status = "done"
+            status = FitStatus.DONE
         except (PoolError, MemoryError):
             raise  # the machine's fault, not the target's: whoever runs this process may try again
         except Exception as error:  # whatever is wrong with one target must not cost the others
             message = str(error) if isinstance(error, SoccaError) else f"{type(error).__name__}: {error}"
             log.exception("%s %s failed", target, model)
-            status = "failed"
+            status = FitStatus.FAILED
             if writes:
                 record_failure(survey, target, model, place, files, message, time.perf_counter() - start)
         seconds = time.perf_counter() - start
-        if status == "done":
+        if status is FitStatus.DONE:
             log.info("%s %s: done in %.1f s: %s", target, model, seconds, message)
         yield Outcome(target, model, status, message, seconds)
 
 
-def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, files: Inputs, writes: bool = True) -> str:
+def fit_one(
+    survey: Survey, target: str, model: str, outputs: Outputs, files: Mapping[str, InputFile], writes: bool = True
+) -> str:
     """Fit one target with one model, and write its posterior and model images.
 
     Parameters
@@ -135,7 +154,7 @@ def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, files: In
         Which fit.
     outputs : Outputs
         Where it writes.
-    files : dict
+    files : mapping of InputFile
         What it reads, as described before it did.
     writes : bool
         Whether this process writes files; of the ranks of MPI that share a fit, only one should.
@@ -151,9 +170,8 @@ def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, files: In
         If the target's data or config cannot be used.
     """
     # Imported here, so that `socca --help` and Snakemake's start do without JAX.
-    from socca.fitting.null_evidence import add_evidences
-    from socca.fitting.sample import sample
-    from socca.plotting.model_images import describe_image, goodness_of_fit, image_header, write_model_images
+    from socca.fitting.run import run_fit
+    from socca.plotting.model_images import image_header, write_model_images
     from socca.survey.config.build import build_image, build_problem
     from socca.survey.flags import flags_of
 
@@ -167,50 +185,45 @@ def fit_one(survey: Survey, target: str, model: str, outputs: Outputs, files: In
         "%s %s: %d x %d pixels, %d free parameters, %s",
         target, model, *image.shape, problem.ndim, config.sampler.method,
     )  # fmt: skip
-    explore = functools.partial(
-        sample,
+    run = functools.partial(
+        run_fit,
         problem,
+        image,
         config.sampler.method,
         seed=survey.seed(target, model),
         ncores=config.pool.cores,
         pool_kind=config.pool.kind,
         marginalize=config.sampler.marginalize,
         checkpoint=outputs.checkpoint if config.sampler.checkpoint else None,
+        complete=writes,
         **config.sampler.options,
     )
     try:
-        posterior, _ = explore()
+        posterior, _ = run()
     except CheckpointError as error:
         # The file is the workflow's own, left by a run of another config or version, or by a full disk.
         log.warning("%s %s: starting afresh: %s", target, model, error)
-        posterior, _ = explore(resume=False)
+        posterior, _ = run(resume=False)
     if not writes:
         return _evidence(posterior)
-    add_evidences(posterior, problem)
-    fit = goodness_of_fit(problem, image, posterior)
-    posterior.meta.update(
-        target=target,
-        model=model,
-        image=describe_image(image, fit["n_used"]),
-        fit=fit,
-        files=files,
-        params=survey.fit_params(target, model),
-    )
+    provenance = replace(posterior.record.provenance, params=survey.fit_params(target, model))
+    posterior.record = replace(posterior.record, target=target, model=model, files=dict(files), provenance=provenance)
     if outputs.images is not None:
         write_model_images(outputs.images, problem, image, labelled, posterior.best, image_header(posterior))
     now = meter().reading()
-    timing: dict[str, Any] = posterior.meta["timing"]
-    timing.update(
+    timing = replace(
+        posterior.record.timing,
         loading=round(loading, 3),
         compilation=round(now[1] - compiled[1], 3),
         programs_compiled=now[0] - compiled[0],
         total=round(time.perf_counter() - start, 3),
     )
+    posterior.record = replace(posterior.record, timing=timing)
     posterior.save(outputs.posterior)
     outputs.checkpoint.unlink(missing_ok=True)
-    flagged = "".join(f", {flag}" for flag in flags_of(posterior.meta, survey.config.flags))
-    chi2 = f"{fit['chi2_source']:.2f}" if fit["chi2_source"] is not None else "none"
-    return f"{_evidence(posterior)}, chi2 of the source {chi2}{flagged}"
+    flagged = "".join(f", {flag}" for flag in flags_of(posterior.record, survey.config.flags))
+    chi2 = posterior.record.quality.chi2_source
+    return f"{_evidence(posterior)}, chi2 of the source {'none' if chi2 is None else f'{chi2:.2f}'}{flagged}"
 
 
 def _evidence(posterior: Posterior) -> str:
@@ -223,10 +236,12 @@ def record_failure(
     target: str,
     model: str,
     outputs: Outputs,
-    files: Inputs,
+    files: Mapping[str, InputFile],
     message: str,
     seconds: float,
-    **notes: Any,
+    *,
+    capped: Mapping[str, float] | None = None,
+    died: bool = False,
 ) -> None:
     """Write, where a fit's results would be, why there are none.
 
@@ -238,28 +253,29 @@ def record_failure(
         Which fit.
     outputs : Outputs
         Where it writes.
-    files : dict
+    files : mapping of InputFile
         What it read, as described before it did: a file that has changed meanwhile is a reason to fit again.
     message : str
         What went wrong.
     seconds : float
         Wall time until then.
-    **notes : object
-        More of what the record keeps.
+    capped : mapping of float, optional
+        The limit that it exceeded, by its key in the config's section ``batch``.
+    died : bool
+        Whether its process died.
     """
     from socca.plotting.model_images import write_failed_images
 
     message = " ".join(message.split())
-    meta = {
-        "target": target,
-        "model": model,
-        "timing": {"total": round(seconds, 3)},
-        "finished": timestamps.now(),
-        "files": files,
-        "params": survey.fit_params(target, model),
-        **notes,
-    }
+    record = FitRecord(
+        target=target,
+        model=model,
+        provenance=Provenance(params=survey.fit_params(target, model), finished=timestamps.now()),
+        timing=Timing(total=round(seconds, 3)),
+        files=dict(files),
+        failure=Failure(message, capped=dict(capped or {}), died=died),
+    )
     if outputs.images is not None:
         header = {"STATUS": "failed", "MESSAGE": message, "TARGET": target, "MODELNAM": model}
         write_failed_images(outputs.images, header)
-    save_failure(outputs.posterior, message, meta)
+    save_failure(outputs.posterior, record)

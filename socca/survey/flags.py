@@ -1,24 +1,52 @@
-"""What a user should know of a fit, in a word. Decided when the catalogue is made, not when the fit is."""
+"""Quality flags of a fit. They are decided when the catalogue is made, not when the fit is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from socca.survey.config.sections import FlagsConfig
+    from socca.posterior.record import FitRecord
 
 
-def flags_of(meta: Mapping[str, Any], limits: FlagsConfig | None = None) -> list[str]:
+class Thresholds(Protocol):
+    """When a fit is flagged. The section ``flags`` of a config is one, and so is `DefaultThresholds`."""
+
+    @property
+    def poor_fit(self) -> float:
+        """Highest mean squared residual of the source's pixels, in units of the noise, without ``poor_fit``."""
+
+    @property
+    def prior_edge(self) -> float:
+        """Highest probability in the outer percent of a prior without ``at_prior_edge``."""
+
+    @property
+    def multimodal(self) -> float:
+        """Highest share of the posterior at other maxima than the largest without ``multimodal``."""
+
+
+@dataclass(frozen=True)
+class DefaultThresholds:
+    """The thresholds of a config that does not say."""
+
+    poor_fit: float = 1.5
+    prior_edge: float = 0.05
+    multimodal: float = 0.01
+
+
+#: The thresholds where none are given.
+DEFAULTS = DefaultThresholds()
+
+
+def flags_of(record: FitRecord, thresholds: Thresholds = DEFAULTS) -> list[str]:
     """Return the flags of a fit.
 
     Parameters
     ----------
-    meta : mapping
-        What a posterior records of itself: ``fit`` (from `socca.plotting.model_images.goodness_of_fit`), ``converged``,
-        and in ``notes`` what the search for maxima found.
-    limits : FlagsConfig, optional
-        When to flag; by default, as in a config that does not say.
+    record : FitRecord
+        Of a posterior.
+    thresholds : Thresholds, optional
+        When to flag.
 
     Returns
     -------
@@ -28,18 +56,12 @@ def flags_of(meta: Mapping[str, Any], limits: FlagsConfig | None = None) -> list
         ``maximum_found_once`` (of several searches for the highest maximum, only one came to it: there may be others)
         and ``not_converged``.
     """
-    if limits is None:
-        from socca.survey.config.sections import FlagsConfig
-
-        limits = FlagsConfig.model_validate({})
-    fit = meta.get("fit", {})
-    notes = meta.get("notes", {})
-    shares = notes.get("maxima_shares") or [1.0]
+    quality, notes = record.quality, record.sampler.notes
     conditions = {
-        "poor_fit": (fit.get("chi2_source") or 0) > limits.poor_fit,
-        "at_prior_edge": (fit.get("edge_probability") or 0) > limits.prior_edge,
-        "multimodal": 1 - max(shares) > limits.multimodal,
-        "maximum_found_once": notes.get("searches", 0) > 1 and notes.get("searches_at_highest") == 1,
-        "not_converged": not meta.get("converged", True),
+        "poor_fit": (quality.chi2_source or 0) > thresholds.poor_fit,
+        "at_prior_edge": (quality.edge_probability or 0) > thresholds.prior_edge,
+        "multimodal": 1 - max(notes.maxima_shares, default=1.0) > thresholds.multimodal,
+        "maximum_found_once": (notes.searches or 0) > 1 and notes.searches_at_highest == 1,
+        "not_converged": record.sampler.converged is False,
     }
     return [name for name, found in conditions.items() if found]

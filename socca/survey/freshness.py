@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from socca.posterior.record import FitRecord, InputFile
 from socca.utils.files import file_digest
-
-#: Of each input: its path, digest, size and time of last change in nanoseconds.
-Inputs = dict[str, dict[str, Any]]
 
 
 def size_and_time(path: Path) -> tuple[int, int] | None:
@@ -30,7 +28,7 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def described(files: Mapping[str, Path], *, digests: bool = True) -> Inputs:
+def described(files: Mapping[str, Path], *, digests: bool = True) -> dict[str, InputFile]:
     """Describe the files that a fit reads, as its result records them.
 
     Parameters
@@ -42,24 +40,19 @@ def described(files: Mapping[str, Path], *, digests: bool = True) -> Inputs:
 
     Returns
     -------
-    dict of dict
-        ``path, sha256, size, mtime_ns`` of each.
+    dict of InputFile
+        Each as it is now.
     """
     found = {}
     for role, path in files.items():
         state = size_and_time(path)
         if state is not None:
-            found[role] = {
-                "path": str(path),
-                "sha256": _digest(path) if digests else "",
-                "size": state[0],
-                "mtime_ns": state[1],
-            }
+            found[role] = InputFile(str(path), _digest(path) if digests else "", size=state[0], mtime_ns=state[1])
     return found
 
 
 def reason_to_fit(
-    record: Mapping[str, Any] | None,
+    record: FitRecord | None,
     files: Mapping[str, Path],
     params: Mapping[str, Any],
     caps: Mapping[str, float | None] | None = None,
@@ -68,8 +61,8 @@ def reason_to_fit(
 
     Parameters
     ----------
-    record : mapping or None
-        What its result says of itself, as `socca.posterior.storage.record_of`; None without one.
+    record : FitRecord or None
+        Of its result; None without one.
     files : mapping of str to Path
         What it would read now.
     params : mapping
@@ -85,25 +78,24 @@ def reason_to_fit(
     """
     if record is None:
         return "no result yet"
-    meta = record["meta"]
-    before = meta.get("params", {})
+    before = record.provenance.params
     for key, value in params.items():
         if before.get(key) != value:
             return _OTHER.get(key, f"another {key}")
-    known: Inputs = meta.get("files", {})
+    known = record.files
     states = {role: state for role, path in files.items() if (state := size_and_time(path)) is not None}
     if known.keys() != states.keys():
         return "other files: " + ", ".join(sorted(known.keys() ^ states.keys()))
     for role, state in states.items():
         entry = known[role]
-        if (entry["size"], entry["mtime_ns"]) != state and (
-            entry["size"] != state[0] or not entry["sha256"] or entry["sha256"] != _digest(files[role])
+        if (entry.size, entry.mtime_ns) != state and (
+            entry.size != state[0] or not entry.sha256 or entry.sha256 != _digest(files[role])
         ):
             return f"{role} has changed"
-    if record["status"] == "failed":
-        if meta.get("died"):
+    if record.failure is not None:
+        if record.failure.died:
             return "its process had died"
-        for key, limit in meta.get("capped", {}).items():
+        for key, limit in record.failure.capped.items():
             now = (caps or {}).get(key)
             if now is None or now > limit:
                 return f"more than before of {key}"

@@ -12,10 +12,13 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from socca.utils.files import atomic_path
 from socca.utils.timestamps import seconds_since_epoch
+
+if TYPE_CHECKING:
+    from socca.posterior.record import FitRecord
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +142,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def finished_at(meta: dict[str, Any]) -> float | None:
+def finished_at(record: FitRecord) -> float | None:
     """Return when a fit ended, seconds since the epoch; None where it does not say."""
     try:
-        return seconds_since_epoch(meta["finished"])
-    except (KeyError, ValueError, TypeError):
+        return seconds_since_epoch(record.provenance.finished)
+    except ValueError:
         return None

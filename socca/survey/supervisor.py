@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from socca.errors import PoolError
-from socca.survey.fit_targets import Outcome
+from socca.survey.fit_targets import FitStatus, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class _Worker:
     fitted: int = 0
     ready: bool = False
     #: Why it was ended: one of the statuses of `Supervisor.run`, and in words.
-    why: tuple[str, str] | None = None
+    why: tuple[FitStatus, str] | None = None
     buffer: bytes = field(default=b"")
 
 
@@ -100,9 +100,9 @@ class Supervisor:
         Yields
         ------
         Outcome
-            As fits end. Besides those of `socca.survey.fit_targets.fit_all`, there are the statuses ``slow`` and
-            ``large`` (ended for want of time or memory) and ``died`` (its worker did so `TRIES` times); none has
-            written anything.
+            As fits end. Besides those of `socca.survey.fit_targets.fit_all`, there are ``timeout`` and
+            ``memory_limit`` (ended for want of time or memory) and ``worker_died`` (`TRIES` times); none has written
+            anything.
 
         Raises
         ------
@@ -121,13 +121,13 @@ class Supervisor:
                 for worker, outcome in self._answers():
                     self._end_if_told()
                     target = outcome.target
-                    if outcome.status == "died":
+                    if outcome.status is FitStatus.WORKER_DIED:
                         deaths[target] = deaths.get(target, 0) + 1
                         if deaths[target] < TRIES:
                             log.warning("%s %s: %s; trying again", target, self._model, outcome.message)
                             waiting.append(target)
                             continue
-                    if outcome.status == "large" and worker.fitted and target not in grown:
+                    if outcome.status is FitStatus.MEMORY_LIMIT and worker.fitted and target not in grown:
                         # The memory of a process grows with what it compiles and keeps; a new one has its own alone.
                         grown.add(target)
                         waiting.insert(0, target)
@@ -215,16 +215,17 @@ class Supervisor:
                     continue
                 target, worker.target = worker.target, ""
                 worker.fitted += 1
-                yield worker, Outcome(target, self._model, **answer)
+                status = FitStatus(answer["status"])
+                yield worker, Outcome(target, self._model, status, answer["message"], answer["seconds"])
             if not said:
-                status = self._drop(worker)
-                how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}, see the log"
+                code = self._drop(worker)
+                how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}, see the log"
                 if not (worker.ready or worker.why or self._ending):
                     raise PoolError(f"a worker {how}, before it could begin")
                 if worker.target:
                     seconds = time.monotonic() - worker.since
-                    hint = ": out of memory?" if status < 0 else ""
-                    kind, message = worker.why or ("died", f"its process {how}{hint}")
+                    hint = ": out of memory?" if code < 0 else ""
+                    kind, message = worker.why or (FitStatus.WORKER_DIED, f"its process {how}{hint}")
                     yield worker, Outcome(worker.target, self._model, kind, message, seconds)
 
     def _cap(self) -> None:
@@ -234,13 +235,16 @@ class Supervisor:
                 continue
             minutes = (time.monotonic() - worker.since) / 60
             if self._caps.minutes is not None and minutes > self._caps.minutes:
-                worker.why = "slow", f"took longer than {self._caps.minutes:g} minutes (batch.max_minutes)"
+                worker.why = FitStatus.TIMEOUT, f"took longer than {self._caps.minutes:g} minutes (batch.max_minutes)"
             elif self._caps.memory_mb is not None and (used := _memory_mb(worker.process.pid)) > self._caps.memory_mb:
-                worker.why = "large", f"took {used:.0f} MB, more than {self._caps.memory_mb:g} (batch.max_memory_mb)"
+                worker.why = (
+                    FitStatus.MEMORY_LIMIT,
+                    f"took {used:.0f} MB, more than {self._caps.memory_mb:g} (batch.max_memory_mb)",
+                )
             else:
                 continue
             log.warning("%s %s: %s", worker.target, self._model, worker.why[1])
-            _end(worker.process, GRACE if worker.why[0] == "slow" else 0)
+            _end(worker.process, GRACE if worker.why[0] is FitStatus.TIMEOUT else 0)
 
     def _drop(self, worker: _Worker) -> int:
         """Forget a worker that has ended or is idle, and return its status."""

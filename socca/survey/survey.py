@@ -97,7 +97,7 @@ class Survey:
         """Return the models that are fitted to a target."""
         return target.models or tuple(self.config.models)
 
-    def fits(self) -> list[tuple[str, str]]:
+    def jobs(self) -> list[tuple[str, str]]:
         """Return every (target, model) that is fitted, in the order of the table."""
         return [(name, model) for name, target in self.targets.items() for model in self.models_of(target)]
 
@@ -118,7 +118,7 @@ class Survey:
     def chunks(self) -> dict[Chunk, list[str]]:
         """The targets of each chunk."""
         targets: dict[str, list[str]] = {}
-        for target, model in self.fits():
+        for target, model in self.jobs():
             targets.setdefault(model, []).append(target)
         size = self.config.batch.chunk
         return {key: names for model in targets for key, names in divided(model, targets[model], size).items()}
@@ -181,14 +181,14 @@ class Survey:
         if not self.chunked:
             return [
                 (target, model, ResultLocation(self.path(target, model, "posterior.h5")))
-                for target, model in self.fits()
+                for target, model in self.jobs()
             ]
         paths = {
             (target, chunk.model): chunk.path(self.config.folder)
             for chunk, targets in self.chunks.items()
             for target in targets
         }
-        return [(target, model, ResultLocation(paths[target, model], target)) for target, model in self.fits()]
+        return [(target, model, ResultLocation(paths[target, model], target)) for target, model in self.jobs()]
 
     def files(self, target: str) -> dict[str, Path]:
         """Return the files that a fit of a target reads, by what they are to it."""
@@ -229,7 +229,7 @@ class Survey:
     @property
     def order(self) -> str:
         """A digest of which rows a catalogue has, in which order."""
-        return hashlib.sha256(json.dumps(self.fits()).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.jobs()).encode()).hexdigest()[:16]
 
     def simulated_files(self) -> list[str]:
         """Return the images that the simulation writes."""

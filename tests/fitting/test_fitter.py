@@ -38,6 +38,23 @@ def test_results_are_there(fit):
     assert fit.posterior.median()[0] / SCALE == pytest.approx(2.5, rel=0.06)
 
 
+def test_its_record(fit):
+    record = fit.posterior.record
+    assert (record.target, record.model, record.files) == ("", "", {})
+    assert (record.sampler.method, record.sampler.seed, record.n_data) == ("optimizer", 3, 625)
+    assert (record.image.n_pixels, record.image.shape) == (625, (25, 25))
+    # As results of a survey have it. Of 625 pixels of unit noise: five standard deviations of sqrt(2 / 625).
+    quality = record.quality
+    assert quality.chi2_red == pytest.approx(1, abs=5 * np.sqrt(2 / 625))
+    residual = fit.img.data - fit.getmodel("total")
+    assert quality.chi2_red == pytest.approx(np.sum(residual**2) / (625 - 3), rel=1e-9)
+    source = fit.getmodel("smoothed") > 1
+    assert quality.n_source == source.sum()
+    assert quality.chi2_source == pytest.approx(np.mean(residual[source] ** 2), rel=1e-9)
+    assert quality.max_log_likelihood == fit.posterior.log_likelihood.max()
+    assert quality.edge_probability == 0
+
+
 def test_model_at_the_best_sample(fit):
     drawn = fit.getmodel()
     assert drawn.smoothed.shape == fit.img.shape

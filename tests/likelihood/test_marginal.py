@@ -1,6 +1,5 @@
 """Intensities integrated out of the likelihood, against multivariate normals written down in full."""
 
-import json
 import math
 
 import numpy as np
@@ -18,7 +17,7 @@ from socca.models import Background, CustomProfile, Gaussian, Model, Point, Sers
 from socca.noise import Normal, NormalCorrelated, NormalFourier, Poisson, StudentT
 from socca.parameters.expressions import parse
 from socca.posterior import Posterior
-from socca.posterior.storage import open_result
+from socca.posterior.storage import header_of, open_result
 from socca.priors import loguniform, normal, uniform
 from socca.samplers.base import Draws
 from socca.survey.check import check_survey
@@ -648,7 +647,7 @@ def written(tmp_path, config):
 def test_a_config_asks_for_it(tmp_path, config):
     survey = written(tmp_path, config)
     assert list(check_survey(survey)) == []
-    (outcome,) = fit_all(survey, survey.fits())
+    (outcome,) = fit_all(survey, survey.jobs())
     assert outcome.status == "done", outcome.message
     path = survey.path("one", "gauss", "posterior.h5")
     posterior = Posterior.load(path)
@@ -658,7 +657,7 @@ def test_a_config_asks_for_it(tmp_path, config):
     assert mean[2] == pytest.approx(20 * 2 * np.pi * 1.4**2, abs=25)
     assert mean[3] == pytest.approx(0.5, abs=0.4)
     with open_result(path) as result:
-        assert json.loads(result.attrs["meta"])["notes"]["marginalized"] == ["star.Ic", "sky.a0"]
+        assert header_of(result).record.sampler.notes.marginalized == ["star.Ic", "sky.a0"]
 
 
 def test_a_check_finds_what_cannot_be_integrated_out(tmp_path, config):

@@ -11,13 +11,13 @@ import pytest
 from scipy import integrate, special, stats
 
 from socca.errors import ConfigError, DataError, ModelError
+from socca.fitting.quality import goodness_of_fit
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
 from socca.models import Background, Exponential, Model, Point
 from socca.models.rendered import Rendered
 from socca.noise import REGISTRY, Normal, NormalCorrelated, NormalFourier, NormalRI, Poisson, StudentT
 from socca.noise.poisson import ringing
-from socca.plotting.model_images import goodness_of_fit
 from socca.priors import loguniform, uniform
 from socca.survey.config.build import build_image, build_problem
 from socca.survey.config.schema import validate_config
@@ -750,8 +750,8 @@ def test_noise_parameters_are_fitted(make_image, pixel, name):
     # The fitted noise is what chi-square is measured in: of 272 independent pixels or more, its error is sqrt(2 / 272)
     # at most. Tails of nu = 3, which have no fourth moment, give it no error to be measured by.
     if name != "studentt":
-        assert fit["chi2_red"] == pytest.approx(1, abs=4 * np.sqrt(2 / data.size))
-    assert fit["n_used"] == data.size
+        assert fit.chi2_red == pytest.approx(1, abs=4 * np.sqrt(2 / data.size))
+    assert fit.n_used == data.size
 
 
 def test_noise_that_is_tied(make_image, pixel):

@@ -11,6 +11,7 @@ from socca.errors import ConfigError, PosteriorError
 from socca.plotting import corner as posterior_figures
 from socca.plotting.corner import _interval, axes_of
 from socca.posterior import Posterior
+from socca.posterior.record import FitRecord, ImageDescription
 
 N = 3000
 
@@ -41,7 +42,7 @@ def make(n_extra=0):
         periods=[math.pi if unit == "rad" else None for unit, _ in columns.values()],
         derived={"bulge.re": columns["galaxy.re"][1] / 2},
         derived_units={"bulge.re": "deg"},
-        meta={"image": {"bunit": "nJy"}},
+        record=FitRecord(image=ImageDescription(bunit="nJy")),
     )
 
 
@@ -112,7 +113,7 @@ def test_axes_in_units_that_read_well():
 @pytest.mark.parametrize(("n_extra", "bunit"), [(0, "nJy"), (2, "")])
 def test_corner(drawn, n_extra, bunit):
     posterior = make(n_extra)
-    posterior.meta["image"]["bunit"] = bunit
+    posterior.record = FitRecord(image=ImageDescription(bunit=bunit))
     path = posterior.plot.corner("corner.png", truths={"galaxy.theta": 0.02, "comp_00_re": 1.6 / 3600})
     assert path.name == "corner.png"
     figure = drawn[0]

@@ -13,6 +13,7 @@ from socca.likelihood.problem import Problem
 from socca.models import Background, Model
 from socca.noise import REGISTRY, Normal, NormalCorrelated, Poisson, StudentT
 from socca.posterior import Posterior, criteria, pixelwise
+from socca.posterior.record import FitRecord
 from socca.priors import normal, uniform
 
 SHAPE = (12, 11)
@@ -35,7 +36,7 @@ def posterior_of(samples, log_likelihood, log_weights=None, **meta):
         log_prior=np.zeros(n),
         logz=0.0,
         logz_err=0.1,
-        meta=meta,
+        record=FitRecord.from_dict(meta),
     )
 
 
@@ -63,7 +64,7 @@ def test_aic_and_bic_by_hand():
     found = posterior_of(np.zeros((3, 4)), np.array([-50.0, -41.5, -60.0]), n_data=100)
     assert criteria.aic(found) == 2 * 4 + 83
     assert criteria.bic(found) == pytest.approx(4 * math.log(100) + 83)
-    found.meta.clear()
+    found.record = FitRecord()
     with pytest.raises(PosteriorError, match="how many pixels"):
         criteria.bic(found)
 

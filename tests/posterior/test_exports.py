@@ -9,6 +9,7 @@ from astropy.table import QTable
 
 from socca.errors import ConfigError
 from socca.posterior import Posterior
+from socca.posterior.record import FitRecord, ImageDescription, SamplerRecord
 
 N = 4000
 
@@ -34,7 +35,7 @@ def posterior():
         derived={"bulge.re": re / 5},
         derived_units={"bulge.re": "deg"},
         fixed={"disk.ns": 1.0},
-        meta={"seed": 3, "image": {"bunit": "nJy"}},
+        record=FitRecord(sampler=SamplerRecord(seed=3), image=ImageDescription(bunit="nJy")),
         logz_data=-20.0,
     )
 
@@ -58,7 +59,7 @@ def test_table_with_units_goes_to_ecsv_and_back(posterior, tmp_path):
 
 @pytest.mark.parametrize("bunit", ["", "photons per hour"])
 def test_table_without_a_known_unit(posterior, bunit):
-    posterior.meta["image"]["bunit"] = bunit
+    posterior.record = FitRecord(image=ImageDescription(bunit=bunit))
     column = posterior.to_table()["disk.Ie"]
     assert not isinstance(column, u.Quantity)
     assert (bunit or "not known") in column.info.description

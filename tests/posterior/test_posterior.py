@@ -1,5 +1,6 @@
 """Results: summaries against closed forms, and files that come back as they were or say what is wrong with them."""
 
+import copy
 import json
 import math
 
@@ -10,6 +11,7 @@ from scipy import stats
 
 from socca.errors import PosteriorError
 from socca.posterior import Posterior
+from socca.posterior.record import RECORD_VERSION, Failure, FitRecord, InputFile, SamplerRecord
 from socca.posterior.statistics import INTERVAL, unwrapped, weighted_quantiles
 from socca.posterior.storage import open_result, save_failure
 
@@ -48,7 +50,7 @@ def posterior():
         derived={"bulge.re": samples[:, 0] * 2},
         derived_units={"bulge.re": "deg"},
         fixed={"disk.e": 0.3},
-        meta={"seed": 3, "notes": {"a": [1, 2.5, None, "x"]}, "flags": []},
+        record=FitRecord.from_dict({"record_version": 2, "seed": 3, "notes": {"a": [1, 2.5, None, "x"]}, "flags": []}),
         logz_prior=-0.3,
         logz_prior_err=0.01,
         logz_data=-20.5,
@@ -68,7 +70,7 @@ def weighted():
 def test_what_it_says_of_itself(posterior):
     said = "<Posterior of disk.p0, disk.p1: 200 samples, ln Z = -1.50 +- 0.10>"
     assert repr(posterior) == said
-    posterior.logz, posterior.meta["method"] = math.nan, "emcee"
+    posterior.logz, posterior.record = math.nan, FitRecord(sampler=SamplerRecord(method="emcee"))
     assert repr(posterior) == "<Posterior of disk.p0, disk.p1 by emcee: 200 samples>"
 
 
@@ -197,15 +199,32 @@ def test_what_there_is_without_reading_samples(posterior, tmp_path):
     posterior.save(tmp_path / "p.h5")
     with open_result(tmp_path / "p.h5") as file:
         assert file.attrs["status"] == "done"
-        assert json.loads(file.attrs["meta"]) == posterior.meta
+        assert json.loads(file.attrs["meta"]) == posterior.meta == posterior.record.to_dict()
         assert json.loads(file.attrs["summary"]) == posterior.summary()
         assert file.attrs["logz"] == posterior.logz
 
 
-def test_meta_of_any_size_is_kept(posterior, tmp_path):
-    posterior.meta = {"inputs": {f"images/target_{k:05d}.fits": "f" * 64 for k in range(1500)}}
+def test_a_record_of_any_size_is_kept(posterior, tmp_path):
+    files = {f"cube_{k:05d}": InputFile(f"images/{k:05d}.fits", "f" * 64, 5760, k) for k in range(1500)}
+    posterior.record = FitRecord(files=files)
     posterior.save(tmp_path / "p.h5")
-    assert Posterior.load(tmp_path / "p.h5").meta == posterior.meta
+    assert Posterior.load(tmp_path / "p.h5").record == posterior.record
+
+
+def test_meta_is_a_copy_that_cannot_be_changed(posterior):
+    for change in (
+        lambda meta: meta.__setitem__("seed", 4),
+        lambda meta: meta.update(seed=4),
+        lambda meta: meta.clear(),
+    ):
+        with pytest.raises(TypeError, match=r"posterior\.record"):
+            change(posterior.meta)
+    with pytest.raises(AttributeError):
+        posterior.meta = {}
+    assert json.loads(json.dumps(posterior.meta)) == copy.deepcopy(posterior.meta) == posterior.meta
+    posterior.meta["notes"]["a"].append(4)
+    assert posterior.meta["seed"] == posterior.record.sampler.seed == 3
+    assert posterior.record.sampler.notes.extra == {"a": [1, 2.5, None, "x"]}
 
 
 def test_evidence_may_be_missing(posterior, tmp_path):
@@ -233,10 +252,10 @@ def test_table_gives_positions_the_digits_they_have():
 
 def test_a_failure_is_recorded(tmp_path):
     path = tmp_path / "p.h5"
-    save_failure(path, "psf: no such file", {"target": "a"})
+    save_failure(path, FitRecord(target="a", failure=Failure("psf: no such file")))
     with open_result(path) as file:
         assert (file.attrs["status"], file.attrs["message"]) == ("failed", "psf: no such file")
-        assert json.loads(file.attrs["meta"]) == {"target": "a"}
+        assert json.loads(file.attrs["meta"]) == {"record_version": RECORD_VERSION, "target": "a"}
     with pytest.raises(PosteriorError, match=r"p\.h5: the fit failed: psf: no such file"):
         Posterior.load(path)
 
@@ -303,10 +322,10 @@ def test_an_error_while_saving_leaves_the_old_file(posterior, tmp_path):
     path = tmp_path / "p.h5"
     posterior.save(path)
     before = path.read_bytes()
-    posterior.meta = {"not": object()}
+    posterior.record = FitRecord(extra={"not": object()})
     with pytest.raises(TypeError):
         posterior.save(path)
-    posterior.meta, posterior.samples = {}, "no numbers"
+    posterior.record, posterior.samples = FitRecord(), "no numbers"
     with pytest.raises(TypeError):
         posterior.save(path)
     assert path.read_bytes() == before

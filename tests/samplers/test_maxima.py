@@ -12,6 +12,7 @@ from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
 from socca.models import Background, Gaussian, Model
 from socca.pool import SerialPool
+from socca.posterior.record import FitRecord
 from socca.priors import uniform
 from socca.samplers import get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
@@ -298,15 +299,17 @@ def test_chains_and_maxima_tell_of_another_maximum(method, options):
     assert draws.converged is False
     assert draws.notes["maxima"] == 2
     assert draws.notes["maxima_shares"] == pytest.approx([0.5, 0.5], abs=0.1)
-    assert {"multimodal", "not_converged"} <= set(flags_of(posterior.meta))
+    assert {"multimodal", "not_converged"} <= set(flags_of(posterior.record))
 
 
 def test_flags():
     notes = {"maxima_shares": [0.97, 0.03], "searches": 12, "searches_at_highest": 4}
-    assert flags_of({"notes": notes}) == ["multimodal"]
-    assert flags_of({"notes": notes}, FlagsConfig(multimodal=0.05)) == []
-    assert flags_of({"notes": {**notes, "maxima_shares": [1.0], "searches_at_highest": 1}}) == ["maximum_found_once"]
-    assert flags_of({"notes": {}}) == []
+    record = FitRecord.from_dict({"notes": notes})
+    assert flags_of(record) == ["multimodal"]
+    assert flags_of(record, FlagsConfig(multimodal=0.05)) == []
+    once = {**notes, "maxima_shares": [1.0], "searches_at_highest": 1}
+    assert flags_of(FitRecord.from_dict({"notes": once})) == ["maximum_found_once"]
+    assert flags_of(FitRecord()) == []
 
 
 def test_samples_without_a_known_maximum_are_not_converged():

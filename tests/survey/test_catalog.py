@@ -12,10 +12,11 @@ from astropy.table import Table
 from scipy.stats import norm
 
 from socca.posterior import Posterior
+from socca.posterior.record import Failure, FitRecord, Timing
 from socca.posterior.storage import ResultLocation, save_failure, write_container
 from socca.survey.catalog import build_catalog, survey_status, write_catalog
 from socca.survey.chunks import Chunk
-from socca.survey.config.sections import FlagsConfig
+from socca.survey.flags import DefaultThresholds
 
 UNITS = {"xc": "deg", "re": "deg", "theta": "rad", "Ie": "image", "ns": ""}
 
@@ -44,7 +45,7 @@ def gaussian(means, sigma=0.1, *, logz=-10.0, n=2001, units=UNITS, bunit="nJy", 
         logz=logz,
         logz_err=0.05,
         periods=[math.pi if label.endswith("theta") else None for label in labels],
-        meta=meta,
+        record=FitRecord.from_dict(meta),
     )
 
 
@@ -66,7 +67,8 @@ def survey(tmp_path):
         results.append((target, model, tmp_path / f"{target}_{model}.h5"))
         posterior.save(results[-1][2])
     failed = tmp_path / "failed.h5"
-    save_failure(failed, "the PSF\nof “b” is\tflat", {"target": "b", "model": "two", "timing": {"total": 1.5}})
+    failure = Failure("the PSF\nof “b” is\tflat")
+    save_failure(failed, FitRecord(target="b", model="two", timing=Timing(total=1.5), failure=failure))
     (tmp_path / "damaged.h5").write_bytes((tmp_path / "a_one.h5").read_bytes()[:3000])
     (tmp_path / "empty.h5").write_bytes(b"")
     results.append(("b", "two", failed))
@@ -80,7 +82,7 @@ def test_rows(survey):
     assert table["message"][3] == "the PSF of “b” is flat"
     assert "damaged.h5" in table["message"][5]
     assert list(table["flags"]) == ["", "poor_fit,at_prior_edge,not_converged", "", "", "", "", ""]
-    lenient = FlagsConfig(poor_fit=2, prior_edge=0.5)
+    lenient = DefaultThresholds(poor_fit=2, prior_edge=0.5)
     assert list(build_catalog(survey, lenient)["flags"])[1] == "not_converged"
     assert list(table["converged"]) == [True, False, True, False, False, False, False]
     assert list(table["wall_time"].filled(-1)) == [12.5, 12.5, 12.5, 1.5, -1, -1, -1]
@@ -210,7 +212,7 @@ def test_what_is_wrong_inside_a_file_is_a_failed_row(tmp_path, change):
 
 def test_unknown_numbers_are_masked_and_long_messages_cut(tmp_path):
     gaussian({"galaxy.re": 1.0}, fit={"chi2_red": None}, image={}, flags=None).save(tmp_path / "p.h5")
-    save_failure(tmp_path / "f.h5", "word " * 500, {})
+    save_failure(tmp_path / "f.h5", FitRecord(failure=Failure("word " * 500)))
     table = build_catalog([("t", "m", tmp_path / "p.h5"), ("t", "n", tmp_path / "f.h5")])
     assert table["chi2_red"].mask.all()
     assert table["n_pixels"].mask.all()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from astropy.io import fits
 import socca
 from socca.errors import ConfigError, PoolError, PosteriorError
 from socca.posterior import Posterior
-from socca.posterior.storage import ResultLocation, open_result, read_records, save_failure, write_container
+from socca.posterior.record import Failure, FitRecord, Provenance, SamplerRecord
+from socca.posterior.storage import ResultLocation, header_of, open_result, read_headers, save_failure, write_container
 from socca.survey.catalog import survey_status
 from socca.survey.chunk_job import ChunkJob
 from socca.survey.chunk_products import draw_chunk
@@ -86,29 +88,30 @@ def posterior():
         derived={"b.x": rng.normal(size=50)},
         derived_units={"b.x": "deg"},
         fixed={"sky.rs": 1.0},
-        meta={"n_eff": 50.0, "finished": "2026-01-01T00:00:00Z"},
+        record=FitRecord(sampler=SamplerRecord(n_eff=50.0), provenance=Provenance(finished="2026-01-01T00:00:00Z")),
     )
 
 
 def test_a_container_holds_what_its_files_held(posterior, tmp_path):
     posterior.save(tmp_path / "a.h5")
-    save_failure(tmp_path / "b.h5", "no PSF", {"target": "b"})
+    save_failure(tmp_path / "b.h5", FitRecord(target="b", failure=Failure("no PSF")))
     path = tmp_path / "many.h5"
     write_container(path, {"a+1": ResultLocation(tmp_path / "a.h5"), "b": ResultLocation(tmp_path / "b.h5")})
     found = socca.load(path, "a+1")
     for key in ("samples", "log_weights", "log_likelihood", "log_prior"):
         assert np.array_equal(getattr(found, key), getattr(posterior, key))
-    for key in ("names", "labels", "units", "periods", "derived_units", "fixed", "meta", "logz", "logz_err"):
+    for key in ("names", "labels", "units", "periods", "derived_units", "fixed", "record", "logz", "logz_err"):
         assert getattr(found, key) == getattr(posterior, key)
     assert np.array_equal(found.derived["b.x"], posterior.derived["b.x"])
     with pytest.raises(PosteriorError, match="the fit failed: no PSF"):
         socca.load(path, "b")
-    records = read_records(path)
-    assert [(name, record["status"]) for name, record in records.items()] == [("a+1", "done"), ("b", "failed")]
-    assert records["a+1"]["summary"] == posterior.summary()
+    headers = read_headers(path)
+    assert [(name, header.status) for name, header in headers.items()] == [("a+1", "done"), ("b", "failed")]
+    assert headers["a+1"].summary == posterior.summary()
+    assert headers["a+1"].record == posterior.record
     # Taken over into another, the first one itself among its sources.
     write_container(path, {"b": ResultLocation(path, "b"), "c": ResultLocation(path, "a+1")})
-    assert list(read_records(path)) == ["b", "c"]
+    assert list(read_headers(path)) == ["b", "c"]
     assert np.array_equal(socca.load(path, "c").samples, posterior.samples)
 
 
@@ -121,7 +124,7 @@ def test_containers_and_files_of_one_fit_are_told_apart(posterior, tmp_path):
         socca.load(tmp_path / "a.h5", "a")
     with pytest.raises(PosteriorError, match=r"many\.h5: has no fit of 'x'"):
         socca.load(tmp_path / "many.h5", "x")
-    assert read_records(tmp_path / "absent.h5") == {}
+    assert read_headers(tmp_path / "absent.h5") == {}
 
 
 def test_an_error_leaves_the_old_container(posterior, tmp_path):
@@ -150,7 +153,7 @@ PARAMS = {"row": "r", "settings": "s", "socca": "1"}
 
 @pytest.fixture
 def record(files):
-    return {"status": "done", "meta": {"params": dict(PARAMS), "files": described(files)}}
+    return FitRecord(provenance=Provenance(params=dict(PARAMS)), files=described(files))
 
 
 def test_what_is_up_to_date_is_not_fitted_again(record, files):
@@ -176,15 +179,14 @@ def test_other_content_is_a_reason_and_another_time_is_none(record, files, conte
 def test_files_that_come_and_go_are_a_reason(record, files):
     files["psf"].unlink()
     assert reason_to_fit(record, files, PARAMS) == "other files: psf"
-    before = {"status": "failed", "meta": {"params": dict(PARAMS), "files": described(files)}}
+    before = replace(record, files=described(files), failure=Failure("no PSF"))
     assert reason_to_fit(before, files, PARAMS) == ""
     files["psf"].write_text("psf")
     assert reason_to_fit(before, files, PARAMS) == "other files: psf"
 
 
-def test_a_file_that_changes_while_it_is_read_is_a_reason(files):
-    before = described(files, digests=False)
-    record = {"status": "failed", "meta": {"params": PARAMS, "files": before}}
+def test_a_file_that_changes_while_it_is_read_is_a_reason(record, files):
+    record = replace(record, files=described(files, digests=False), failure=Failure("cut off"))
     assert reason_to_fit(record, files, PARAMS) == ""
     files["image"].write_text("whole")
     assert reason_to_fit(record, files, PARAMS) == "image has changed"
@@ -198,19 +200,19 @@ def test_a_file_that_cannot_be_read_stops_nothing(record, files, monkeypatch):
 
     monkeypatch.setattr("socca.survey.freshness.file_digest", refused)
     assert reason_to_fit(record, files, PARAMS) == "psf has changed"
-    assert described(files)["psf"]["sha256"] == ""
+    assert described(files)["psf"].sha256 == ""
 
 
 @pytest.mark.parametrize(("cap", "again"), [(1.0, False), (2.0, True), (None, True), (0.5, False)])
 @pytest.mark.parametrize("key", ["max_minutes", "max_memory_mb"])
 def test_more_time_or_memory_is_a_reason_for_what_lacked_it(record, files, key, cap, again):
-    record = {"status": "failed", "meta": record["meta"] | {"capped": {key: 1.0}}}
+    record = replace(record, failure=Failure("took more", capped={key: 1.0}))
     other = {"max_minutes": 1e9, "max_memory_mb": 1e9}
     assert bool(reason_to_fit(record, files, PARAMS, other | {key: cap})) is again
 
 
 def test_a_death_is_a_reason_whenever_one_asks(record, files):
-    record = {"status": "failed", "meta": record["meta"] | {"died": True}}
+    record = replace(record, failure=Failure("died", died=True))
     assert reason_to_fit(record, files, PARAMS) == "its process had died"
 
 
@@ -267,7 +269,7 @@ def test_a_job_fits_what_is_not_up_to_date(make_survey, tmp_path):
         ("c", "failed"),
     ]
     path = tmp_path / "results" / "chunks" / "sky" / "0of1.h5"
-    assert list(read_records(path)) == NAMES
+    assert list(read_headers(path)) == NAMES
     assert not Chunk.parts(path).exists()
     for k, name in enumerate(NAMES):
         if name != "c":
@@ -292,15 +294,15 @@ def test_a_job_fits_what_is_not_up_to_date(make_survey, tmp_path):
 
     # A row that is gone is gone from the file too.
     assert run(make_survey(NAMES[1:]), tmp_path) == []
-    assert list(read_records(path)) == NAMES[1:]
+    assert list(read_headers(path)) == NAMES[1:]
 
 
 def test_a_target_is_fitted_alone_before_the_rest(make_survey, tmp_path):
     survey = make_survey()
     assert [outcome.target for outcome in run(survey, tmp_path, again=["b"])] == ["b"]
-    assert list(read_records(ONE.path(survey.config.folder))) == ["b"]
+    assert list(read_headers(ONE.path(survey.config.folder))) == ["b"]
     assert "b" not in {outcome.target for outcome in run(make_survey(), tmp_path)}
-    assert list(read_records(ONE.path(survey.config.folder))) == NAMES
+    assert list(read_headers(ONE.path(survey.config.folder))) == NAMES
 
 
 def test_one_process_at_a_time_has_a_chunk(make_survey, tmp_path):
@@ -344,7 +346,7 @@ def test_a_damaged_part_is_fitted_again(make_survey, tmp_path):
     parts.mkdir()
     (parts / "a.h5").write_bytes(b"")
     assert run(make_survey(["a", "b"], missing=""), tmp_path) == []
-    assert set(read_records(ONE.path(survey.config.folder))) == {"a", "b"}
+    assert set(read_headers(ONE.path(survey.config.folder))) == {"a", "b"}
     assert not parts.exists()
 
 
@@ -357,7 +359,7 @@ def test_a_job_that_was_interrupted_goes_on(make_survey, tmp_path):
     found = survey_status(survey.results(), survey.config.folder)
     assert found.counts == {"done": 2, "failed": 0, "running": 0, "pending": 3}
     assert {outcome.target for outcome in run(make_survey(), tmp_path)} == {"a", "c", "e"}
-    assert list(read_records(job.path)) == NAMES
+    assert list(read_headers(job.path)) == NAMES
 
 
 def test_fits_are_taken_over_from_former_chunks(make_survey, tmp_path):
@@ -381,7 +383,7 @@ def test_a_damaged_container_is_made_again(make_survey, tmp_path):
     path = ONE.path(survey.config.folder)
     path.write_bytes(path.read_bytes()[:1000])
     assert {outcome.target for outcome in run(make_survey(["a", "b"]), tmp_path)} == {"a", "b"}
-    assert set(read_records(path)) == {"a", "b"}
+    assert set(read_headers(path)) == {"a", "b"}
 
 
 def test_the_state_of_a_chunk_follows_its_images(make_survey, tmp_path):
@@ -528,7 +530,9 @@ def test_each_target_is_fitted_once(supervisor, children):
 
 @pytest.mark.parametrize("how", ["dies", "leaves"])
 def test_a_dead_worker_costs_its_target_alone(supervisor, children, how, caplog):
-    assert supervisor([how, "x", "y", "z"]) == Counter([(how, "died"), ("x", "done"), ("y", "done"), ("z", "done")])
+    assert supervisor([how, "x", "y", "z"]) == Counter(
+        [(how, "worker_died"), ("x", "done"), ("y", "done"), ("z", "done")]
+    )
     assert caplog.text.count("trying again") == 1
     assert ("killed by signal 9" if how == "dies" else "ended with status 3") in caplog.text
     assert not children()
@@ -536,13 +540,13 @@ def test_a_dead_worker_costs_its_target_alone(supervisor, children, how, caplog)
 
 def test_a_straggler_is_ended(supervisor, children):
     start = time.monotonic()
-    assert supervisor(["sleeps", "x"], workers=1, minutes=0.02) == Counter([("sleeps", "slow"), ("x", "done")])
+    assert supervisor(["sleeps", "x"], workers=1, minutes=0.02) == Counter([("sleeps", "timeout"), ("x", "done")])
     assert time.monotonic() - start < 30
     assert not children()
 
 
 def test_a_glutton_is_ended(supervisor, children):
-    assert supervisor(["eats", "x"], memory_mb=300) == Counter([("eats", "large"), ("x", "done")])
+    assert supervisor(["eats", "x"], memory_mb=300) == Counter([("eats", "memory_limit"), ("x", "done")])
     assert not children()
 
 
@@ -561,11 +565,12 @@ def test_fits_that_fail_for_want_of_time_are_recorded(make_survey, tmp_path):
     slow = {"method": "emcee", "options": {"n_eff": 10_000_000, "max_steps": 1_000_000}}
     changes = {"missing": "", "batch": {"chunk": 10, "max_minutes": 0.3}, "sampler": slow}
     survey = make_survey(["a"], **changes)
-    assert [outcome.status for outcome in run(survey, tmp_path)] == ["slow"]
+    assert [outcome.status for outcome in run(survey, tmp_path)] == ["timeout"]
     path = ONE.path(survey.config.folder)
-    record = read_records(path)["a"]
-    assert record["status"] == "failed"
-    assert "took longer than 0.3 minutes (batch.max_minutes)" in record["message"]
+    failure = read_headers(path)["a"].record.failure
+    assert "took longer than 0.3 minutes (batch.max_minutes)" in failure.message
+    assert failure.capped == {"max_minutes": 0.3}
+    assert not failure.died
     assert run(survey, tmp_path) == []
     # It goes on from where it was once it may take longer.
     assert (Chunk.parts(path) / "a.socca").exists()
@@ -581,7 +586,10 @@ def test_a_fit_whose_process_dies_fails_the_job_until_its_last_try(make_survey, 
     assert not (Chunk.parts(ONE.path(survey.config.folder)) / "dies.h5").exists()
     run(survey, tmp_path, last_try=True)
     with open_result(Chunk.parts(ONE.path(survey.config.folder)) / "dies.h5") as group:
-        assert "killed by signal 9: out of memory?" in group.attrs["message"]
+        failure = header_of(group).record.failure
+    assert "killed by signal 9: out of memory?" in failure.message
+    assert failure.died
+    assert failure.capped == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

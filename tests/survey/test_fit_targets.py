@@ -1,6 +1,5 @@
 """Fits of several targets in one process, from a config, and what each leaves behind."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from socca.posterior import Posterior
-from socca.posterior.storage import open_result
+from socca.posterior.storage import header_of, open_result
 from socca.samplers.checkpoint import CheckpointFile
 from socca.survey.fit_targets import fit_all
 from socca.survey.survey import Survey
@@ -66,7 +65,7 @@ def survey(tmp_path_factory):
     }
     (folder / "survey.yaml").write_text(yaml.safe_dump(config))
     loaded = Survey.load(folder / "survey.yaml")
-    outcomes = list(fit_all(loaded, loaded.fits()))
+    outcomes = list(fit_all(loaded, loaded.jobs()))
     assert [o.status for o in outcomes] == ["done"] * 3, outcomes
     return loaded
 
@@ -107,30 +106,30 @@ def test_a_checkpoint_that_cannot_be_used_costs_no_fit(resumable, caplog):
     assert not place.exists()
 
 
-def meta(survey, target):
+def record(survey, target):
     with open_result(survey.path(target, "gauss", "posterior.h5")) as result:
-        return json.loads(result.attrs["meta"])
+        return header_of(result).record
 
 
 def test_second_target_of_the_same_shape_and_model_compiles_nothing(survey):
     # Data, noise, PSF, WCS, the numbers in priors and fixed values all differ between the three.
-    assert meta(survey, "one")["timing"]["programs_compiled"] > 0
-    assert meta(survey, "two")["timing"]["programs_compiled"] == 0
-    assert meta(survey, "three")["timing"]["programs_compiled"] == 0
+    assert record(survey, "one").timing.programs_compiled > 0
+    assert record(survey, "two").timing.programs_compiled == 0
+    assert record(survey, "three").timing.programs_compiled == 0
 
 
 def test_each_fit_has_its_own_seed_and_says_what_it_read(survey):
-    one, two = meta(survey, "one"), meta(survey, "two")
-    assert one["seed"] == survey.seed("one", "gauss") != two["seed"]
-    assert {role: Path(file["path"]).name for role, file in one["files"].items()} == {
+    one, two = record(survey, "one"), record(survey, "two")
+    assert one.sampler.seed == survey.seed("one", "gauss") != two.sampler.seed
+    assert {role: Path(file.path).name for role, file in one.files.items()} == {
         "image": "one.fits",
         "psf": "one_psf.fits",
         "sigma": "one_rms.fits",
     }
-    assert one["params"] == survey.fit_params("one", "gauss")
-    assert one["versions"]["socca"]
-    assert one["image"]["frame"] == "sky"
-    assert one["image"]["bunit"] == "adu"
+    assert one.provenance.params == survey.fit_params("one", "gauss")
+    assert one.provenance.versions["socca"]
+    assert one.image.frame == "sky"
+    assert one.image.bunit == "adu"
 
 
 def test_posterior_has_free_tied_and_fixed_parameters(survey):
@@ -155,8 +154,8 @@ def test_model_images_add_up_and_keep_the_wcs(survey):
 
 
 def test_goodness_of_fit_is_near_one(survey):
-    fit = meta(survey, "one")["fit"]
+    fit = record(survey, "one").quality
     # chi-square of 625 pixels: standard deviation sqrt(2 / 625) = 0.06; of the source's pixels, sqrt(2 / n).
-    assert fit["chi2_red"] == pytest.approx(1, abs=4 * np.sqrt(2 / 625))
-    assert fit["chi2_source"] == pytest.approx(1, abs=4 * np.sqrt(2 / fit["n_source"]))
-    assert 20 < fit["n_source"] < 625
+    assert fit.chi2_red == pytest.approx(1, abs=4 * np.sqrt(2 / 625))
+    assert fit.chi2_source == pytest.approx(1, abs=4 * np.sqrt(2 / fit.n_source))
+    assert 20 < fit.n_source < 625

@@ -39,7 +39,7 @@ def test_inputs_pass_the_check(tmp_path):
 @pytest.mark.slow
 def test_all_ten_are_fitted_and_two_stand_out(tmp_path):
     survey = load(tmp_path, n_live=200, n_eff=500)
-    outcomes = list(fit_all(survey, survey.fits()))
+    outcomes = list(fit_all(survey, survey.jobs()))
     assert [o.status for o in outcomes] == ["done"] * 10, outcomes
     table: Table = build_catalog(survey.results(), survey.config.flags)
     poor = {str(r["target"]) for r in table if "poor_fit" in r["flags"]}

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from socca.posterior import Posterior
-from socca.posterior.storage import read_records
+from socca.posterior.storage import read_headers
 from socca.survey.chunks import Chunk, number_of
 from tests.workflow.test_workflow import NAMES, ROOT, Folder, config, row, write_target
 
@@ -72,7 +72,7 @@ def test_everything_is_there(finished):
     table = finished.catalog()
     assert list(table["target"]) == NAMES
     assert set(table["status"]) == {"done"}
-    assert list(read_records(finished.container)) == NAMES
+    assert list(read_headers(finished.container)) == NAMES
     for name in NAMES:
         assert (finished.path / "results" / "small" / "fits" / name / "sky" / "comparison.png").exists()
     assert finished.jobs()[0] == []

@@ -51,7 +51,7 @@ def posteriors(wildcards):
     """Return what is there once all fits are up to date."""
     if SURVEY.chunked:
         return stamps()
-    return [SURVEY.path(target, model, "posterior.h5").as_posix() for target, model in SURVEY.fits()]
+    return [SURVEY.path(target, model, "posterior.h5").as_posix() for target, model in SURVEY.jobs()]
 
 
 def figures(wildcards):
@@ -60,7 +60,7 @@ def figures(wildcards):
         wanted = SURVEY.config.outputs.model_images != "none"
         return [path.removesuffix(".done") + ".drawn" for path in stamps()] if wanted else []
     wanted = SURVEY.config.outputs.figures != "none"
-    return [SURVEY.figure(target, model).as_posix() for target, model in SURVEY.fits()] if wanted else []
+    return [SURVEY.figure(target, model).as_posix() for target, model in SURVEY.jobs()] if wanted else []
 
 
 SURVEY_CONFIG = config.get("survey", "config/demo.yaml")

@@ -12,6 +12,7 @@ from socca import noise as _noise
 from socca.errors import ConfigError, nearest
 from socca.samplers import METHODS
 from socca.survey.config.components import ScalarField, Strict, ValueField
+from socca.survey.flags import DEFAULTS
 
 
 def optional(section: type[BaseModel], description: str) -> Any:
@@ -282,13 +283,18 @@ class FlagsConfig(Strict):
     """When a fit is flagged in the catalogue."""
 
     poor_fit: float = Field(
-        1.5, gt=0, description="Flag 'poor_fit' above this reduced chi-square of the pixels where the source is seen."
+        DEFAULTS.poor_fit,
+        gt=0,
+        description="Flag 'poor_fit' above this reduced chi-square of the pixels where the source is seen.",
     )
     prior_edge: float = Field(
-        0.05, gt=0, lt=1, description="Flag 'at_prior_edge' if more probability lies in the outer percent of a prior."
+        DEFAULTS.prior_edge,
+        gt=0,
+        lt=1,
+        description="Flag 'at_prior_edge' if more probability lies in the outer percent of a prior.",
     )
     multimodal: float = Field(
-        0.01,
+        DEFAULTS.multimodal,
         gt=0,
         lt=1,
         description="Flag 'multimodal' if more of the posterior lies at other maxima than the one with the most.",

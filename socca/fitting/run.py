@@ -1,0 +1,67 @@
+"""One fit, from a compiled problem to a posterior with its record: the same for scripts and for surveys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from socca.fitting.null_evidence import add_evidences
+from socca.fitting.quality import describe_image, goodness_of_fit
+from socca.fitting.sample import sample
+
+if TYPE_CHECKING:
+    from socca.data.image import Image
+    from socca.likelihood.problem import Problem
+    from socca.posterior.posterior import Posterior
+    from socca.samplers import Draws
+
+
+def run_fit(
+    problem: Problem,
+    image: Image,
+    method: str = "nautilus",
+    *,
+    seed: int,
+    getzprior: bool = False,
+    complete: bool = True,
+    **running: Any,
+) -> tuple[Posterior, Draws]:
+    """Explore the posterior of a problem, and compare the result with the data.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is explored.
+    image : Image
+        The data that the problem was compiled from.
+    method : str
+        One of `socca.samplers.METHODS`.
+    seed : int
+        Of all random numbers.
+    getzprior : bool
+        Whether to draw from the prior to find on which share of it the model is possible.
+    complete : bool
+        Whether to add evidences, goodness of fit and the description of the image. Of the ranks of MPI that share a
+        fit, those that do not use its result need none of these.
+    **running : object
+        Workers, checkpoint and options of the sampler; see `socca.fitting.sample.sample`.
+
+    Returns
+    -------
+    posterior : Posterior
+        The result, with its record.
+    draws : Draws
+        What the back end gave.
+
+    Raises
+    ------
+    SoccaError
+        As `socca.fitting.sample.sample`.
+    """
+    posterior, draws = sample(problem, method, seed=seed, **running)
+    if complete:
+        add_evidences(posterior, problem, getzprior=getzprior, seed=seed)
+        quality = goodness_of_fit(problem, image, posterior)
+        described = describe_image(image, quality.n_used)
+        posterior.record = replace(posterior.record, quality=quality, image=described)
+    return posterior, draws
