@@ -314,7 +314,7 @@ def _solve(split: _Split, arrays: dict[str, Any], theta: Any) -> Solved:
     def whitened(plane: Any) -> Any:
         return noise.kind.whiten(plane, arrays["noise"], own, noise).ravel()
 
-    y = whitened(arrays["noise"]["data"] - images[0])
+    y = whitened(arrays["noise"].data - images[0])
     x = jax.vmap(whitened)((images[1:] - images[0]) / much[:, None, None])
     precision = x @ x.T + jnp.diag(inverse)
     vector = x @ y + inverse * center

@@ -95,15 +95,13 @@ class Problem:
         self.arrays: dict[str, Any] = {
             "model": model_arrays,
             "scene": _in_precision(scene_arrays(image, grid), precision),
-            "noise": {
-                key: padded(value, grid.image) if np.shape(value) == image.shape else value
-                for key, value in noise.prepare(image).items()
-            },
+            "noise": jax.tree.map(
+                lambda value: padded(value, grid.image) if np.shape(value) == image.shape else value,
+                noise.with_epsilon(noise.prepare(image), float(np.finfo(precision).eps)),
+            ),
         }
         #: Which pixels are used, of the image as it was enlarged.
         self.used = padded(image.mask > 0, grid.image)
-        if "eps" in self.arrays["noise"]:
-            self.arrays["noise"]["eps"] = np.asarray(np.finfo(precision).eps, dtype=float)
         fields = dict(zip(model_spec.names, model_spec.fields(), strict=True))
         labels = model.labels | {f"noise_{name}": f"noise.{name}" for name in noise.fields}
         self.names = [model_spec.names[i] for i in model_spec.free]
@@ -128,8 +126,7 @@ class Problem:
     @property
     def n_data(self) -> int:
         """Number of pixels (of modes, for noise in Fourier space) that the model is compared with."""
-        noise = self.arrays["noise"]
-        return int(np.sum(noise["count"] if "count" in noise else noise["used"]))
+        return int(self.arrays["noise"].n_data)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "on_device"}
@@ -270,7 +267,7 @@ class Problem:
         noise = self.spec.noise
         values = self.values(theta)
         own = {name: float(values[f"noise_{name}"][0]) for name, _ in noise.fields}
-        arrays = {key: self._cropped(np.asarray(value)) for key, value in self.arrays["noise"].items()}
+        arrays = jax.tree.map(lambda value: self._cropped(np.asarray(value)), self.arrays["noise"])
         drawn = self.render(theta, raw=self.spec.noise.kind.needs_sky)
         return noise.kind.expected(drawn, own), noise.kind.sigma_at(drawn, arrays, own)
 

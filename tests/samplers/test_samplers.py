@@ -41,7 +41,7 @@ def exact(problem):
     row, col = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in SHAPE], indexing="ij")
     x, y = -0.2 * col.ravel(), 0.2 * row.ravel()  # arcsec to the east and north; rs is 1 arcsec
     design = np.stack([np.ones(x.size), x, y], axis=1)
-    data = problem.arrays["noise"]["data"].ravel()
+    data = problem.arrays["noise"].data.ravel()
     loc, scale = np.array(list(PRIORS.values())).T
     covariance = np.linalg.inv(design.T @ design / SIGMA**2 + np.diag(scale**-2.0))
     mean = covariance @ (design.T @ data / SIGMA**2 + loc / scale**2)
