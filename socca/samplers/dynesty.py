@@ -16,8 +16,8 @@ from socca.samplers.lockstep import Lockstep
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: Of the volumes, for the error of the evidence: it is then known to 7 per cent.
@@ -63,7 +63,7 @@ class Dynesty(Sampler):
             DynamicNestedSampler.run_nested,
         )
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         cube = UnitCube(problem, pool, seed, checkpoint, focus=self.options["focus"])
         kept = None if checkpoint.state is None else checkpoint.state["dynesty"].tobytes()

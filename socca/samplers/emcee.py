@@ -15,8 +15,8 @@ from socca.samplers.student import Student
 from socca.samplers.trial import quick_maxima
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: Steps from one chance of a checkpoint to the next.
@@ -65,7 +65,7 @@ class Emcee(Sampler):
 
         return (emcee.EnsembleSampler.__init__,)
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         import emcee
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
+    from socca.likelihood.log_density import LogDensity
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ def correlation_root(covariance: np.ndarray) -> np.ndarray:
 
 
 def covariance_at(
-    problem: Problem, theta: np.ndarray, evaluate: Callable[[np.ndarray], np.ndarray], with_prior: bool = True
+    problem: LogDensity, theta: np.ndarray, evaluate: Callable[[np.ndarray], np.ndarray], with_prior: bool = True
 ) -> tuple[np.ndarray, bool]:
     """Invert the Hessian of the log posterior.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
     theta : ndarray, shape (ndim,)
         A maximum.
@@ -112,7 +112,7 @@ def covariance_at(
     return covariance, definite
 
 
-def prior_gradient(problem: Problem, theta: np.ndarray) -> np.ndarray:
+def prior_gradient(problem: LogDensity, theta: np.ndarray) -> np.ndarray:
     """Return the derivative of each prior's log density, shape (n, ndim), by central differences."""
     out = np.zeros_like(theta)
     for k, prior in enumerate(problem.priors):
@@ -124,12 +124,12 @@ def prior_gradient(problem: Problem, theta: np.ndarray) -> np.ndarray:
     return out
 
 
-def log_posterior_in_cube(problem: Problem, u: np.ndarray, with_prior: bool = True) -> tuple[float, np.ndarray]:
+def log_posterior_in_cube(problem: LogDensity, u: np.ndarray, with_prior: bool = True) -> tuple[float, np.ndarray]:
     """Return the log posterior density of the parameters at a point of the unit cube, and its derivative along u.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
     u : ndarray, shape (ndim,)
         The point.
@@ -152,7 +152,7 @@ def log_posterior_in_cube(problem: Problem, u: np.ndarray, with_prior: bool = Tr
 
 
 def _curvature_scale(
-    problem: Problem, theta: np.ndarray, width: np.ndarray, evaluate: Callable[[np.ndarray], np.ndarray]
+    problem: LogDensity, theta: np.ndarray, width: np.ndarray, evaluate: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
     """Return a length per parameter over which the log posterior falls by about 1/2, at most the prior's width."""
     scale = width * 1e-3

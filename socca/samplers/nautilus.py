@@ -16,8 +16,8 @@ from socca.samplers.base import Draws, PeriodicLogger, Sampler
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: Seconds after which nautilus hands back control; it goes on as if nothing had been.
@@ -49,13 +49,13 @@ class _Trainers:
 
     Parameters
     ----------
-    pool : Pool
+    pool : Workers
         Does the work.
     """
 
     size = 4
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Workers) -> None:
         self._pool = pool
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -103,14 +103,14 @@ class Nautilus(Sampler):
 
         return nautilus.Sampler.__init__, nautilus.Sampler.run
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         # nautilus knows no line: a second axis that does nothing makes it a square.
         cube = UnitCube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
         kept = None if checkpoint.state is None else checkpoint.state["nautilus"].tobytes()
         return cube.explored(functools.partial(self._explore, cube, pool, seed, checkpoint), kept)
 
-    def _explore(self, cube: UnitCube, pool: Pool, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
+    def _explore(self, cube: UnitCube, pool: Workers, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from nautilus's own file."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "state.h5"
@@ -136,7 +136,7 @@ class Nautilus(Sampler):
             notes={"n_bounds": len(sampler.bounds)},
         )
 
-    def _make(self, cube: UnitCube, pool: Pool, seed: int, file: Path) -> Any:
+    def _make(self, cube: UnitCube, pool: Workers, seed: int, file: Path) -> Any:
         import nautilus
 
         sampler = nautilus.Sampler(

@@ -18,8 +18,8 @@ from socca.samplers.trial import quick_maxima
 from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
     from socca.samplers.search import Maxima
 
@@ -57,7 +57,7 @@ class Numpyro(Sampler):
 
         return NUTS.__init__, MCMC.__init__
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         from numpyro.infer import NUTS
 
@@ -100,7 +100,12 @@ class Numpyro(Sampler):
         return self._draws(problem, space, maxima, warmup, joined)
 
     def _draws(
-        self, problem: Problem, space: UnconstrainedSpace, maxima: Maxima, warmup: int, records: dict[str, np.ndarray]
+        self,
+        problem: LogDensity,
+        space: UnconstrainedSpace,
+        maxima: Maxima,
+        warmup: int,
+        records: dict[str, np.ndarray],
     ) -> Draws:
         """Gather the draws of all chains; `records` have shape (chains, draws, ...), warm-up included."""
         from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
@@ -141,7 +146,7 @@ class _Chain:
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         What is explored.
     space : UnconstrainedSpace
         Where.
@@ -155,7 +160,7 @@ class _Chain:
         The kernel's state; None before the first draw.
     """
 
-    problem: Problem
+    problem: LogDensity
     space: UnconstrainedSpace
     settings: tuple[tuple[str, Any], ...]
     warmup: int

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
+    from socca.likelihood.log_density import LogDensity
 
 
 class PeriodicParameters:
@@ -15,7 +15,7 @@ class PeriodicParameters:
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         Whose priors tell.
 
     Attributes
@@ -24,7 +24,7 @@ class PeriodicParameters:
         The parameters.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: LogDensity) -> None:
         pairs = list(zip(problem.priors, problem.periods, strict=True))
         self.which = np.array([prior.is_flat_over(period) for prior, period in pairs], dtype=bool)
         self._low = np.array(

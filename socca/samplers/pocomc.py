@@ -18,8 +18,8 @@ from socca.samplers.student import Student
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: What stands for a likelihood of zero: pocoMC takes its logarithm times a temperature of zero.
@@ -68,7 +68,7 @@ class Pocomc(Sampler):
         pocomc = _pocomc()
         return pocomc.Sampler.__init__, pocomc.Sampler.run
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         # Flows of one dimension have no other to depend on: a second axis does nothing.
         cube = UnitCube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)

@@ -37,7 +37,7 @@ from socca.samplers.maximum import Maximum, correlation_root
 from socca.samplers.mixture import MixtureAxis, Modes, student_cdf, walk
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
+    from socca.likelihood.log_density import LogDensity
 
 #: Share of the cube that stays with the prior.
 PRIOR_SHARE = 0.1
@@ -173,7 +173,7 @@ class Repartitioning:
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         Its priors define the prior's cube.
     maxima : Maximum or sequence of Maximum
         Where to concentrate, with covariances.
@@ -182,7 +182,10 @@ class Repartitioning:
     """
 
     def __init__(
-        self, problem: Problem, maxima: Maximum | Sequence[Maximum], masses: Sequence[float] | np.ndarray | None = None
+        self,
+        problem: LogDensity,
+        maxima: Maximum | Sequence[Maximum],
+        masses: Sequence[float] | np.ndarray | None = None,
     ) -> None:
         maxima = [maxima] if isinstance(maxima, Maximum) else list(maxima)
         given = np.ones(len(maxima)) if masses is None else np.asarray(masses, float)
@@ -239,7 +242,7 @@ class Repartitioning:
             return in_batches(program, v, self.ndim, "Repartitioning.log_parts")
 
 
-def _in_cube(problem: Problem, maximum: Maximum) -> tuple[np.ndarray, np.ndarray]:
+def _in_cube(problem: LogDensity, maximum: Maximum) -> tuple[np.ndarray, np.ndarray]:
     """Return where a maximum lies in the prior's cube, and its standard deviations there, shape (ndim,) each."""
     theta = maximum.theta
     sigma = np.sqrt(np.diag(maximum.covariance))

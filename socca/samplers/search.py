@@ -15,7 +15,7 @@ from socca.samplers.maximum import Maximum, covariance_at, log_posterior_in_cube
 from socca.samplers.starts import ImageStarts
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
+    from socca.likelihood.log_density import LogDensity
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Maxima:
 
 
 def find_maxima(
-    problem: Problem,
+    problem: LogDensity,
     evaluate: Callable[[np.ndarray], np.ndarray],
     rng: np.random.Generator,
     n_draws: int,
@@ -134,7 +134,7 @@ def find_maxima(
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
     evaluate : callable
         Batched log-likelihood.
@@ -217,7 +217,7 @@ class _Climb:
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
     evaluate, height : callable
         Batched log-likelihood, and what is maximised.
@@ -229,7 +229,7 @@ class _Climb:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: LogDensity,
         evaluate: Callable[[np.ndarray], np.ndarray],
         height: Callable[[np.ndarray], np.ndarray],
         maxiter: int,

@@ -10,8 +10,8 @@ from socca.samplers.repartitioning import Repartitioning
 from socca.samplers.search import KEPT, Maxima, find_maxima
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: Draws from the map and from the prior that a focus is tried with, and draws per maximum that measure its mass.
@@ -25,14 +25,14 @@ UNCOVERED_IN_RUN = 0.05
 _FAINT = 1e-8
 
 
-def quick_maxima(problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Maxima:
+def quick_maxima(problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Maxima:
     """Show a sampler where to look: the maxima that a checkpoint holds, or else a quick search.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
-    pool : Pool
+    pool : Workers
         Evaluates the likelihood.
     seed : int
         Of the search.
@@ -58,14 +58,14 @@ def quick_maxima(problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint
     return measured(problem, pool, np.random.default_rng([seed, 5]), maxima)
 
 
-def measured(problem: Problem, pool: Pool, rng: np.random.Generator, maxima: Maxima) -> Maxima:
+def measured(problem: LogDensity, pool: Workers, rng: np.random.Generator, maxima: Maxima) -> Maxima:
     """Measure the masses of several maxima by importance sampling from a map that is focused on all of them.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
-    pool : Pool
+    pool : Workers
         Evaluates the likelihood.
     rng : numpy.random.Generator
         Source of randomness.
@@ -88,14 +88,14 @@ def measured(problem: Problem, pool: Pool, rng: np.random.Generator, maxima: Max
     return maxima.weighed(masses / masses.sum() + KEPT * maxima.masses, KEPT)
 
 
-def top_ratio(problem: Problem, pool: Pool, focus: Repartitioning, maxima: Maxima) -> float:
+def top_ratio(problem: LogDensity, pool: Workers, focus: Repartitioning, maxima: Maxima) -> float:
     """Return the highest ``ln L / g`` at the maxima: that of a Gaussian posterior is highest there, or as good as."""
     theta = np.array([one.theta for one in maxima.found])
     v = np.array([[np.clip(p.cdf(x), 0, 1) for p, x in zip(problem.priors, row, strict=True)] for row in theta])
     return float(np.max(pool.evaluate(theta) - focus.log_density(v)))
 
 
-def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Repartitioning, top: float) -> float:
+def uncovered(problem: LogDensity, pool: Workers, rng: np.random.Generator, focus: Repartitioning, top: float) -> float:
     """Return a bound on how much of a posterior lies where a focus is too thin for it.
 
     Of a Gaussian posterior, ``L / g`` is highest at the maximum, or as good as. Where the posterior is curved, or has
@@ -107,9 +107,9 @@ def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Rep
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
-    pool : Pool
+    pool : Workers
         Evaluates the likelihood.
     rng : numpy.random.Generator
         Source of randomness.

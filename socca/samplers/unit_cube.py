@@ -13,8 +13,8 @@ from socca.samplers.repartitioning import Repartitioning, Unfocused
 from socca.samplers.trial import UNCOVERED, UNCOVERED_IN_RUN, bounds_beyond, quick_maxima, top_ratio, uncovered
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
     from socca.samplers.search import Maxima
 
@@ -45,9 +45,9 @@ class UnitCube:
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         What is explored.
-    pool : Pool
+    pool : Workers
         Evaluates the likelihood.
     seed : int
         Of the search for maxima.
@@ -68,7 +68,7 @@ class UnitCube:
     """
 
     def __init__(
-        self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint, *, focus: bool, at_least: int = 1
+        self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint, *, focus: bool, at_least: int = 1
     ) -> None:
         self._problem, self._pool = problem, pool
         self.ndim = max(problem.ndim, at_least)
