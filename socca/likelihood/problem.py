@@ -20,6 +20,8 @@ from socca.noise import NoiseModel
 from socca.utils.digest import digest
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from socca.data.image import Image
     from socca.models.model import Model
 
@@ -138,11 +140,11 @@ class Problem:
             scene = {**self.arrays["scene"], "ranking": ranking()}
             return jax.device_put({**self.arrays, "scene": scene})
 
-    def _batched(self, program: Any, arrays: dict[str, Any], rows: Any, what: str) -> Any:
+    def _batched(self, program: Any, arrays: dict[str, Any], rows: ArrayLike, what: str) -> Any:
         with jax.enable_x64(True):
             return in_batches(functools.partial(program, arrays), rows, self.ndim, what)
 
-    def log_likelihood(self, theta: Any) -> np.ndarray:
+    def log_likelihood(self, theta: ArrayLike) -> np.ndarray:
         """Return the log-likelihood of each row.
 
         Parameters
@@ -157,7 +159,7 @@ class Problem:
         """
         return self._batched(programs(self.spec).log_likelihood, self.on_device, theta, "log_likelihood")
 
-    def log_likelihood_and_grad(self, theta: Any) -> tuple[np.ndarray, np.ndarray]:
+    def log_likelihood_and_grad(self, theta: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-likelihood of each row and its derivatives.
 
         Parameters
@@ -183,15 +185,15 @@ class Problem:
         """
         return programs(self.spec).log_posterior, self.on_device
 
-    def log_prior(self, theta: Any) -> np.ndarray:
+    def log_prior(self, theta: ArrayLike) -> np.ndarray:
         """Return the log of the joint prior density of each row, shape (n,)."""
         return self._batched(programs(self.spec).log_prior, self.on_device["model"], theta, "log_prior")
 
-    def prior_transform(self, u: Any) -> np.ndarray:
+    def prior_transform(self, u: ArrayLike) -> np.ndarray:
         """Map points of the unit cube to parameters, shape (n, ndim) to (n, ndim)."""
         return self._batched(programs(self.spec).transform, self.on_device["model"], u, "prior_transform")
 
-    def values(self, theta: Any) -> dict[str, np.ndarray]:
+    def values(self, theta: ArrayLike) -> dict[str, np.ndarray]:
         """Return every parameter, free, fixed and tied.
 
         Parameters
@@ -208,7 +210,7 @@ class Problem:
 
     def render(
         self,
-        theta: Any,
+        theta: ArrayLike,
         only: tuple[int, ...] | None = None,
         response: bool = True,
         exposure: bool = True,
@@ -249,7 +251,7 @@ class Problem:
         """Return the image's own pixels of a plane that was enlarged; anything else as it is."""
         return plane[: self.shape[0], : self.shape[1]] if plane.shape == self.spec.scene.grid.image else plane
 
-    def predict(self, theta: Any) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, theta: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the data, the noise's own parameters included.
 
         Parameters

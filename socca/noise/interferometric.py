@@ -108,6 +108,8 @@ class NormalRI(Levels):
     @staticmethod
     def log_likelihood(drawn: Rendered, arrays: LevelArrays, values: dict[str, Any], spec: Spec) -> Array:
         """Return ``-1/2 sum((m_dirty - 2 d) m_sky / sigma^2)`` over the used pixels."""
+        if drawn.raw is None:
+            raise ModelError("NormalRI: the model must be drawn with its sky")
         return -0.5 * (arrays.weight * (drawn.smoothed - 2 * arrays.data) * drawn.raw).sum()
 
     @staticmethod
