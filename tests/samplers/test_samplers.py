@@ -15,7 +15,7 @@ from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
 from socca.models import Background, Model
 from socca.noise import Normal
-from socca.pool import Pool, SerialPool
+from socca.pool import SerialPool
 from socca.pool.mp import MultiPool
 from socca.priors import normal, uniform
 from socca.samplers import METHODS, get_sampler
@@ -255,10 +255,10 @@ def test_a_problem_without_possible_point_says_so(method):
 
 
 def test_optimizer_refuses_workers(problem):
-    class Two(Pool):
+    class Two(SerialPool):
         size = 2
 
-    for choice in ({"ncores": 2}, {"pool": 2}, {"pool": Two()}):
+    for choice in ({"ncores": 2}, {"pool": 2}, {"pool": Two(problem.log_likelihood)}):
         with pytest.raises(ValueError, match="optimizer runs in one process"):
             sample(problem, "optimizer", seed=1, **choice)
 
