@@ -217,7 +217,7 @@ class _Core(NamedTuple):
 
 
 def _core(scheme: Scheme, axes: _Axes, dtype: Any) -> _Core:
-    """SourceGeometry the nodes on rays, as equally spaced angles of an ellipse.
+    """Place the nodes on rays, as equally spaced angles of an ellipse.
 
     It is as thin as the geometric mean of the isophotes and the window, so that both vary slowly from ray to ray.
     """

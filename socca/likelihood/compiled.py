@@ -33,7 +33,7 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class ProblemSpec:
-    """All that is static about a problem.
+    """Static part of a problem.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def looped(function: Any) -> Any:
 def draw(
     spec: ProblemSpec, arrays: dict[str, Any], theta: Array | Sequence[Array]
 ) -> tuple[Rendered, dict[str, Any], Array]:
-    """Draw the model as the noise sees it.
+    """Draw the model, in the form that noise models take.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Intensities integrated out: under Gaussian noise the image is linear in them, and so their posterior is Gaussian.
+"""Marginalisation over intensities: under Gaussian noise, their posterior given all else is Gaussian.
 
 For given values of all other parameters let ``m + T a`` be the model image, with amplitudes ``a`` of prior
 ``N(mu, S)``, and ``y`` and ``X`` the whitened ``d - m`` and ``T``. Then, with ``M = X^T X + S^-1`` and
@@ -46,7 +46,7 @@ _RIDGE = 1e-13
 
 @dataclasses.dataclass(frozen=True)
 class _Split:
-    """What is static: which free parameters are sampled and which are amplitudes, those with flat priors last."""
+    """Static part: which free parameters are sampled and which are amplitudes, those with flat priors last."""
 
     problem: ProblemSpec
     sampled: tuple[int, ...]
@@ -106,7 +106,7 @@ class Completed(NamedTuple):
 
 
 class Marginal:
-    """A problem with its amplitudes integrated out, for samplers: it offers what a `Problem` does.
+    """Problem with its amplitudes integrated out; a `LogDensity` of the other parameters.
 
     Parameters
     ----------

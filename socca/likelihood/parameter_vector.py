@@ -1,4 +1,4 @@
-"""From the vector that a sampler moves to the value of every parameter of a model."""
+"""Values of all parameters of a model, from the vector of the free ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The static part of a model. Equal specs share one compiled program.
+    """Static part of a model. Equal specs share one compiled program.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class ModelSpec:
 
 
 def compile_model(parts: Sequence[Parameterised]) -> tuple[ModelSpec, dict[str, Any]]:
-    """Freeze a model.
+    """Return the static part and the arrays of a model.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The compiled problem: pure functions of a vector, for one image and one model."""
+"""Compiled problem: likelihood and prior as pure functions of a vector, for one image and one model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Problem:
-    """An image, a model and a noise model, frozen and compiled.
+    """Image, model and noise model, frozen and compiled; a `LogDensity` of the free parameters.
 
     Later changes to any of the three are not seen: build a new problem.
 

@@ -1,4 +1,4 @@
-"""Gaussians of several variables cut off at bounds: how much is within them, and draws of that.
+"""Truncated multivariate normals: the probability within the bounds, and draws.
 
 A Gaussian is taken apart into one of each variable given those before it (Genz 1992, J. Comput. Graph. Stat. 1, 141):
 with the precision ``L L^T``, L lower triangular, the last variable is ``N(mean, 1 / L_kk^2)``, and each one before it

@@ -1,4 +1,4 @@
-"""Noise models: one file each, all behind `NoiseModel`."""
+"""Noise models: one file for each, with the interface `NoiseModel`."""
 
 from socca.noise.base import REGISTRY, GaussianNoise, IndependentNoise, NoiseArrays, NoiseModel
 from socca.noise.correlated import NormalCorrelated

@@ -26,7 +26,7 @@ LOWEST_SCALE = 1e-6
 
 
 class NoiseArrays(Protocol):
-    """The arrays that the likelihood of an image needs: a named tuple of its own for each noise model.
+    """Arrays that the likelihood of an image needs: each noise model has a named tuple of its own.
 
     All of them have what follows. What else there is, only the noise model knows.
     """

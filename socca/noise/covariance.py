@@ -1,4 +1,4 @@
-"""Gaussian noise that is correlated between pixels: what its kinds have in common."""
+"""Base of correlated Gaussian noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CovarianceArrays(NoiseArrays, Protocol):
-    """What the arrays of all correlated noise have."""
+    """Arrays of any correlated noise."""
 
     @property
     def norm(self) -> Array:

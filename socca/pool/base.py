@@ -1,4 +1,4 @@
-"""Interface of a pool of workers, and the pools of one process."""
+"""Interface of pools of workers, and the pools of one process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Likelihood = Callable[[np.ndarray], np.ndarray]
 
 
 class MapPool(Protocol):
-    """What a ready-made pool must offer: a `map`, as those of `multiprocessing`, MPI and others do."""
+    """Interface of a ready-made pool: a `map`, which those of `multiprocessing`, MPI and others have."""
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]:
         """Apply a function to each item."""
@@ -24,7 +24,7 @@ class MapPool(Protocol):
 
 
 class Pool(ABC):
-    """Workers that evaluate a likelihood.
+    """Interface of pools: workers that evaluate a likelihood.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Pool(ABC):
         return work()
 
     def close(self) -> None:  # noqa: B027  (nothing to do where there are no workers)
-        """Let the workers go."""
+        """Release the workers."""
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +89,7 @@ class Pool(ABC):
 
 
 class SerialPool(Pool):
-    """No workers: this process does it.
+    """Pool without workers: this process evaluates everything.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class SerialPool(Pool):
 
 
 class BorrowedPool(Pool):
-    """A pool that the user made and will close.
+    """Ready-made pool of another package, which the user will close.
 
     Parameters
     ----------

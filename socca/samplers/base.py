@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Draws:
-    """What a sampler gives back.
+    """Result of a sampler.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Workers(Protocol):
 
 
 class Sampler(ABC):
-    """A way to explore a posterior. Back ends define `explore`.
+    """Interface of samplers. Back ends define `explore`.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def _only_point(pool: Workers) -> Draws:
 
 
 class PeriodicLogger:
-    """A line in the log now and then: after 10 s, and then at growing intervals up to a minute.
+    """Progress messages in the log: after 10 s, and then at growing intervals up to a minute.
 
     Parameters
     ----------
@@ -209,11 +209,11 @@ class PeriodicLogger:
         self._interval = 10.0
 
     def due(self) -> bool:
-        """Tell whether it is time for a line."""
+        """Return whether it is time for a message."""
         return time.monotonic() - self._last >= self._interval
 
-    def say(self, message: str) -> None:
-        """Log a line."""
+    def log(self, message: str) -> None:
+        """Log a message."""
         self._last = time.monotonic()
         self._interval = min(60.0, self._interval * 1.5)
         log.info("%s: %4.0f s, %s", self._what, self._last - self._start, message)

@@ -1,4 +1,4 @@
-"""A maximum of a posterior and the curvature there; `socca.samplers.search` finds them."""
+"""Maximum of a posterior, and the covariance there; `socca.samplers.search` finds maxima."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def correlation_root(covariance: np.ndarray) -> np.ndarray:
 def covariance_at(
     problem: LogDensity, theta: np.ndarray, evaluate: Callable[[np.ndarray], np.ndarray], with_prior: bool = True
 ) -> tuple[np.ndarray, bool]:
-    """Invert the Hessian of the log posterior.
+    """Return the inverse of the Hessian of minus the log posterior.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ class Numpyro(Sampler):
             done += count
             checkpoint.offer(state)
             if progress.due():
-                progress.say(f"{done} of {warmup + wanted} draws in each of {n_chains} chains")
+                progress.log(f"{done} of {warmup + wanted} draws in each of {n_chains} chains")
         checkpoint.offer(state, last=True)
         joined = {key: np.stack([record[key] for record in records]) for key in records[0]}
         return self._draws(problem, space, maxima, warmup, joined)
@@ -126,7 +126,9 @@ class Numpyro(Sampler):
             log_likelihood=-records["potential"].ravel() - log_prior - log_slope,
             logz=math.nan,
             logz_err=math.nan,
-            converged=bool(np.all(rhat < _RHAT) and lowest > _MIN_EFF and divergent < 0.01 * len(y) and maxima.alone),
+            converged=bool(
+                np.all(rhat < _RHAT) and lowest > _MIN_EFF and divergent < 0.01 * len(y) and maxima.is_single
+            ),
             sampler=records,
             n_eff=min(lowest, float(len(y))),
             notes={
@@ -142,7 +144,7 @@ class Numpyro(Sampler):
 
 @dataclasses.dataclass(frozen=True)
 class _Chain:
-    """A chain and how far it has come; it travels to a worker and back.
+    """State of a chain; it travels to a worker and back.
 
     Parameters
     ----------
@@ -170,7 +172,7 @@ class _Chain:
 
 
 def _advance(job: tuple[_Chain, int]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Move a chain on by some draws: return its state, and a record of the draws."""
+    """Advance a chain by some draws: return its state, and a record of the draws."""
     chain, count = job
     with jax.enable_x64(True):
         function, arrays = chain.problem.traced()
@@ -190,7 +192,7 @@ def _advance(job: tuple[_Chain, int]) -> tuple[dict[str, np.ndarray], dict[str, 
 
 @functools.lru_cache(maxsize=64)
 def _programs(function: Any, kinds: tuple[str, ...], settings: tuple[tuple[str, Any], ...], warmup: int) -> Any:
-    """Return how a chain begins and the compiled way on, for all problems of one structure."""
+    """Return the functions that start and advance a chain, shared by all problems of one structure."""
     from numpyro.infer.hmc import hmc
 
     def potential(data: Any) -> Callable[[Any], Any]:

@@ -61,7 +61,7 @@ class Optimizer(Sampler):
             log_likelihood=pool.evaluate(samples),
             logz=float(logz) if found.definite and with_prior else math.nan,
             logz_err=math.nan,
-            converged=found.definite and found.converged and maxima.alone and found is maxima.found[0],
+            converged=found.definite and found.converged and maxima.is_single and found is maxima.found[0],
             sampler=found,
             notes={
                 "maximum": found.theta.tolist(),

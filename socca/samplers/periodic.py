@@ -1,4 +1,4 @@
-"""Angles that chains may follow around as often as they like."""
+"""Parameters that are periodic: angles whose prior is a whole period."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class PeriodicParameters:
-    """Those parameters whose prior is flat over one whole period: for a chain they have no edges.
+    """Parameters whose prior is flat over one whole period: for a chain they have no edges.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Places to start a search from that the image suggests: sources where it has peaks, and components that change roles.
+"""Starts of a search from the image: sources at its peaks, and components that exchange their roles.
 
 A source that is small in its prior of position is met by few draws from that prior. Here the free positions of
 components are put on peaks of the image, or of what the best model so far leaves of it, and all else is drawn from the

@@ -1,4 +1,4 @@
-"""Student's density in many dimensions: like a Gaussian, with tails that are never too thin to jump from."""
+"""Multivariate Student density, for proposals: a Gaussian with heavy tails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A space without edges for chains that follow gradients."""
+"""Unconstrained coordinates, for chains that follow gradients."""
 
 from __future__ import annotations
 
