@@ -21,7 +21,9 @@ class Student:
 
     Notes
     -----
-    Kotz & Nadarajah 2004, "Multivariate t Distributions and Their Applications", eq. 1.1.
+    Kotz & Nadarajah 2004, "Multivariate t Distributions and Their Applications", eq. 1.1. `scipy.stats.multivariate_t`
+    takes the scale matrix itself, and refuses it as singular where deviations differ by more than about 1e5, as those
+    of positions (degrees) and intensities do.
     """
 
     def __init__(self, center: np.ndarray, root: np.ndarray, freedom: float) -> None:
