@@ -114,7 +114,7 @@ def imfit(problem: Problem, size: int, rows: np.ndarray) -> tuple[Callable, int]
     description.y0.setValue(size / 2, [1, size])
     description.addFunction(pyimfit.make_imfit_function("Sersic"))
     fitter = pyimfit.Imfit(description, psf=gaussian_psf(), maxThreads=1)
-    data = np.asarray(problem.arrays["noise"]["data"]).copy()
+    data = np.asarray(problem.arrays["noise"].data).copy()
     fitter.loadData(data, error=np.ones_like(data), error_type="sigma")
     named = {name.removeprefix("comp_00_"): column for name, column in zip(problem.names, rows.T, strict=True)}
     middle = (size + 1) / 2

@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from socca.utils import timestamps
 from socca.utils.xla import meter
 
 if TYPE_CHECKING:
+    from socca.likelihood.log_density import LogDensity
     from socca.likelihood.problem import Problem
     from socca.pool.base import MapPool
 
@@ -67,10 +68,13 @@ class CountingPool:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.size = pool.size
-        self.map: Callable[..., list[Any]] = pool.map
         self.calls = 0
         self.seconds = 0.0
         self._advised = False
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Apply a function to each item, as `Pool.map`."""
+        return self._pool.map(function, items)
 
     def evaluate(self, theta: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of each row, as `Pool.evaluate`."""
@@ -93,7 +97,7 @@ class CountingPool:
         self.seconds += spent.get("seconds", 0.0)
 
 
-def _identity(sampler: Sampler, problem: Any, seed: int) -> dict[str, Any]:
+def _identity(sampler: Sampler, problem: LogDensity, seed: int) -> dict[str, Any]:
     """Return what a checkpoint belongs to."""
     return {
         "format": _STATE_FORMAT,
@@ -165,7 +169,7 @@ def sample(
     sampler.validate_pool(chosen_kind(pool_kind, ncores, pool))
     start, compiled = time.perf_counter(), meter().reading()
     marginal = Marginal(problem) if marginalize else None
-    explored: Any = marginal or problem
+    explored: LogDensity = marginal or problem
     digest = explored.digest()
     with open_pool(explored.log_likelihood, ncores, pool, pool_kind, digest) as workers:
         sampler.validate(explored.ndim, workers.size)
@@ -179,7 +183,7 @@ def sample(
                 place = CheckpointFile(checkpoint, identity, resume=resume, signed=sampler.pickles, spent=spent)
                 counted.add(place.spent)
             with place.watching():
-                draws = sampler.run(explored, counted, int(seed), place)  # type: ignore[arg-type]
+                draws = sampler.run(explored, counted, int(seed), place)
             if marginal is not None:
                 draws = completed(draws, marginal, np.random.default_rng([int(seed), 1]))
             wall = time.perf_counter() - start

@@ -8,8 +8,9 @@ values, numbers in priors and ties) is an argument of these programs.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +22,18 @@ from socca.likelihood.render import SceneSpec, render
 from socca.models.rendered import Rendered
 from socca.parameters.parameterised import Spec
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from socca.utils.array_types import Array
+
 #: Rows of the one batch that programs are compiled for. Of a shorter batch only its own rows are computed.
 BATCH = 256
 
 
 @dataclass(frozen=True)
 class ProblemSpec:
-    """All that is static about a problem.
+    """Static part of a problem.
 
     Parameters
     ----------
@@ -53,7 +59,7 @@ def looped(function: Any) -> Any:
     """
     function = jax.jit(function, inline=True)  # which is traced once, for its shapes and for the loop
 
-    def batched(arrays: dict[str, Any], theta: Any, count: Any) -> Any:
+    def batched(arrays: dict[str, Any], theta: Array, count: Any) -> Any:
         shapes = jax.eval_shape(function, arrays, theta[0])
         out = jax.tree.map(lambda s: jnp.zeros((len(theta), *s.shape), s.dtype), shapes)
 
@@ -65,8 +71,10 @@ def looped(function: Any) -> Any:
     return jax.jit(batched)
 
 
-def draw(spec: ProblemSpec, arrays: dict[str, Any], theta: Any) -> tuple[Rendered, dict[str, Any], Any]:
-    """Draw the model as the noise sees it.
+def draw(
+    spec: ProblemSpec, arrays: dict[str, Any], theta: Array | Sequence[Array]
+) -> tuple[Rendered, dict[str, Any], Array]:
+    """Draw the model, in the form that noise models take.
 
     Parameters
     ----------
@@ -105,7 +113,7 @@ class Programs:
     def __init__(self, spec: ProblemSpec) -> None:
         model, scene = spec.model, spec.scene
 
-        def one(arrays: dict[str, Any], theta: Any) -> Any:
+        def one(arrays: dict[str, Any], theta: Array) -> Array:
             drawn, own, impossible = draw(spec, arrays, theta)
             found = spec.noise.kind.log_likelihood(drawn, arrays["noise"], own, spec.noise)
             return jnp.where(impossible | jnp.isnan(found), -jnp.inf, found)
@@ -133,7 +141,7 @@ def programs(spec: ProblemSpec) -> Programs:
     return Programs(spec)
 
 
-def in_batches(program: Any, rows: Any, ndim: int, what: str) -> Any:
+def in_batches(program: Any, rows: ArrayLike, ndim: int, what: str) -> Any:
     """Call a program, compiled for `BATCH` rows, on any number of rows.
 
     Parameters

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca.data.frames import Frame
 from socca.errors import DataError
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 #: Pixels evaluated around the padded frame, for the stencil of `socca.likelihood.pixel_integration`.
 BORDER = 3
@@ -196,13 +199,13 @@ def grid_size(arrays: dict[str, Any]) -> tuple[int, int]:
     return parts[0].shape if len(parts) == 1 else (len(parts[0]), len(parts[1]))
 
 
-def coordinates(arrays: dict[str, Any]) -> tuple[Any, Any]:
+def coordinates(arrays: dict[str, Any]) -> tuple[Array, Array]:
     """Return the field-plane coordinates (x, y) of all pixels of a grid, from `grid_arrays`."""
     x, y = (v[0] if len(v) == 1 else v[0][:, None] + v[1] for v in (arrays["x"], arrays["y"]))
     return x, y
 
 
-def coordinates_at(arrays: dict[str, Any], rows: Any, cols: Any) -> tuple[Any, Any]:
+def coordinates_at(arrays: dict[str, Any], rows: Array, cols: Array) -> tuple[Array, Array]:
     """Return the field-plane coordinates (x, y) of some pixels of a grid, counted from the border's first."""
     import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""Which parameters of a problem the image is linear in, found out without drawing it."""
+"""Parameters that the image is linear in, found without drawing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intensities integrated out: under Gaussian noise the image is linear in them, and so their posterior is Gaussian.
+"""Marginalisation over intensities: under Gaussian noise, their posterior given all else is Gaussian.
 
 For given values of all other parameters let ``m + T a`` be the model image, with amplitudes ``a`` of prior
 ``N(mu, S)``, and ``y`` and ``X`` the whitened ``d - m`` and ``T``. Then, with ``M = X^T X + S^-1`` and
@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,11 @@ from socca.likelihood.parameter_vector import log_prior, transform
 from socca.likelihood.problem import Problem
 from socca.likelihood.truncated_normal import draw_within, log_share
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from socca.utils.array_types import Array
+
 #: A flat prior is taken as a Gaussian of this inverse variance, in units of its width, cut off at its bounds. An
 #: amplitude that the image does not constrain thus has a posterior, and ln Z is off by less than 1 / 8 of this.
 _FLAT = 1e-8
@@ -41,7 +46,7 @@ _RIDGE = 1e-13
 
 @dataclasses.dataclass(frozen=True)
 class _Split:
-    """What is static: which free parameters are sampled and which are amplitudes, those with flat priors last."""
+    """Static part: which free parameters are sampled and which are amplitudes, those with flat priors last."""
 
     problem: ProblemSpec
     sampled: tuple[int, ...]
@@ -101,7 +106,7 @@ class Completed(NamedTuple):
 
 
 class Marginal:
-    """A problem with its amplitudes integrated out, for samplers: it offers what a `Problem` does.
+    """Problem with its amplitudes integrated out; a `LogDensity` of the other parameters.
 
     Parameters
     ----------
@@ -174,27 +179,27 @@ class Marginal:
         found[list(split.linear)] = np.clip(self.solve(theta[None]).mean[0], low, high)
         return found
 
-    def _batched(self, program: Any, arrays: dict[str, Any], rows: Any, what: str) -> Any:
+    def _batched(self, program: Any, arrays: dict[str, Any], rows: ArrayLike, what: str) -> Any:
         with jax.enable_x64(True):
             return in_batches(functools.partial(program, arrays), rows, self.ndim, what)
 
-    def log_likelihood(self, theta: Any) -> np.ndarray:
+    def log_likelihood(self, theta: ArrayLike) -> np.ndarray:
         """Return the log of the likelihood, integrated over the amplitudes, of each row; shape (n, ndim) to (n,)."""
         return self.solve(theta).log_likelihood
 
-    def solve(self, theta: Any) -> Solved:
+    def solve(self, theta: ArrayLike) -> Solved:
         """Integrate over the amplitudes; a row of each array for each row of shape (n, ndim)."""
         return self._batched(_programs(self._split).solve, self._whole.on_device, theta, "log_likelihood")
 
-    def log_likelihood_and_grad(self, theta: Any) -> tuple[np.ndarray, np.ndarray]:
+    def log_likelihood_and_grad(self, theta: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return `log_likelihood` and its derivatives, shapes (n,) and (n, ndim)."""
         return self._batched(_programs(self._split).gradient, self._whole.on_device, theta, "log_likelihood_and_grad")
 
-    def log_prior(self, theta: Any) -> np.ndarray:
+    def log_prior(self, theta: ArrayLike) -> np.ndarray:
         """Return the log prior density of the parameters that are sampled, shape (n,)."""
         return self._batched(_programs(self._split).log_prior, self._whole.on_device["model"], theta, "log_prior")
 
-    def prior_transform(self, u: Any) -> np.ndarray:
+    def prior_transform(self, u: ArrayLike) -> np.ndarray:
         """Map points of the unit cube to the parameters that are sampled, shape (n, ndim) to (n, ndim)."""
         return self._batched(_programs(self._split).transform, self._whole.on_device["model"], u, "prior_transform")
 
@@ -274,10 +279,10 @@ def _programs(split: _Split) -> _Programs:
     def own_priors(arrays: dict[str, Any]) -> dict[str, Any]:
         return {"priors": [arrays["priors"][k] for k in split.sampled]}
 
-    def solve(arrays: dict[str, Any], theta: Any) -> Solved:
+    def solve(arrays: dict[str, Any], theta: Array) -> Solved:
         return _solve(split, arrays, theta)
 
-    def value(arrays: dict[str, Any], theta: Any) -> Any:
+    def value(arrays: dict[str, Any], theta: Array) -> Array:
         return _solve(split, arrays, theta).log_likelihood
 
     return _Programs(
@@ -289,7 +294,7 @@ def _programs(split: _Split) -> _Programs:
     )
 
 
-def _solve(split: _Split, arrays: dict[str, Any], theta: Any) -> Solved:
+def _solve(split: _Split, arrays: dict[str, Any], theta: Array) -> Solved:
     """Integrate over the amplitudes, for one row of the parameters that are sampled."""
     spec, noise = split.problem, split.problem.noise
     n, k = len(split.normal), len(split.linear)
@@ -300,7 +305,7 @@ def _solve(split: _Split, arrays: dict[str, Any], theta: Any) -> Solved:
     inverse = jnp.concatenate([1 / scale**2, _FLAT / (high - low) ** 2])
     log_heights = jnp.concatenate([-jnp.log(scale) - 0.5 * math.log(2 * math.pi), -jnp.log(high - low)])
 
-    def image(amplitudes: Any) -> tuple[Any, Any]:
+    def image(amplitudes: Array) -> tuple[Array, Any]:
         # One by one, so that what does not depend on amplitudes is computed once.
         whole = dict(zip((*split.sampled, *split.linear), (*theta, *amplitudes), strict=True))
         drawn, own, impossible = draw(spec, arrays, [whole[j] for j in range(len(whole))])
@@ -311,10 +316,10 @@ def _solve(split: _Split, arrays: dict[str, Any], theta: Any) -> Solved:
     images, rest = jax.vmap(image)(jnp.concatenate([jnp.zeros((1, k)), jnp.diag(much)]))
     drawn, own, impossible = jax.tree.map(lambda rows: rows[0], rest)
 
-    def whitened(plane: Any) -> Any:
+    def whitened(plane: Array) -> Array:
         return noise.kind.whiten(plane, arrays["noise"], own, noise).ravel()
 
-    y = whitened(arrays["noise"]["data"] - images[0])
+    y = whitened(arrays["noise"].data - images[0])
     x = jax.vmap(whitened)((images[1:] - images[0]) / much[:, None, None])
     precision = x @ x.T + jnp.diag(inverse)
     vector = x @ y + inverse * center

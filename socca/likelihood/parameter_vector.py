@@ -1,10 +1,10 @@
-"""From the vector that a sampler moves to the value of every parameter of a model."""
+"""Values of all parameters of a model, from the vector of the free ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,10 +16,13 @@ from socca.parameters.ties import Tie, as_tie
 from socca.priors import Family, Prior
 from socca.utils.digest import digest
 
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The static part of a model. Equal specs share one compiled program.
+    """Static part of a model. Equal specs share one compiled program.
 
     Parameters
     ----------
@@ -55,7 +58,7 @@ class ModelSpec:
 
 
 def compile_model(parts: Sequence[Parameterised]) -> tuple[ModelSpec, dict[str, Any]]:
-    """Freeze a model.
+    """Return the static part and the arrays of a model.
 
     Parameters
     ----------
@@ -145,7 +148,7 @@ def _evaluation_order(needs: Mapping[str, Sequence[str]]) -> list[str]:
         raise ModelError("ties go in a circle: " + " -> ".join(error.args[1])) from None
 
 
-def all_values(spec: ModelSpec, arrays: dict[str, Any], theta: Any) -> dict[str, Any]:
+def all_values(spec: ModelSpec, arrays: dict[str, Any], theta: Array | Sequence[Array]) -> dict[str, Any]:
     """Compute every parameter from the free ones.
 
     Parameters
@@ -179,7 +182,7 @@ def _tied_value(function: Any, arguments: dict[str, Any], constants: Any) -> Any
     return function(**arguments)
 
 
-def out_of_range(spec: ModelSpec, values: dict[str, Any]) -> Any:
+def out_of_range(spec: ModelSpec, values: dict[str, Any]) -> Array:
     """Tell whether a parameter left the range in which its component is defined.
 
     Fixed parameters were checked when they were set. Tied ones can only be checked as they are computed, and free ones
@@ -209,7 +212,7 @@ def out_of_range(spec: ModelSpec, values: dict[str, Any]) -> Any:
     return outside
 
 
-def transform(spec: ModelSpec, arrays: dict[str, Any], u: Any) -> Any:
+def transform(spec: ModelSpec, arrays: dict[str, Any], u: Array) -> Array:
     """Map the unit cube to the free parameters, shape (..., ndim)."""
     columns = [
         family._icdf(u[..., k], *[arrays["priors"][k][j] for j in range(len(family.arguments))], xp=jnp)
@@ -218,7 +221,7 @@ def transform(spec: ModelSpec, arrays: dict[str, Any], u: Any) -> Any:
     return jnp.stack(columns, axis=-1) if columns else u
 
 
-def log_prior(spec: ModelSpec, arrays: dict[str, Any], theta: Any) -> Any:
+def log_prior(spec: ModelSpec, arrays: dict[str, Any], theta: Array) -> Array:
     """Return the log prior density of free parameters of shape (..., ndim)."""
     total = jnp.zeros(theta.shape[:-1])
     for k, family in enumerate(spec.priors):

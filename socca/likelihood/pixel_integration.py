@@ -1,4 +1,4 @@
-"""The integral of a source's brightness over every pixel: differentiable, and of static shapes.
+"""Integral of a source's brightness over every pixel: differentiable, and of static shapes.
 
 Three ways, each where it is exact enough (see `socca.likelihood.quadrature` for how pixels are ranked):
 

@@ -1,4 +1,4 @@
-"""The compiled problem: pure functions of a vector, for one image and one model."""
+"""Compiled problem: likelihood and prior as pure functions of a vector, for one image and one model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from socca.noise import NoiseModel
 from socca.utils.digest import digest
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from socca.data.image import Image
     from socca.models.model import Model
 
 
 class Problem:
-    """An image, a model and a noise model, frozen and compiled.
+    """Image, model and noise model, frozen and compiled; a `LogDensity` of the free parameters.
 
     Later changes to any of the three are not seen: build a new problem.
 
@@ -95,15 +97,13 @@ class Problem:
         self.arrays: dict[str, Any] = {
             "model": model_arrays,
             "scene": _in_precision(scene_arrays(image, grid), precision),
-            "noise": {
-                key: padded(value, grid.image) if np.shape(value) == image.shape else value
-                for key, value in noise.prepare(image).items()
-            },
+            "noise": jax.tree.map(
+                lambda value: padded(value, grid.image) if np.shape(value) == image.shape else value,
+                noise.with_epsilon(noise.prepare(image), float(np.finfo(precision).eps)),
+            ),
         }
         #: Which pixels are used, of the image as it was enlarged.
         self.used = padded(image.mask > 0, grid.image)
-        if "eps" in self.arrays["noise"]:
-            self.arrays["noise"]["eps"] = np.asarray(np.finfo(precision).eps, dtype=float)
         fields = dict(zip(model_spec.names, model_spec.fields(), strict=True))
         labels = model.labels | {f"noise_{name}": f"noise.{name}" for name in noise.fields}
         self.names = [model_spec.names[i] for i in model_spec.free]
@@ -128,8 +128,7 @@ class Problem:
     @property
     def n_data(self) -> int:
         """Number of pixels (of modes, for noise in Fourier space) that the model is compared with."""
-        noise = self.arrays["noise"]
-        return int(np.sum(noise["count"] if "count" in noise else noise["used"]))
+        return int(self.arrays["noise"].n_data)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "on_device"}
@@ -141,11 +140,11 @@ class Problem:
             scene = {**self.arrays["scene"], "ranking": ranking()}
             return jax.device_put({**self.arrays, "scene": scene})
 
-    def _batched(self, program: Any, arrays: dict[str, Any], rows: Any, what: str) -> Any:
+    def _batched(self, program: Any, arrays: dict[str, Any], rows: ArrayLike, what: str) -> Any:
         with jax.enable_x64(True):
             return in_batches(functools.partial(program, arrays), rows, self.ndim, what)
 
-    def log_likelihood(self, theta: Any) -> np.ndarray:
+    def log_likelihood(self, theta: ArrayLike) -> np.ndarray:
         """Return the log-likelihood of each row.
 
         Parameters
@@ -160,7 +159,7 @@ class Problem:
         """
         return self._batched(programs(self.spec).log_likelihood, self.on_device, theta, "log_likelihood")
 
-    def log_likelihood_and_grad(self, theta: Any) -> tuple[np.ndarray, np.ndarray]:
+    def log_likelihood_and_grad(self, theta: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-likelihood of each row and its derivatives.
 
         Parameters
@@ -186,15 +185,15 @@ class Problem:
         """
         return programs(self.spec).log_posterior, self.on_device
 
-    def log_prior(self, theta: Any) -> np.ndarray:
+    def log_prior(self, theta: ArrayLike) -> np.ndarray:
         """Return the log of the joint prior density of each row, shape (n,)."""
         return self._batched(programs(self.spec).log_prior, self.on_device["model"], theta, "log_prior")
 
-    def prior_transform(self, u: Any) -> np.ndarray:
+    def prior_transform(self, u: ArrayLike) -> np.ndarray:
         """Map points of the unit cube to parameters, shape (n, ndim) to (n, ndim)."""
         return self._batched(programs(self.spec).transform, self.on_device["model"], u, "prior_transform")
 
-    def values(self, theta: Any) -> dict[str, np.ndarray]:
+    def values(self, theta: ArrayLike) -> dict[str, np.ndarray]:
         """Return every parameter, free, fixed and tied.
 
         Parameters
@@ -211,7 +210,7 @@ class Problem:
 
     def render(
         self,
-        theta: Any,
+        theta: ArrayLike,
         only: tuple[int, ...] | None = None,
         response: bool = True,
         exposure: bool = True,
@@ -252,7 +251,7 @@ class Problem:
         """Return the image's own pixels of a plane that was enlarged; anything else as it is."""
         return plane[: self.shape[0], : self.shape[1]] if plane.shape == self.spec.scene.grid.image else plane
 
-    def predict(self, theta: Any) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, theta: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the data, the noise's own parameters included.
 
         Parameters
@@ -270,7 +269,7 @@ class Problem:
         noise = self.spec.noise
         values = self.values(theta)
         own = {name: float(values[f"noise_{name}"][0]) for name, _ in noise.fields}
-        arrays = {key: self._cropped(np.asarray(value)) for key, value in self.arrays["noise"].items()}
+        arrays = jax.tree.map(lambda value: self._cropped(np.asarray(value)), self.arrays["noise"])
         drawn = self.render(theta, raw=self.spec.noise.kind.needs_sky)
         return noise.kind.expected(drawn, own), noise.kind.sigma_at(drawn, arrays, own)
 

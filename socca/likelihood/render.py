@@ -1,4 +1,4 @@
-"""From parameters to an image: one pure function, differentiable, of static shapes.
+"""Model image from parameters: one pure function, differentiable, of static shapes.
 
 Without a PSF, extended sources are integrated over pixels by `socca.likelihood.pixel_integration`. For a PSF,
 `socca.likelihood.band_limited` samples their light so that its Fourier transform is right as far as the PSF sees it;
@@ -28,7 +28,7 @@ from socca.parameters.parameterised import Spec
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """All that is static about an image and what is drawn on it.
+    """Static part of an image and of what is drawn on it.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from socca.priors import as_prior
 
 if TYPE_CHECKING:
     from socca.data.image import Image
+    from socca.utils.array_types import Array
 
 __all__ = ["REGISTRY", "Component", "Extended", "Parameter", "Spec", "Tie", "param"]
 
@@ -47,7 +48,7 @@ class Component(Parameterised):
             REGISTRY[cls.__name__] = cls
 
     @classmethod
-    def center(cls, values: dict[str, Any]) -> tuple[Any, Any]:
+    def center(cls, values: dict[str, Any]) -> tuple[Array, Array]:
         """Return its position out of the values of all parameters."""
         xc, yc = cls.position_names
         return values[xc], values[yc]
@@ -98,7 +99,7 @@ class Extended(Component, abstract=True):
     role = "extended"
 
     @classmethod
-    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
+    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Array, Array]:
         """Return roughly the position angle (rad) and the axis ratio of the isophotes.
 
         They only say where a pixel needs many points of quadrature.
@@ -116,7 +117,7 @@ class Extended(Component, abstract=True):
         return None
 
     @classmethod
-    def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
+    def brightness(cls, dx: Array, dy: Array, values: dict[str, Any], spec: Spec, cell: Array) -> Array:
         """Return the brightness at an offset from the centre.
 
         Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from socca.errors import ModelError
 from socca.models.base import Extended
@@ -13,6 +13,9 @@ from socca.models.radial.base import Radial, along_axes, covered, slopes
 from socca.models.radial.profiles import Beta, Power, TopHat
 from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import jnp
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 
 class Half(NamedTuple):
@@ -110,17 +113,20 @@ class Bridge(Extended, abstract=True):
         return all(half.profile.kind.smooth(half.profile) for half in halves)
 
     @classmethod
-    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
+    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Array, Array]:
         """Return position angle (rad) and, roughly, axis ratio of the isophotes."""
         return values["theta"], 1 - values["e"]
 
     @classmethod
-    def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
+    def brightness(cls, dx: Array, dy: Array, values: dict[str, Any], spec: Spec, cell: Array) -> Array:
         """Return the brightness at an offset from the centre; see `Extended.brightness`."""
         axes = along_axes(values["theta"])
         halves: tuple[Half, Half] = spec.structure  # type: ignore[assignment]
         scales = values["rs"] * (1 - values["e"]), values["rs"]
-        coordinates: list[Callable[[Any, Any], Any]] = [lambda dx, dy: axes(dx, dy)[1], lambda dx, dy: axes(dx, dy)[0]]
+        coordinates: list[Callable[[Array, Array], Array]] = [
+            lambda dx, dy: axes(dx, dy)[1],
+            lambda dx, dy: axes(dx, dy)[0],
+        ]
         profiles: list[Any] = []
         share: Any = 1.0
         for name, half, scale, coordinate in zip(("radial", "parallel"), halves, scales, coordinates, strict=True):
@@ -137,7 +143,7 @@ class Bridge(Extended, abstract=True):
         return values["Is"] * cls.combined(profiles[0], profiles[1]) * share
 
     @staticmethod
-    def combined(f: Any, g: Any) -> Any:
+    def combined(f: Array, g: Array) -> Array:
         """Return the shape of the bridge from the values of both profiles."""
         raise NotImplementedError
 
@@ -151,7 +157,7 @@ class SimpleBridge(Bridge):
         return Beta(), TopHat()
 
     @staticmethod
-    def combined(f: Any, g: Any) -> Any:
+    def combined(f: Array, g: Array) -> Array:
         """Return ``f g``."""
         return f * g
 
@@ -165,7 +171,7 @@ class MesaBridge(Bridge):
         return Beta(alpha=8.0, beta=1.0), Power(alpha=8.0)
 
     @staticmethod
-    def combined(f: Any, g: Any) -> Any:
+    def combined(f: Array, g: Array) -> Array:
         """Return ``1 / (1/f + 1/g)``, also where one of them is zero or far too large to be multiplied."""
         low, high = jnp.minimum(f, g), jnp.maximum(f, g)
         return low / (1 + low / jnp.where(high > 0, high, 1.0))

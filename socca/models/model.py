@@ -223,7 +223,7 @@ class Model:
             img = copy.copy(img)
             img.psf, img.psf_oversample, img.psf_includes_pixel = None, 1, True
         out = self._on(img).render(np.zeros(0), response=False, exposure=False, raw=False)
-        return out.smoothed + out.background if addbackground else out.smoothed
+        return np.asarray(out.smoothed + out.background if addbackground else out.smoothed)
 
     def select(self, component: str | list[str] | None) -> tuple[int, ...] | None:
         """Return the numbers of components named by id or label; None stands for all."""

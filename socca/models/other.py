@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from socca.models.base import Component
 from socca.parameters.parameterised import Spec, param
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 
 class Point(Component):
@@ -40,7 +43,7 @@ class Background(Component):
     a3yyy = param("image", "coefficient of y^3", 0.0, neutral=0.0)
 
     @classmethod
-    def surface(cls, x: Any, y: Any, values: dict[str, Any], spec: Spec) -> Any:
+    def surface(cls, x: Array, y: Array, values: dict[str, Any], spec: Spec) -> Array:
         """Return the background at field-plane coordinates.
 
         Parameters

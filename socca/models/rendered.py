@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 
 class Rendered(NamedTuple):
@@ -22,12 +25,12 @@ class Rendered(NamedTuple):
         Whether a component that must be positive is not, somewhere on the image.
     """
 
-    raw: Any
-    smoothed: Any
-    background: Any
-    negative: Any
+    raw: Array | None
+    smoothed: Array
+    background: Array
+    negative: Array | bool
 
     @property
-    def total(self) -> Any:
+    def total(self) -> Array:
         """All that the data are compared with."""
         return self.smoothed + self.background

@@ -1,34 +1,60 @@
-"""What a noise model is."""
+"""Interface of noise models."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from socca.errors import DataError, nearest
 from socca.parameters.parameterised import Parameterised, Spec
 from socca.priors import as_prior
+from socca.utils.lazy import jnp
 
 if TYPE_CHECKING:
     from socca.data.image import Image
     from socca.models.base import Component
     from socca.models.rendered import Rendered
+    from socca.utils.array_types import Array
 
 #: Name in a config -> noise model.
-REGISTRY: dict[str, type[NoiseModel]] = {}
+REGISTRY: dict[str, type[NoiseModel[Any]]] = {}
 #: Lowest factor on a noise level: its square must not underflow.
 LOWEST_SCALE = 1e-6
 
 
-class NoiseModel(Parameterised):
-    """The probability of an image, given a model of it.
+class NoiseArrays(Protocol):
+    """Arrays that the likelihood of an image needs: each noise model has a named tuple of its own.
+
+    All of them have what follows. What else there is, only the noise model knows.
+    """
+
+    @property
+    def data(self) -> Array | None:
+        """The image, shape (ny, nx), zero where a pixel is not used; None where there are no data."""
+
+    @property
+    def n_data(self) -> Array:
+        """Number of pixels (of modes, for noise in Fourier space) that the model is compared with."""
+
+    @property
+    def used(self) -> Array:
+        """Which pixels are used, shape (ny, nx): bool, or 1 and 0."""
+
+
+A = TypeVar("A", bound=NoiseArrays)
+
+
+class NoiseModel(Parameterised, ABC, Generic[A]):
+    """Probability of an image, given a model of it.
 
     A subclass is one file. `prepare` turns what the user gave into arrays, once per image; `log_likelihood` is a
     pure JAX function of the model image, of these arrays and of the noise's own parameters (declared by `param`, as
     those of a component; fitted if they have a prior), normalised over the data. A subclass registers itself by its
-    `name`, unless it says ``abstract=True``.
+    `name`, unless it says ``abstract=True``. One whose likelihood is Gaussian in the model image, or is a product over
+    pixels, is also a `GaussianNoise` or an `IndependentNoise`.
     """
 
     as_prior = staticmethod(as_prior)
@@ -37,9 +63,9 @@ class NoiseModel(Parameterised):
     takes: ClassVar[dict[str, str]] = {}
     #: Whether an image may be padded with masked pixels; the arrays of its shape that `prepare` gives get zeros there.
     padded: ClassVar[bool] = False
-    #: Whether the likelihood is Gaussian in the model image, so that linear amplitudes can be integrated out.
+    #: Whether it is a `GaussianNoise`.
     gaussian: ClassVar[bool] = False
-    #: Whether the likelihood is a product over pixels, the factors of which `pointwise` gives.
+    #: Whether it is an `IndependentNoise`.
     independent: ClassVar[bool] = False
     #: Whether `Rendered.raw` is used, which must then hold the point sources too.
     needs_sky: ClassVar[bool] = False
@@ -59,7 +85,8 @@ class NoiseModel(Parameterised):
     def check_components(self, components: Sequence[Component]) -> None:
         """Raise `ModelError` if a model has a component that this likelihood has no place for."""
 
-    def prepare(self, image: Image) -> dict[str, np.ndarray]:
+    @abstractmethod
+    def prepare(self, image: Image) -> A:
         """Return the arrays that `log_likelihood` needs for this image.
 
         Parameters
@@ -69,28 +96,45 @@ class NoiseModel(Parameterised):
 
         Returns
         -------
-        dict of ndarray
-            Arguments of the compiled function. A model that asks how exact the image of the model is has ``eps`` among
-            them, the machine epsilon of doubles; problems in single precision put theirs in its place.
+        named tuple of ndarray
+            Arguments of the compiled function, for model images in double precision.
         """
-        raise NotImplementedError
 
+    @staticmethod
+    def with_epsilon(arrays: A, epsilon: float) -> A:
+        """Return the arrays for model images of another precision.
+
+        Parameters
+        ----------
+        arrays : named tuple of ndarray
+            What `prepare` returned.
+        epsilon : float
+            Machine epsilon of the model images.
+
+        Returns
+        -------
+        named tuple of ndarray
+            The same, unless the likelihood asks how exact a model image is.
+        """
+        return arrays
+
+    @abstractmethod
     def sigma(self, image: Image) -> np.ndarray:
         """Return the standard deviation of each pixel as it was given, shape of the image; inf where it is not used.
 
         The noise's own parameters are left out of it: see `sigma_at`.
         """
-        raise NotImplementedError
 
     @staticmethod
-    def log_likelihood(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    @abstractmethod
+    def log_likelihood(drawn: Rendered, arrays: A, values: dict[str, Any], spec: Spec) -> Array:
         """Return the log of the probability density of the data.
 
         Parameters
         ----------
         drawn : Rendered
             The model: `Rendered.total` is what the data are compared with.
-        arrays : dict of array
+        arrays : named tuple of array
             What `prepare` returned.
         values : dict
             Values of the noise's own parameters, scalars.
@@ -102,26 +146,9 @@ class NoiseModel(Parameterised):
         array, shape ()
             The log-likelihood, with its full normalisation.
         """
-        raise NotImplementedError
 
     @staticmethod
-    def pointwise(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
-        """Return the log-likelihood of each pixel, where pixels are `independent`.
-
-        Parameters
-        ----------
-        drawn, arrays, values, spec
-            As for `log_likelihood`.
-
-        Returns
-        -------
-        array, shape (ny, nx)
-            Their sum over the used pixels is the log-likelihood; of other pixels it may be anything.
-        """
-        raise NotImplementedError
-
-    @staticmethod
-    def expected(drawn: Rendered, values: dict[str, Any]) -> Any:
+    def expected(drawn: Rendered, values: dict[str, Any]) -> Array:
         """Return what the data are expected to be: the model, and what the noise's own parameters add to it.
 
         Parameters
@@ -139,7 +166,34 @@ class NoiseModel(Parameterised):
         return drawn.total
 
     @staticmethod
-    def whiten(plane: Any, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    @abstractmethod
+    def sigma_at(drawn: Rendered, arrays: A, values: dict[str, Any]) -> np.ndarray:
+        """Return the standard deviation of each pixel, given the model and the noise's own parameters.
+
+        Parameters
+        ----------
+        drawn : Rendered
+            The model.
+        arrays : named tuple of array
+            What `prepare` returned.
+        values : dict
+            Values of the noise's own parameters.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+            In the unit of the image; inf where a pixel is not used.
+        """
+
+
+class GaussianNoise(NoiseModel[A], abstract=True):
+    """Noise whose likelihood is Gaussian in the model image, so that linear amplitudes can be integrated out."""
+
+    gaussian = True
+
+    @staticmethod
+    @abstractmethod
+    def whiten(plane: Array, arrays: A, values: dict[str, Any], spec: Spec) -> Array:
         """Return the linear map of an image under which Gaussian noise becomes white, of unit variance.
 
         Parameters
@@ -155,31 +209,50 @@ class NoiseModel(Parameterised):
         array
             Of any shape.
         """
-        raise NotImplementedError
+
+
+class IndependentNoise(NoiseModel[A], abstract=True):
+    """Noise whose likelihood is a product over pixels."""
+
+    independent = True
 
     @staticmethod
-    def sigma_at(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any]) -> np.ndarray:
-        """Return the standard deviation of each pixel, given the model and the noise's own parameters.
+    @abstractmethod
+    def pointwise(drawn: Rendered, arrays: A, values: dict[str, Any], spec: Spec) -> Array:
+        """Return the log-likelihood of each pixel.
 
         Parameters
         ----------
-        drawn : Rendered
-            The model.
-        arrays : dict of array
-            What `prepare` returned.
-        values : dict
-            Values of the noise's own parameters.
+        drawn, arrays, values, spec
+            As for `log_likelihood`.
 
         Returns
         -------
-        ndarray, shape (ny, nx)
-            In the unit of the image; inf where a pixel is not used.
+        array, shape (ny, nx)
+            Their sum over the used pixels is the log-likelihood; of other pixels it may be anything.
         """
-        raise NotImplementedError
 
 
-class NuisanceParameters(NoiseModel, abstract=True):
-    """The parameters of a noise model without its data, for drawing a model on an image that it does not fit.
+class NoData(NamedTuple):
+    """The arrays of a noise model without data: none."""
+
+    data: None = None
+
+    @property
+    def n_data(self) -> Array:
+        """No pixel."""
+        return np.zeros(())
+
+    @property
+    def used(self) -> Array:
+        """No pixel, shape (0, 0)."""
+        return np.zeros((0, 0), bool)
+
+
+class NuisanceParameters(NoiseModel[NoData], abstract=True):
+    """Parameters of a noise model without its data, for drawing a model on an image that it is not fitted to.
+
+    Its likelihood uses no pixel, and so does not depend on the model.
 
     Parameters
     ----------
@@ -187,11 +260,25 @@ class NuisanceParameters(NoiseModel, abstract=True):
         Has the parameters.
     """
 
-    def __init__(self, noise: NoiseModel) -> None:
+    def __init__(self, noise: NoiseModel[Any]) -> None:
         super().__init__()
         self._extend(noise.fields)
         self._assign(noise.values)
 
-    def prepare(self, image: Image) -> dict[str, np.ndarray]:
+    def prepare(self, image: Image) -> NoData:
         """Return nothing."""
-        return {}
+        return NoData()
+
+    def sigma(self, image: Image) -> np.ndarray:
+        """Return inf for each pixel."""
+        return np.full(image.shape, np.inf)
+
+    @staticmethod
+    def log_likelihood(drawn: Rendered, arrays: NoData, values: dict[str, Any], spec: Spec) -> Array:
+        """Return 0."""
+        return jnp.zeros(())
+
+    @staticmethod
+    def sigma_at(drawn: Rendered, arrays: NoData, values: dict[str, Any]) -> np.ndarray:
+        """Return inf for each pixel."""
+        return np.full(np.shape(drawn.total), np.inf)

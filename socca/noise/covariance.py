@@ -1,23 +1,39 @@
-"""Gaussian noise that is correlated between pixels: what its kinds have in common."""
+"""Base of correlated Gaussian noise."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from socca.data.fits import PlainInput, open_fits, select_hdu
 from socca.errors import DataError
-from socca.noise.base import LOWEST_SCALE, NoiseModel
+from socca.noise.base import LOWEST_SCALE, GaussianNoise, NoiseArrays
 from socca.parameters.parameterised import Spec, param
 
 if TYPE_CHECKING:
     from socca.data.image import Image
     from socca.models.rendered import Rendered
+    from socca.utils.array_types import Array
 
 
-class Covariance(NoiseModel, abstract=True):
+class CovarianceArrays(NoiseArrays, Protocol):
+    """Arrays of any correlated noise."""
+
+    @property
+    def norm(self) -> Array:
+        """Logarithm of the normalisation, of an unscaled covariance."""
+
+    @property
+    def sigma(self) -> Array:
+        """Standard deviation of each pixel, shape (ny, nx); inf where it is not used."""
+
+
+C = TypeVar("C", bound=CovarianceArrays)
+
+
+class Covariance(GaussianNoise[C], abstract=True):
     """Correlated Gaussian noise: a covariance, its inverse, or realisations to estimate it from.
 
     Parameters
@@ -34,8 +50,6 @@ class Covariance(NoiseModel, abstract=True):
     """
 
     takes: ClassVar[dict[str, str]] = {"covariance": "cov", "inverse_covariance": "icov", "cube": "cube"}
-    gaussian = True
-
     scale = param("", "factor on the given standard deviations", 1.0, lower=LOWEST_SCALE, neutral=1.0)
 
     def __init__(
@@ -53,9 +67,9 @@ class Covariance(NoiseModel, abstract=True):
         self._assign(values)
 
     @staticmethod
-    def sigma_at(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any]) -> np.ndarray:
+    def sigma_at(drawn: Rendered, arrays: C, values: dict[str, Any]) -> np.ndarray:
         """Return ``scale sigma``; correlations are left out of it."""
-        return values["scale"] * arrays["sigma"]
+        return values["scale"] * arrays.sigma
 
 
 def read_cube(source: PlainInput, hdu: int | str | None = None) -> np.ndarray:

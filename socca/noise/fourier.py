@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,12 +16,45 @@ from socca.utils.lazy import jnp
 if TYPE_CHECKING:
     from socca.data.image import Image
     from socca.models.rendered import Rendered
+    from socca.utils.array_types import Array
 
 #: Relative difference between the powers of a mode and its opposite: rounding in single precision.
 _ASYMMETRY = 1e-5
 
 
-class NormalFourier(Covariance):
+class PowerSpectrumArrays(NamedTuple):
+    """Arrays of an image with a power spectrum of its noise.
+
+    Attributes
+    ----------
+    apod : array, shape (ny, nx)
+        The window, ones without one.
+    n_data : array, shape ()
+        Number of modes.
+    data : array, shape (ny, nx)
+        The image, zero where the window is.
+    norm : array, shape ()
+        Logarithm of the normalisation, of an unscaled spectrum.
+    sigma : array, shape (ny, nx)
+        Standard deviation of each pixel; inf where it is not used.
+    weight : array, shape (ny, nx // 2 + 1)
+        ``1 / (N P_k)`` times how often a mode occurs in the full plane.
+    """
+
+    apod: Array
+    n_data: Array
+    data: Array
+    norm: Array
+    sigma: Array
+    weight: Array
+
+    @property
+    def used(self) -> Array:
+        """Which pixels have a standard deviation."""
+        return self.sigma < np.inf
+
+
+class NormalFourier(Covariance[PowerSpectrumArrays]):
     """Gaussian noise that is the same everywhere, with correlations that depend on the distance of two pixels.
 
     Its covariance is diagonal in Fourier space, for an image that continues periodically. With
@@ -135,7 +168,7 @@ class NormalFourier(Covariance):
         window = self._window(image)
         return _spread(self._power(image, window), window)
 
-    def prepare(self, image: Image) -> dict[str, np.ndarray]:
+    def prepare(self, image: Image) -> PowerSpectrumArrays:
         """Return data, window, weights of the modes and the normalisation.
 
         Parameters
@@ -145,9 +178,8 @@ class NormalFourier(Covariance):
 
         Returns
         -------
-        dict of ndarray
-            ``data``, ``apod`` and ``sigma``, shape (ny, nx); ``weight``, ``1 / (N P_k)`` times how often a mode occurs
-            in the full plane, shape (ny, nx // 2 + 1); the scalars ``norm`` and ``count``.
+        PowerSpectrumArrays
+            Of ndarray.
 
         Raises
         ------
@@ -157,25 +189,25 @@ class NormalFourier(Covariance):
         window = self._window(image)
         power = self._power(image, window)
         times = _occurrence(*image.shape)
-        return {
-            "data": np.where(window > 0, image.data, 0.0),
-            "apod": window,
-            "sigma": _spread(power, window),
-            "weight": times / (window.size * power),
-            "norm": np.asarray(-0.5 * (times * np.log(2 * math.pi * power)).sum()),
-            "count": np.asarray(float(window.size)),
-        }
+        return PowerSpectrumArrays(
+            apod=window,
+            n_data=np.asarray(float(window.size)),
+            data=np.where(window > 0, image.data, 0.0),
+            norm=np.asarray(-0.5 * (times * np.log(2 * math.pi * power)).sum()),
+            sigma=_spread(power, window),
+            weight=times / (window.size * power),
+        )
 
     @classmethod
-    def log_likelihood(cls, drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    def log_likelihood(cls, drawn: Rendered, arrays: PowerSpectrumArrays, values: dict[str, Any], spec: Spec) -> Array:
         """Return ``-1/2 sum_k(|R_k|^2 / (N P_k) + ln(2 pi P_k))``, both terms over the full plane of modes."""
-        white = cls.whiten(arrays["data"] - drawn.total, arrays, values, spec)
-        return arrays["norm"] - arrays["count"] * jnp.log(scale_of(values, spec)) - 0.5 * (white * white).sum()
+        white = cls.whiten(arrays.data - drawn.total, arrays, values, spec)
+        return arrays.norm - arrays.n_data * jnp.log(scale_of(values, spec)) - 0.5 * (white * white).sum()
 
     @staticmethod
-    def whiten(plane: Any, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    def whiten(plane: Array, arrays: PowerSpectrumArrays, values: dict[str, Any], spec: Spec) -> Array:
         """Return real and imaginary part of each mode, in units of its standard deviation."""
-        modes = jnp.fft.rfft2(arrays["apod"] * plane) * jnp.sqrt(arrays["weight"]) / scale_of(values, spec)
+        modes = jnp.fft.rfft2(arrays.apod * plane) * jnp.sqrt(arrays.weight) / scale_of(values, spec)
         return jnp.stack([modes.real, modes.imag])
 
 

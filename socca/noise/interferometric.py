@@ -9,13 +9,14 @@ import numpy as np
 
 from socca.data.fits import PlainInput
 from socca.errors import DataError, ModelError
-from socca.noise.levels import Levels, level_of
+from socca.noise.levels import LevelArrays, Levels, level_of
 from socca.parameters.parameterised import Spec
 
 if TYPE_CHECKING:
     from socca.data.image import Image
     from socca.models.base import Component
     from socca.models.rendered import Rendered
+    from socca.utils.array_types import Array
 
 #: How close to one a PSF's sum must be to have been normalised by it.
 _SUM_IS_ONE = 1e-9
@@ -72,7 +73,7 @@ class NormalRI(Levels):
                 "leave it out"
             )
 
-    def prepare(self, image: Image) -> dict[str, np.ndarray]:
+    def prepare(self, image: Image) -> LevelArrays:
         """Return data, weights and what `Levels.prepare` gives besides.
 
         Parameters
@@ -82,8 +83,8 @@ class NormalRI(Levels):
 
         Returns
         -------
-        dict of ndarray
-            See `Levels.prepare`.
+        LevelArrays
+            Of ndarray.
 
         Raises
         ------
@@ -105,11 +106,13 @@ class NormalRI(Levels):
         return super().prepare(image)
 
     @staticmethod
-    def log_likelihood(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    def log_likelihood(drawn: Rendered, arrays: LevelArrays, values: dict[str, Any], spec: Spec) -> Array:
         """Return ``-1/2 sum((m_dirty - 2 d) m_sky / sigma^2)`` over the used pixels."""
-        return -0.5 * (arrays["weight"] * (drawn.smoothed - 2 * arrays["data"]) * drawn.raw).sum()
+        if drawn.raw is None:
+            raise ModelError("NormalRI: the model must be drawn with its sky")
+        return -0.5 * (arrays.weight * (drawn.smoothed - 2 * arrays.data) * drawn.raw).sum()
 
     @staticmethod
-    def sigma_at(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any]) -> np.ndarray:
+    def sigma_at(drawn: Rendered, arrays: LevelArrays, values: dict[str, Any]) -> np.ndarray:
         """Return sigma."""
-        return level_of(arrays["weight"])
+        return level_of(arrays.weight)

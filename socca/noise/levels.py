@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from socca.noise.base import NoiseModel
 
 if TYPE_CHECKING:
     from socca.data.image import Image
+    from socca.utils.array_types import Array
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,33 @@ FORMS = {
 _MAD_TO_SIGMA = 1.482602218505602
 
 
-class Levels(NoiseModel, abstract=True):
+class LevelArrays(NamedTuple):
+    """Arrays of an image with a noise level for each pixel.
+
+    Attributes
+    ----------
+    n_data : array, shape ()
+        Number of used pixels.
+    data : array, shape (ny, nx)
+        The image, zero where a pixel is not used.
+    norm : array, shape ()
+        Sum of ``-ln sigma`` over the used pixels.
+    weight : array, shape (ny, nx)
+        ``1 / sigma^2``, zero where a pixel is not used.
+    """
+
+    n_data: Array
+    data: Array
+    norm: Array
+    weight: Array
+
+    @property
+    def used(self) -> Array:
+        """Which pixels have a weight."""
+        return self.weight > 0
+
+
+class Levels(NoiseModel[LevelArrays], abstract=True):
     """Independent noise, its level given for each pixel or for all.
 
     Parameters
@@ -100,7 +127,7 @@ class Levels(NoiseModel, abstract=True):
         log.info("noise level from the median absolute deviation of %d pixels: %.6g", values.size, sigma)
         return sigma
 
-    def prepare(self, image: Image) -> dict[str, np.ndarray]:
+    def prepare(self, image: Image) -> LevelArrays:
         """Return data, weights and what the normalisation needs.
 
         Parameters
@@ -110,21 +137,20 @@ class Levels(NoiseModel, abstract=True):
 
         Returns
         -------
-        dict of ndarray
-            ``data`` and ``weight`` (``1 / sigma^2``, zero where a pixel is not used), shape (ny, nx), and the scalars
-            ``norm``, the sum of ``-ln sigma`` over the used pixels, and ``count``, their number.
+        LevelArrays
+            Of ndarray.
         """
         sigma = self.sigma(image)
         used = np.isfinite(sigma)
-        return {
-            "data": np.where(used, image.data, 0.0),
-            "weight": np.where(used, 1 / sigma**2, 0.0),
-            "norm": np.asarray(-np.sum(np.log(sigma[used]))),
-            "count": np.asarray(float(used.sum())),
-        }
+        return LevelArrays(
+            n_data=np.asarray(float(used.sum())),
+            data=np.where(used, image.data, 0.0),
+            norm=np.asarray(-np.sum(np.log(sigma[used]))),
+            weight=np.where(used, 1 / sigma**2, 0.0),
+        )
 
 
-def level_of(weight: Any) -> np.ndarray:
+def level_of(weight: Array) -> np.ndarray:
     """Return the standard deviation of an inverse variance; inf where that is zero."""
     with np.errstate(divide="ignore"):
         return 1 / np.sqrt(np.asarray(weight))

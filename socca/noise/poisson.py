@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from socca.errors import DataError
-from socca.noise.base import NoiseModel
+from socca.noise.base import IndependentNoise
 from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import jax, jnp, special
 
 if TYPE_CHECKING:
     from socca.data.image import Image
     from socca.models.rendered import Rendered
+    from socca.utils.array_types import Array
 
 #: How far from whole numbers counts may be, relative (or absolute, below one): rounding in single precision.
 _WHOLE = 1e-6
@@ -29,7 +30,36 @@ _SAMPLING = 5e-4
 _LEAST_VARIANCE = 1e-12
 
 
-class Poisson(NoiseModel):
+class CountArrays(NamedTuple):
+    """Arrays of an image of counts.
+
+    Attributes
+    ----------
+    data : array, shape (ny, nx)
+        The counts, zero where a pixel is not used.
+    eps : array, shape ()
+        Machine epsilon of the model images.
+    norm : array, shape ()
+        Sum of ``-ln d!``.
+    ringing : array, shape ()
+        How far expected counts may be negative, as a share of the highest.
+    used : array, shape (ny, nx)
+        1 where a pixel is used, else 0.
+    """
+
+    data: Array
+    eps: Array
+    norm: Array
+    ringing: Array
+    used: Array
+
+    @property
+    def n_data(self) -> Array:
+        """Number of used pixels."""
+        return self.used.sum()
+
+
+class Poisson(IndependentNoise[CountArrays]):
     """Poisson noise of counts, for images in photons per pixel.
 
     The model must be in counts too (an exposure map brings it there), and ``background`` is added to it. The
@@ -54,7 +84,6 @@ class Poisson(NoiseModel):
 
     name = "poisson"
     padded = True
-    independent = True
 
     background = param("image", "counts expected in every pixel besides the model's", 0.0, lower=0.0, neutral=0.0)
 
@@ -78,7 +107,7 @@ class Poisson(NoiseModel):
         """
         return np.where(image.mask > 0, np.sqrt(np.maximum(_counts(image), 1.0)), np.inf)
 
-    def prepare(self, image: Image) -> dict[str, np.ndarray]:
+    def prepare(self, image: Image) -> CountArrays:
         """Return the counts, which pixels are used, and the normalisation.
 
         Parameters
@@ -88,10 +117,8 @@ class Poisson(NoiseModel):
 
         Returns
         -------
-        dict of ndarray
-            ``data`` and ``used`` (1 or 0), shape (ny, nx), and the scalars ``norm``, the sum of ``-ln d!``,
-            ``ringing``, how far expected counts may be negative, as a share of the highest, and ``eps``, see
-            `NoiseModel.prepare`.
+        CountArrays
+            Of ndarray.
 
         Raises
         ------
@@ -101,48 +128,53 @@ class Poisson(NoiseModel):
         from scipy.special import gammaln
 
         counts = _counts(image)
-        return {
-            "data": counts,
-            "used": (image.mask > 0).astype(float),
-            "norm": np.asarray(-gammaln(counts + 1).sum()),
-            "ringing": np.asarray(0.0 if image.psf is None else max(_RINGING * ringing(image.psf), _SAMPLING)),
-            "eps": np.asarray(np.finfo(float).eps),
-        }
+        return CountArrays(
+            data=counts,
+            eps=np.asarray(np.finfo(float).eps),
+            norm=np.asarray(-gammaln(counts + 1).sum()),
+            ringing=np.asarray(0.0 if image.psf is None else max(_RINGING * ringing(image.psf), _SAMPLING)),
+            used=(image.mask > 0).astype(float),
+        )
 
     @staticmethod
-    def log_likelihood(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    def with_epsilon(arrays: CountArrays, epsilon: float) -> CountArrays:
+        """Return the arrays for model images of another machine epsilon."""
+        return arrays._replace(eps=np.asarray(epsilon, dtype=float))
+
+    @staticmethod
+    def log_likelihood(drawn: Rendered, arrays: CountArrays, values: dict[str, Any], spec: Spec) -> Array:
         """Return ``sum(d ln m - m - ln d!)`` over the used pixels, m being the expected counts.
 
         In the logarithm, m is at least `eps` times the highest m. Where m is negative it is -inf, beyond rounding and
         ringing (see the class).
         """
         each = _each(drawn, arrays, values, spec)
-        return arrays["norm"] + jnp.where(arrays["used"] > 0, each, 0.0).sum()
+        return arrays.norm + jnp.where(arrays.used > 0, each, 0.0).sum()
 
     @staticmethod
-    def pointwise(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+    def pointwise(drawn: Rendered, arrays: CountArrays, values: dict[str, Any], spec: Spec) -> Array:
         """Return ``d ln m - m - ln d!`` of each pixel, as in `log_likelihood`."""
-        return _each(drawn, arrays, values, spec) - special.gammaln(arrays["data"] + 1)
+        return _each(drawn, arrays, values, spec) - special.gammaln(arrays.data + 1)
 
     @staticmethod
-    def expected(drawn: Rendered, values: dict[str, Any]) -> Any:
+    def expected(drawn: Rendered, values: dict[str, Any]) -> Array:
         """Return the model plus ``background``."""
         return drawn.total + values["background"]
 
     @staticmethod
-    def sigma_at(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any]) -> np.ndarray:
+    def sigma_at(drawn: Rendered, arrays: CountArrays, values: dict[str, Any]) -> np.ndarray:
         """Return the square root of the expected counts; chi-square is then Pearson's."""
         expected = np.asarray(Poisson.expected(drawn, values))
-        return np.where(arrays["used"] > 0, np.sqrt(np.maximum(expected, _LEAST_VARIANCE)), np.inf)
+        return np.where(arrays.used > 0, np.sqrt(np.maximum(expected, _LEAST_VARIANCE)), np.inf)
 
 
-def _each(drawn: Rendered, arrays: dict[str, Any], values: dict[str, Any], spec: Spec) -> Any:
+def _each(drawn: Rendered, arrays: CountArrays, values: dict[str, Any], spec: Spec) -> Array:
     """Return ``d ln m - m`` of each pixel."""
     expected = drawn.total if "background" in spec.neutral else Poisson.expected(drawn, values)
-    data, eps = arrays["data"], arrays["eps"]
+    data, eps = arrays.data, arrays.eps
     peak = jax.lax.stop_gradient(jnp.maximum(expected.max(), 0.0))
     # A background is not convolved, and does not ring: a negative one is the model's own doing.
-    rings = jnp.where(drawn.background >= 0, arrays["ringing"], 0.0)
+    rings = jnp.where(drawn.background >= 0, arrays.ringing, 0.0)
     size = jnp.maximum(jnp.abs(expected), eps * peak)
     possible = (expected >= -(_ROUNDING * eps + rings) * peak) & ((size > 0) | (data == 0))
     safe = jnp.where(size > 0, size, 1.0)  # so that no gradient meets the logarithm of zero

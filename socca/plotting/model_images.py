@@ -68,7 +68,7 @@ def write_model_images(
     ]
     for k, label in enumerate(model.component_labels):
         if rows is None:
-            plane = problem.render(theta, only=(k,), raw=False).total
+            plane = np.asarray(problem.render(theta, only=(k,), raw=False).total)
         else:
             plane = median_and_std(problem, rows, ("total",), only=(k,))[0][0]
         planes.append((label.upper(), plane, label))

@@ -1,10 +1,11 @@
-"""Interface of a pool of workers, and the pools of one process."""
+"""Interface of pools of workers, and the pools of one process."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -15,15 +16,15 @@ Likelihood = Callable[[np.ndarray], np.ndarray]
 
 
 class MapPool(Protocol):
-    """What a ready-made pool must offer: a `map`, as those of `multiprocessing`, MPI and others do."""
+    """Interface of a ready-made pool: a `map`, which those of `multiprocessing`, MPI and others have."""
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]:
         """Apply a function to each item."""
         ...
 
 
-class Pool:
-    """Workers that evaluate a likelihood.
+class Pool(ABC):
+    """Interface of pools: workers that evaluate a likelihood.
 
     Attributes
     ----------
@@ -33,7 +34,7 @@ class Pool:
         Number of workers.
     """
 
-    name: ClassVar[str] = ""
+    name: str
     size: int = 1
 
     @property
@@ -41,10 +42,11 @@ class Pool:
         """Whether `evaluate` has the workers at work; until then, this process is in their place."""
         return True
 
+    @abstractmethod
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Apply a function to each item, on the workers; the results are in order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluate(self, theta: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of each row: the batch is split, one message per worker.
 
@@ -58,7 +60,6 @@ class Pool:
         ndarray, shape (n,)
             Log-likelihoods.
         """
-        raise NotImplementedError
 
     def drive(self, work: Callable[[], T]) -> T:
         """Do something once, and return its result in every process that runs the same script.
@@ -75,8 +76,8 @@ class Pool:
         """
         return work()
 
-    def close(self) -> None:
-        """Let the workers go."""
+    def close(self) -> None:  # noqa: B027  (nothing to do where there are no workers)
+        """Release the workers."""
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +89,7 @@ class Pool:
 
 
 class SerialPool(Pool):
-    """No workers: this process does it.
+    """Pool without workers: this process evaluates everything.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ class SerialPool(Pool):
 
 
 class BorrowedPool(Pool):
-    """A pool that the user made and will close.
+    """Ready-made pool of another package, which the user will close.
 
     Parameters
     ----------
@@ -136,3 +137,34 @@ class BorrowedPool(Pool):
     def evaluate(self, theta: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of each row."""
         return np.concatenate(self.map(self._likelihood, np.array_split(theta, max(1, min(self.size, len(theta))))))
+
+
+class LentPool(Pool):
+    """One of socca's own pools, which stays open when this one is closed: whoever made it will close it.
+
+    Parameters
+    ----------
+    pool : Pool
+        Does the work.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.name, self.size = pool.name, pool.size
+
+    @property
+    def started(self) -> bool:
+        """Whether that pool has its workers at work."""
+        return self._pool.started
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Apply a function to each item, on the workers."""
+        return self._pool.map(function, items)
+
+    def evaluate(self, theta: np.ndarray) -> np.ndarray:
+        """Return the log-likelihood of each row."""
+        return self._pool.evaluate(theta)
+
+    def drive(self, work: Callable[[], T]) -> T:
+        """Do something once; see `Pool.drive`."""
+        return self._pool.drive(work)

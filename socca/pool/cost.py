@@ -1,4 +1,4 @@
-"""What a likelihood costs in a pool, and whether the pool pays."""
+"""Cost of a likelihood in a pool, and whether the pool is worth it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONG = 0.1
 
 @dataclass(frozen=True)
 class Cost:
-    """Where the time of a batch goes: its batch of n rows takes ``batch + call * n / workers`` seconds.
+    """Time of a batch: n rows take ``batch + call * n / workers`` seconds.
 
     Parameters
     ----------

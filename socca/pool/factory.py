@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from socca.errors import ConfigError, nearest
-from socca.pool.base import BorrowedPool, Likelihood, MapPool, Pool, SerialPool
+from socca.pool.base import BorrowedPool, LentPool, Likelihood, MapPool, Pool, SerialPool
 from socca.utils.launcher import launched
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def open_pool(
     """
     chosen = chosen_kind(kind, ncores, pool)
     if isinstance(pool, Pool):
-        return _Kept(pool)
+        return LentPool(pool)
     if pool is not None and not isinstance(pool, int | np.integer):
         return BorrowedPool(pool, likelihood)
     cores = int(ncores or pool or 1)
@@ -110,20 +110,3 @@ def chosen_kind(kind: str = "auto", ncores: int | None = None, pool: int | MapPo
     if kind == "serial" and cores > 1:
         raise ConfigError(f"a serial pool has one worker, not {cores}: leave out the number of cores, or use loky")
     return kind
-
-
-class _Kept(Pool):
-    """One of our own pools, which whoever made it will close."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self.name = pool.name  # type: ignore[misc]
-        self.size = pool.size
-        self.map = pool.map  # type: ignore[method-assign]
-        self.evaluate = pool.evaluate  # type: ignore[method-assign]
-        self.drive = pool.drive  # type: ignore[method-assign]
-
-    @property
-    def started(self) -> bool:
-        """As of that pool."""
-        return self._pool.started

@@ -1,4 +1,4 @@
-"""What processes of a pool tell each other: rows as they lie in memory, all else as pickles."""
+"""Messages between the processes of a pool: rows as raw bytes, all else as pickles."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _end_with_the_parent(life: Connection) -> None:
 
 
 class _Start:
-    """Workers on their way: in a thread, each is given the likelihood, and a row to compile it with.
+    """Start of the workers: a thread gives each the likelihood, and a row to compile it with.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class _Start:
 
 
 def _end(life: Connection, start: _Start, connections: Sequence[Connection], processes: Sequence[Any]) -> None:
-    """Let the workers go: by themselves first, and then by force. Those that have not started have nothing to lose."""
+    """End the workers: by themselves first, and then by force. Those that have not started have nothing to lose."""
     life.close()
     deadline = time.monotonic() + (_PATIENCE if start.done else 0.0)
     for process in processes:

@@ -1,4 +1,4 @@
-"""Ranks of MPI that end together.
+"""Watchdog of MPI ranks, so that all of them end together.
 
 MPI leaves a rank that waits for a dead one waiting forever. A rank that only left with an exception is waited for too,
 in ``MPI_Finalize``. mpirun ends all ranks when one is killed; srun does so on request only (``--kill-on-bad-exit``).
@@ -34,7 +34,7 @@ _TOKEN = 16
 
 @functools.cache
 def end_together() -> None:
-    """Have all ranks end when one does so by an exception or is killed, from now to the end of this process.
+    """Make all ranks end when one ends by an exception or is killed, from now to the end of this process.
 
     To be called on all ranks at the same time. Each rank keeps a connection to rank 0, which the operating system
     closes when a process dies, however it does. Uncaught exceptions, in threads too, are reported as before, and end
@@ -129,10 +129,10 @@ def _watch(peers: Mapping[socket.socket, str]) -> None:
     """End all ranks when a connection ends without a farewell, in a thread."""
     with selectors.DefaultSelector() as selector:
         for connection in peers:
-            selector.register(connection, selectors.EVENT_READ)
+            selector.register(connection, selectors.EVENT_READ, data=connection)
         while selector.get_map():
             for key, _ in selector.select():
-                connection = key.fileobj  # type: ignore[assignment]
+                connection = key.data
                 selector.unregister(connection)
                 said = b""
                 with contextlib.suppress(OSError):

@@ -184,8 +184,7 @@ def log_likelihoods(problem: Problem, rows: np.ndarray) -> Iterator[np.ndarray]:
             f"{spec.noise.kind.name}: the likelihood is no product over pixels, which WAIC and LOO need; "
             "normal, studentt and poisson noise is independent from pixel to pixel"
         )
-    noise = problem.arrays["noise"]
-    used = np.ravel(noise["weight"] if "weight" in noise else noise["used"]) > 0
+    used = np.ravel(problem.arrays["noise"].used > 0)
     for pixels, values in in_blocks(_pointwise_program(spec), problem.on_device, rows, used.size):
         yield values[:, used[pixels]]
 

@@ -1,4 +1,4 @@
-"""Samplers: one file per back end, all behind `Sampler`."""
+"""Samplers: one file for each back end, with the interface `Sampler`."""
 
 from __future__ import annotations
 

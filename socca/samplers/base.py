@@ -1,4 +1,4 @@
-"""What a sampler is."""
+"""Interface of samplers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import inspect
 import logging
 import numbers
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -16,15 +17,14 @@ from socca.errors import ConfigError, ModelError, nearest
 from socca.samplers.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Draws:
-    """What a sampler gives back.
+    """Result of a sampler.
 
     Parameters
     ----------
@@ -61,8 +61,22 @@ class Draws:
         return {**self.__dict__, "sampler": None}
 
 
-class Sampler:
-    """A way to explore a posterior. Back ends define `explore`.
+class Workers(Protocol):
+    """What samplers ask of a pool."""
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Apply a function to each item, on the workers; the results are in order."""
+
+    def evaluate(self, theta: np.ndarray) -> np.ndarray:
+        """Return the log-likelihood of each row, shape (n, ndim) to (n,)."""
+
+
+class Sampler(ABC):
+    """Interface of samplers. Back ends define `explore`.
 
     Parameters
     ----------
@@ -139,14 +153,14 @@ class Sampler:
         if workers > 1 and not self.parallel:
             raise ConfigError(f"{self.name} runs in one process: leave out ncores and pool")
 
-    def run(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint | None = None) -> Draws:
+    def run(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint | None = None) -> Draws:
         """Explore the posterior.
 
         Parameters
         ----------
-        problem : Problem
+        problem : LogDensity
             What is explored.
-        pool : Pool
+        pool : Workers
             Evaluates the likelihood.
         seed : int
             Of all random numbers.
@@ -167,12 +181,12 @@ class Sampler:
             return _only_point(pool)
         return self.explore(problem, pool, seed, checkpoint or Checkpoint())
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    @abstractmethod
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior of at least one parameter; see `run`."""
-        raise NotImplementedError
 
 
-def _only_point(pool: Pool) -> Draws:
+def _only_point(pool: Workers) -> Draws:
     """Return the posterior without a free parameter: its evidence is the likelihood."""
     value = float(pool.evaluate(np.zeros((1, 0)))[0])
     if not np.isfinite(value):
@@ -181,7 +195,7 @@ def _only_point(pool: Pool) -> Draws:
 
 
 class PeriodicLogger:
-    """A line in the log now and then: after 10 s, and then at growing intervals up to a minute.
+    """Progress messages in the log: after 10 s, and then at growing intervals up to a minute.
 
     Parameters
     ----------
@@ -195,11 +209,11 @@ class PeriodicLogger:
         self._interval = 10.0
 
     def due(self) -> bool:
-        """Tell whether it is time for a line."""
+        """Return whether it is time for a message."""
         return time.monotonic() - self._last >= self._interval
 
-    def say(self, message: str) -> None:
-        """Log a line."""
+    def log(self, message: str) -> None:
+        """Log a message."""
         self._last = time.monotonic()
         self._interval = min(60.0, self._interval * 1.5)
         log.info("%s: %4.0f s, %s", self._what, self._last - self._start, message)

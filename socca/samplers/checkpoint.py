@@ -1,4 +1,4 @@
-"""Where a running fit keeps what it needs to go on: one file, whole or not at all, checked before it is used.
+"""Checkpoints: the state of a running fit in one file, written whole or not at all, and checked before it is used.
 
 A checkpoint is a line that names the format, a manifest in one line of JSON (of which method, options, seed, problem
 and versions it is), and the state as an archive of arrays (``.npz``), whose SHA-256 the manifest holds. State that a
@@ -46,7 +46,7 @@ State = Mapping[str, Any]
 
 
 class Checkpoint:
-    """No checkpoint at all: the interface, for runs that keep none.
+    """Interface of a checkpoint, for runs that keep none.
 
     Attributes
     ----------
@@ -170,8 +170,8 @@ class CheckpointFile(Checkpoint):
 
     def _write(self, state: State) -> None:
         buffer = io.BytesIO()
-        arrays = {key: _as_array(value) for key, value in state.items()}
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {key: _as_array(value) for key, value in state.items()}
+        np.savez(buffer, **arrays)
         payload = buffer.getvalue()
         manifest = {
             "identity": self._identity,
@@ -226,7 +226,7 @@ def _as_array(value: Any) -> np.ndarray:
 
 
 def _differences(keys: list[str], theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    """Say in words what differs; a digest says nothing to a reader, and is left out."""
+    """Return a description of what differs, without digests, which say nothing to a reader."""
     parts = []
     for key in keys:
         a, b = theirs.get(key), ours.get(key)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, PeriodicLogger, Sampler
-from socca.samplers.lockstep import Lockstep
+from socca.samplers.lockstep import LockstepPool
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: Of the volumes, for the error of the evidence: it is then known to 7 per cent.
@@ -63,15 +63,17 @@ class Dynesty(Sampler):
             DynamicNestedSampler.run_nested,
         )
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         cube = UnitCube(problem, pool, seed, checkpoint, focus=self.options["focus"])
         kept = None if checkpoint.state is None else checkpoint.state["dynesty"].tobytes()
-        return cube.explored(functools.partial(self._explore, cube, seed, checkpoint), kept)
+        return cube.explore_with_retry(functools.partial(self._explore, cube, seed, checkpoint), kept)
 
     def _explore(self, cube: UnitCube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from a kept state of dynesty."""
-        together = Lockstep(cube.log_likelihood, int(self.options["n_batch"] or max(64, self.options["nlive"] // 8)))
+        together = LockstepPool(
+            cube.log_likelihood, int(self.options["n_batch"] or max(64, self.options["nlive"] // 8))
+        )
         try:
             sampler = self._make(cube, together, seed) if kept is None else _unpickled(kept, together)
             finished = self._finish(sampler, cube, together, checkpoint, resume=kept is not None)
@@ -90,7 +92,7 @@ class Dynesty(Sampler):
             notes={"n_iterations": int(results.niter), "information": float(results.information[-1])},
         )
 
-    def _make(self, cube: UnitCube, together: Lockstep, seed: int) -> Any:
+    def _make(self, cube: UnitCube, together: LockstepPool, seed: int) -> Any:
         from dynesty import DynamicNestedSampler, NestedSampler
 
         kind = DynamicNestedSampler if self.options["dynamic"] else NestedSampler
@@ -108,13 +110,15 @@ class Dynesty(Sampler):
             **self.arguments(take),
         )
 
-    def _finish(self, sampler: Any, cube: UnitCube, together: Lockstep, checkpoint: Checkpoint, resume: bool) -> bool:
+    def _finish(
+        self, sampler: Any, cube: UnitCube, together: LockstepPool, checkpoint: Checkpoint, resume: bool
+    ) -> bool:
         from dynesty.dynamicsampler import DynamicSamplerStatesEnum as Stage
 
         progress = PeriodicLogger("dynesty")
 
         def state() -> dict[str, Any]:
-            return {**cube.kept, "dynesty": _pickled(sampler, together)}
+            return {**cube.checkpoint_state, "dynesty": _pickled(sampler, together)}
 
         def after(iteration: Any, n: int, n_calls: int, add_live_it: int | None = None, **rest: Any) -> None:
             """Do what there is to do after each iteration; dynesty prints its progress here."""
@@ -122,7 +126,7 @@ class Dynesty(Sampler):
             if add_live_it is None and getattr(sampler, "internal_state", None) not in adding:
                 checkpoint.offer(state)
             if progress.due():
-                progress.say(f"{n_calls} calls, {n} iterations, ln Z {iteration.logz:.2f}")
+                progress.log(f"{n_calls} calls, {n} iterations, ln Z {iteration.logz:.2f}")
 
         done = sampler.added_live if not self.options["dynamic"] else sampler.internal_state == Stage.RUN_DONE
         with warnings.catch_warnings(record=True) as said:
@@ -132,7 +136,7 @@ class Dynesty(Sampler):
                     print_progress=True, print_func=after, resume=resume, **self.arguments(sampler.run_nested)
                 )
         results = sampler.results
-        cube.check(np.asarray(results.logwt), np.asarray(results.logl))
+        cube.check_coverage(np.asarray(results.logwt), np.asarray(results.logl))
         checkpoint.offer(state, last=True)
         stopped = [str(warning.message) for warning in said if "stopped short" in str(warning.message)]
         return not stopped
@@ -152,7 +156,7 @@ def _evidence_error(results: Any, rng: np.random.Generator) -> float:
 class _Pickler(pickle.Pickler):
     """Leaves out the pool and its likelihood, which the next run has of its own."""
 
-    def __init__(self, stream: io.BytesIO, together: Lockstep) -> None:
+    def __init__(self, stream: io.BytesIO, together: LockstepPool) -> None:
         super().__init__(stream)
         self._together = together
 
@@ -163,7 +167,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO, together: Lockstep) -> None:
+    def __init__(self, stream: io.BytesIO, together: LockstepPool) -> None:
         super().__init__(stream)
         self._together = together
 
@@ -171,13 +175,13 @@ class _Unpickler(pickle.Unpickler):
         return self._together if name == "pool" else self._together.likelihood
 
 
-def _pickled(sampler: Any, together: Lockstep) -> bytes:
+def _pickled(sampler: Any, together: LockstepPool) -> bytes:
     stream = io.BytesIO()
     _Pickler(stream, together).dump(sampler)
     return stream.getvalue()
 
 
-def _unpickled(state: bytes, together: Lockstep) -> Any:
+def _unpickled(state: bytes, together: LockstepPool) -> Any:
     """Return a sampler from a checkpoint, whose signature has been checked."""
     sampler = _Unpickler(io.BytesIO(state), together).load()
     for part in (sampler, getattr(sampler, "sampler", None), getattr(sampler, "batch_sampler", None)):

@@ -15,8 +15,8 @@ from socca.samplers.student import Student
 from socca.samplers.trial import quick_maxima
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: Steps from one chance of a checkpoint to the next.
@@ -65,7 +65,7 @@ class Emcee(Sampler):
 
         return (emcee.EnsembleSampler.__init__,)
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         import emcee
 
@@ -86,7 +86,7 @@ class Emcee(Sampler):
         if walkers % 2 or walkers < 2 * problem.ndim:
             raise ConfigError(f"emcee: nwalkers must be even, and at least {2 * problem.ndim} here; got {walkers}")
 
-        class Turning(emcee.moves.DEMove):
+        class PeriodicDEMove(emcee.moves.DEMove):
             """Differential evolution on circles: a walker that leaves at one end comes in at the other."""
 
             def get_proposal(self, *given: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -95,9 +95,9 @@ class Emcee(Sampler):
 
         # Not emcee's snooker moves: with them (3.1.6) variances come out a few per cent small.
         moves = self.options.get("moves") or [
-            (emcee.moves.MHMove(_Independent(maximum)), 0.5),
-            (Turning(), 0.45),
-            (Turning(gamma0=1.0), 0.05),
+            (emcee.moves.MHMove(_StudentProposal(maximum)), 0.5),
+            (PeriodicDEMove(), 0.45),
+            (PeriodicDEMove(gamma0=1.0), 0.05),
         ]
         chain = emcee.backends.Backend()
         sampler = emcee.EnsembleSampler(
@@ -105,25 +105,25 @@ class Emcee(Sampler):
         )
         if checkpoint.state is None:
             rng = np.random.default_rng([seed, 2])
-            start = _around(maximum, log_posterior, walkers, rng)
+            start = _walkers_around(maximum, log_posterior, walkers, rng)
             random_state = np.random.RandomState(rng.integers(2**32)).get_state()
             last = emcee.State(start, random_state=random_state)
             taus = np.full((2, problem.ndim), np.inf)
         else:
-            taus = _restore(chain, checkpoint.state)
+            taus = _restore_chain(chain, checkpoint.state)
             last = chain.get_last_sample()
 
         def state() -> dict[str, Any]:
-            return {**maxima.arrays(), **_kept(chain), "taus": taus}
+            return {**maxima.arrays(), **_chain_state(chain), "taus": taus}
 
         progress = PeriodicLogger("emcee")
         while not self._converged(chain, taus) and chain.iteration < self.options["max_steps"]:
             last = sampler.run_mcmc(last, _CHUNK, skip_initial_state_check=True)
-            if _look_at(chain.iteration // _CHUNK) or chain.iteration >= self.options["max_steps"]:
+            if _is_look_due(chain.iteration // _CHUNK) or chain.iteration >= self.options["max_steps"]:
                 taus = np.stack([taus[1], _autocorrelation_times(chain, taus[1])])
             checkpoint.offer(state)
             if progress.due():
-                progress.say(f"{chain.iteration} steps of {walkers} walkers, autocorrelation time {taus[1].max():.1f}")
+                progress.log(f"{chain.iteration} steps of {walkers} walkers, autocorrelation time {taus[1].max():.1f}")
         checkpoint.offer(state, last=True)
 
         tau = float(taus[1].max())
@@ -136,9 +136,9 @@ class Emcee(Sampler):
             log_likelihood=chain.get_log_prob(discard=discard, thin=thin, flat=True) - problem.log_prior(samples),
             logz=np.nan,
             logz_err=np.nan,
-            converged=self._converged(chain, taus) and maxima.alone,
+            converged=self._converged(chain, taus) and maxima.is_single,
             sampler=sampler,
-            n_eff=float(min(n, self._independent(chain, taus))),
+            n_eff=float(min(n, self._n_independent(chain, taus))),
             notes={
                 "autocorrelation_time": [t if np.isfinite(t) else None for t in taus[1].tolist()],
                 "n_steps": chain.iteration,
@@ -148,7 +148,7 @@ class Emcee(Sampler):
             },
         )
 
-    def _independent(self, chain: Any, taus: np.ndarray) -> float:
+    def _n_independent(self, chain: Any, taus: np.ndarray) -> float:
         return (chain.iteration - _burn_in(chain, taus[1])) * chain.nwalkers / taus[1].max()
 
     def _converged(self, chain: Any, taus: np.ndarray) -> bool:
@@ -157,11 +157,11 @@ class Emcee(Sampler):
         return bool(
             chain.iteration > self.options["n_tau"] * taus[1].max()
             and np.all(np.abs(taus[1] - taus[0]) < self.options["tau_change"] * taus[1])
-            and self._independent(chain, taus) >= self.options["n_eff"]
+            and self._n_independent(chain, taus) >= self.options["n_eff"]
         )
 
 
-class _Independent:
+class _StudentProposal:
     """Proposals that do not depend on where a walker is: Student's density around the maximum, in its shape."""
 
     def __init__(self, maximum: Maximum) -> None:
@@ -175,7 +175,7 @@ class _Independent:
         return there, self._student.log_density(x) - self._student.log_density(there)
 
 
-def _look_at(chunk: int) -> bool:
+def _is_look_due(chunk: int) -> bool:
     """Tell whether to look at the autocorrelation times after so many chunks: each, and of many one in 3 to 6 %."""
     return chunk % max(1, 1 << chunk.bit_length() >> 5) == 0
 
@@ -192,7 +192,7 @@ def _burn_in(chain: Any, tau: np.ndarray) -> int:
     return int(min(chain.iteration / 2, _BURN_IN * tau.max()))
 
 
-def _around(
+def _walkers_around(
     maximum: Maximum, log_posterior: Callable[[np.ndarray], np.ndarray], n: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw possible places of walkers from the Gaussian at a maximum, shape (n, ndim)."""
@@ -207,7 +207,7 @@ def _around(
     raise ModelError("emcee: hardly a point around the maximum is possible: use nautilus, or check the priors")
 
 
-def _kept(chain: Any) -> dict[str, Any]:
+def _chain_state(chain: Any) -> dict[str, Any]:
     name, keys, position, has_gauss, cached = chain.random_state
     return {
         "chain": chain.chain[: chain.iteration],
@@ -219,7 +219,7 @@ def _kept(chain: Any) -> dict[str, Any]:
     }
 
 
-def _restore(chain: Any, state: Mapping[str, np.ndarray]) -> np.ndarray:
+def _restore_chain(chain: Any, state: Mapping[str, np.ndarray]) -> np.ndarray:
     """Fill emcee's store from a checkpoint, and return the autocorrelation times that it held."""
     chain.reset(*state["chain"].shape[1:])
     chain.chain, chain.log_prob, chain.accepted = state["chain"], state["log_prob"], state["accepted"]

@@ -1,4 +1,4 @@
-"""Tasks that run side by side, each calling a likelihood point by point, with these calls gathered into batches."""
+"""Batches of likelihoods for back ends that evaluate one point at a time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from greenlet import getcurrent, greenlet
 
 
-class Lockstep:
-    """A pool in which every task goes as far as its next likelihood, and then waits for all others.
+class LockstepPool:
+    """Pool in which every task runs to its next likelihood, and then waits for all others.
 
     Samplers that know one point at a time (a random walk, a draw that is repeated until it is accepted) then have
     their likelihoods evaluated in one vectorised call. Tasks take turns in one thread, always in the same order: going
@@ -47,7 +47,7 @@ class Lockstep:
         return found
 
     def close(self) -> None:
-        """End tasks that wait still, since another one or the likelihood has failed."""
+        """End tasks that are still waiting, since another one or the likelihood has failed."""
         tasks, self._tasks = self._tasks, []
         # Back ends print whatever ends a likelihood, and this is the end of many.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -73,4 +73,4 @@ class Lockstep:
 
 
 class _Task(greenlet):
-    """A task of a `Lockstep`, whose parent is what called `map`."""
+    """A task of a `LockstepPool`, whose parent is what called `map`."""

@@ -1,4 +1,4 @@
-"""The unit cube stretched around several maxima: the inverse of a mixture of Student densities, axis by axis.
+"""Map of the unit cube that concentrates it around several maxima: a mixture of Student densities, axis by axis.
 
 The density is ``g(v) = a + sum_m b_m q_m(v)``, with one product of Student densities per maximum, and
 ``a + sum_m b_m = 1``. Given the axes before it, the density along one axis is again a mixture of a constant and of one
@@ -23,7 +23,7 @@ def student_cdf(z: Any) -> Any:
     return 0.5 + 0.5 * z / jnp.sqrt(2 + z**2)
 
 
-class Modes(NamedTuple):
+class StudentMixture(NamedTuple):
     """The Student densities of several maxima, in the turned unit cube.
 
     Parameters
@@ -45,7 +45,7 @@ class Modes(NamedTuple):
 
 
 class MixtureAxis(NamedTuple):
-    """One axis at a given place of the axes before; all arrays but `flat` have shape (m,).
+    """Conditional density along one axis, given the axes before it; all arrays but `flat` have shape (m,).
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class MixtureAxis(NamedTuple):
     below, whole : array
         Their distribution functions at 0, and between 0 and 1.
     shift : array
-        See `Modes`.
+        See `StudentMixture`.
     share : array
         Weight of each Student density.
     flat : array, shape ()
@@ -106,12 +106,12 @@ class MixtureAxis(NamedTuple):
         return jnp.clip(jax.lax.while_loop(moving, move, start)[3], 0, 1)
 
 
-def walk(modes: Modes, width: float, place: Callable[[Any, MixtureAxis], Any]) -> tuple[Any, Any, Any]:
-    """Go from axis to axis, to where `place` says.
+def walk(modes: StudentMixture, width: float, place: Callable[[Any, MixtureAxis], Any]) -> tuple[Any, Any, Any]:
+    """Compute a point axis by axis, each coordinate by `place`.
 
     Parameters
     ----------
-    modes : Modes
+    modes : StudentMixture
         The maxima.
     width : float
         Scale of the Student densities, in standard deviations.

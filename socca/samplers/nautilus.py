@@ -16,8 +16,8 @@ from socca.samplers.base import Draws, PeriodicLogger, Sampler
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: Seconds after which nautilus hands back control; it goes on as if nothing had been.
@@ -25,7 +25,7 @@ _SLICE = 2.0
 
 
 def next_look(calls: int) -> int:
-    """Return after how many calls a run is looked at next: 2000, and then half as many again each time."""
+    """Return the number of calls at which coverage is checked next: 2000, and then half as many again each time."""
     look = 2000
     while look <= calls:
         look += look // 2
@@ -36,31 +36,31 @@ def _identity(points: np.ndarray) -> np.ndarray:
     return points
 
 
-def _apart(function: Callable[[Any], Any], item: Any) -> Any:
+def _call_on_a_copy(function: Callable[[Any], Any], item: Any) -> Any:
     """Call a method on a copy of its object, as if it had been sent to another process."""
     return copy.deepcopy(function)(item)
 
 
-class _Trainers:
-    """Our pool as nautilus uses it for its own work: networks, and points within the bounds that they draw.
+class _NautilusPool:
+    """Pool for nautilus's own work: training networks, and drawing points within their bounds.
 
     nautilus draws points from as many streams of random numbers as its pool has workers. Here they are always four,
     its number of networks, so that the result is the same for any number of workers.
 
     Parameters
     ----------
-    pool : Pool
+    pool : Workers
         Does the work.
     """
 
     size = 4
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Workers) -> None:
         self._pool = pool
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Apply a function to each item; what it does to its own object stays there."""
-        return self._pool.map(functools.partial(_apart, function), items)
+        return self._pool.map(functools.partial(_call_on_a_copy, function), items)
 
 
 class Nautilus(Sampler):
@@ -103,14 +103,14 @@ class Nautilus(Sampler):
 
         return nautilus.Sampler.__init__, nautilus.Sampler.run
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         # nautilus knows no line: a second axis that does nothing makes it a square.
         cube = UnitCube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
         kept = None if checkpoint.state is None else checkpoint.state["nautilus"].tobytes()
-        return cube.explored(functools.partial(self._explore, cube, pool, seed, checkpoint), kept)
+        return cube.explore_with_retry(functools.partial(self._explore, cube, pool, seed, checkpoint), kept)
 
-    def _explore(self, cube: UnitCube, pool: Pool, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
+    def _explore(self, cube: UnitCube, pool: Workers, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from nautilus's own file."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "state.h5"
@@ -120,7 +120,7 @@ class Nautilus(Sampler):
 
             def state() -> dict[str, Any]:
                 sampler.write(file, overwrite=True)
-                return {**cube.kept, "nautilus": file.read_bytes()}
+                return {**cube.checkpoint_state, "nautilus": file.read_bytes()}
 
             finished = self._run_in_slices(sampler, cube, checkpoint, state)
         points, log_weights, log_likelihood = map(np.asarray, sampler.posterior())
@@ -136,7 +136,7 @@ class Nautilus(Sampler):
             notes={"n_bounds": len(sampler.bounds)},
         )
 
-    def _make(self, cube: UnitCube, pool: Pool, seed: int, file: Path) -> Any:
+    def _make(self, cube: UnitCube, pool: Workers, seed: int, file: Path) -> Any:
         import nautilus
 
         sampler = nautilus.Sampler(
@@ -147,7 +147,7 @@ class Nautilus(Sampler):
             pass_dict=False,
             seed=seed,
             periodic=np.array(cube.periodic) if cube.periodic else None,
-            pool=(None, _Trainers(pool)) if self.options["n_networks"] else None,
+            pool=(None, _NautilusPool(pool)) if self.options["n_networks"] else None,
             filepath=str(file),
             resume=True,
             **self.arguments(nautilus.Sampler.__init__),
@@ -176,7 +176,7 @@ class Nautilus(Sampler):
                 done = finished or left <= 0 or sampler.n_like >= most
                 if done or sampler.n_like >= look:
                     _, log_weights, log_ratio = sampler.posterior()
-                    cube.check(np.asarray(log_weights), np.asarray(log_ratio), last=done)
+                    cube.check_coverage(np.asarray(log_weights), np.asarray(log_ratio), last=done)
                 checkpoint.offer(state, last=done)
                 if done:
                     return finished
@@ -186,4 +186,4 @@ class Nautilus(Sampler):
                         if sampler.explored
                         else f"exploring, live fraction {sampler.f_live:.3g}"
                     )
-                    progress.say(f"{sampler.n_like} calls, {stage}, ln Z {sampler.log_z:.2f}")
+                    progress.log(f"{sampler.n_like} calls, {stage}, ln Z {sampler.log_z:.2f}")

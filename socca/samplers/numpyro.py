@@ -18,8 +18,8 @@ from socca.samplers.trial import quick_maxima
 from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
     from socca.samplers.search import Maxima
 
@@ -57,7 +57,7 @@ class Numpyro(Sampler):
 
         return NUTS.__init__, MCMC.__init__
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         from numpyro.infer import NUTS
 
@@ -94,13 +94,18 @@ class Numpyro(Sampler):
             done += count
             checkpoint.offer(state)
             if progress.due():
-                progress.say(f"{done} of {warmup + wanted} draws in each of {n_chains} chains")
+                progress.log(f"{done} of {warmup + wanted} draws in each of {n_chains} chains")
         checkpoint.offer(state, last=True)
         joined = {key: np.stack([record[key] for record in records]) for key in records[0]}
         return self._draws(problem, space, maxima, warmup, joined)
 
     def _draws(
-        self, problem: Problem, space: UnconstrainedSpace, maxima: Maxima, warmup: int, records: dict[str, np.ndarray]
+        self,
+        problem: LogDensity,
+        space: UnconstrainedSpace,
+        maxima: Maxima,
+        warmup: int,
+        records: dict[str, np.ndarray],
     ) -> Draws:
         """Gather the draws of all chains; `records` have shape (chains, draws, ...), warm-up included."""
         from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
@@ -121,7 +126,9 @@ class Numpyro(Sampler):
             log_likelihood=-records["potential"].ravel() - log_prior - log_slope,
             logz=math.nan,
             logz_err=math.nan,
-            converged=bool(np.all(rhat < _RHAT) and lowest > _MIN_EFF and divergent < 0.01 * len(y) and maxima.alone),
+            converged=bool(
+                np.all(rhat < _RHAT) and lowest > _MIN_EFF and divergent < 0.01 * len(y) and maxima.is_single
+            ),
             sampler=records,
             n_eff=min(lowest, float(len(y))),
             notes={
@@ -137,11 +144,11 @@ class Numpyro(Sampler):
 
 @dataclasses.dataclass(frozen=True)
 class _Chain:
-    """A chain and how far it has come; it travels to a worker and back.
+    """State of a chain; it travels to a worker and back.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         What is explored.
     space : UnconstrainedSpace
         Where.
@@ -155,7 +162,7 @@ class _Chain:
         The kernel's state; None before the first draw.
     """
 
-    problem: Problem
+    problem: LogDensity
     space: UnconstrainedSpace
     settings: tuple[tuple[str, Any], ...]
     warmup: int
@@ -165,7 +172,7 @@ class _Chain:
 
 
 def _advance(job: tuple[_Chain, int]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Move a chain on by some draws: return its state, and a record of the draws."""
+    """Advance a chain by some draws: return its state, and a record of the draws."""
     chain, count = job
     with jax.enable_x64(True):
         function, arrays = chain.problem.traced()
@@ -185,7 +192,7 @@ def _advance(job: tuple[_Chain, int]) -> tuple[dict[str, np.ndarray], dict[str, 
 
 @functools.lru_cache(maxsize=64)
 def _programs(function: Any, kinds: tuple[str, ...], settings: tuple[tuple[str, Any], ...], warmup: int) -> Any:
-    """Return how a chain begins and the compiled way on, for all problems of one structure."""
+    """Return the functions that start and advance a chain, shared by all problems of one structure."""
     from numpyro.infer.hmc import hmc
 
     def potential(data: Any) -> Callable[[Any], Any]:

@@ -12,8 +12,8 @@ from socca.samplers.base import Draws, Sampler
 from socca.samplers.search import find_maxima
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
     from socca.samplers.maximum import Maximum
 
@@ -45,7 +45,7 @@ class Optimizer(Sampler):
         if self.options["objective"] not in ("map", "ml"):
             raise ConfigError(f"optimizer: objective must be map or ml, got {self.options['objective']!r}")
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         rng = np.random.default_rng(seed)
         with_prior = self.options["objective"] == "map"
@@ -61,7 +61,7 @@ class Optimizer(Sampler):
             log_likelihood=pool.evaluate(samples),
             logz=float(logz) if found.definite and with_prior else math.nan,
             logz_err=math.nan,
-            converged=found.definite and found.converged and maxima.alone and found is maxima.found[0],
+            converged=found.definite and found.converged and maxima.is_single and found is maxima.found[0],
             sampler=found,
             notes={
                 "maximum": found.theta.tolist(),
@@ -73,7 +73,7 @@ class Optimizer(Sampler):
             },
         )
 
-    def _draw(self, problem: Problem, found: Maximum, rng: np.random.Generator) -> np.ndarray:
+    def _draw(self, problem: LogDensity, found: Maximum, rng: np.random.Generator) -> np.ndarray:
         wanted = int(self.options["n_samples"])
         kept = [found.theta[None]]
         for _ in range(50):

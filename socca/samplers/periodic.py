@@ -1,4 +1,4 @@
-"""Angles that chains may follow around as often as they like."""
+"""Parameters that are periodic: angles whose prior is a whole period."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
+    from socca.likelihood.log_density import LogDensity
 
 
 class PeriodicParameters:
-    """Those parameters whose prior is flat over one whole period: for a chain they have no edges.
+    """Parameters whose prior is flat over one whole period: for a chain they have no edges.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         Whose priors tell.
 
     Attributes
@@ -24,7 +24,7 @@ class PeriodicParameters:
         The parameters.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: LogDensity) -> None:
         pairs = list(zip(problem.priors, problem.periods, strict=True))
         self.which = np.array([prior.is_flat_over(period) for prior, period in pairs], dtype=bool)
         self._low = np.array(

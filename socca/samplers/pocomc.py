@@ -18,8 +18,8 @@ from socca.samplers.student import Student
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: What stands for a likelihood of zero: pocoMC takes its logarithm times a temperature of zero.
@@ -68,27 +68,27 @@ class Pocomc(Sampler):
         pocomc = _pocomc()
         return pocomc.Sampler.__init__, pocomc.Sampler.run
 
-    def explore(self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Draws:
+    def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         # Flows of one dimension have no other to depend on: a second axis does nothing.
         cube = UnitCube(problem, pool, seed, checkpoint, focus=self.options["focus"], at_least=2)
         kept = None if checkpoint.state is None else checkpoint.state["pocomc"].tobytes()
-        return cube.explored(functools.partial(self._explore, cube, seed, checkpoint), kept)
+        return cube.explore_with_retry(functools.partial(self._explore, cube, seed, checkpoint), kept)
 
     def _explore(self, cube: UnitCube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from a kept state of pocoMC."""
         pocomc = _pocomc()
         progress = PeriodicLogger("pocomc")
 
-        class Kept(pocomc.Sampler):  # type: ignore[name-defined]
-            """pocoMC that hands over its state where it would write a file."""
+        class CheckpointingSampler(pocomc.Sampler):  # type: ignore[name-defined]
+            """Sampler of pocoMC that offers its state to the checkpoint where it would write a file."""
 
             def save_state(self, path: Any) -> None:
                 if not self.warmup:  # which pocoMC starts afresh
                     checkpoint.offer(state)
                 if progress.due():
                     beta, logz = self.particles.get("beta", -1), self.particles.get("logz", -1)
-                    progress.say(f"{self.calls} calls, inverse temperature {beta:.3g}, ln Z {logz:.2f}")
+                    progress.log(f"{self.calls} calls, inverse temperature {beta:.3g}, ln Z {logz:.2f}")
 
             def load_state(self, path: Any) -> None:
                 self.__dict__.update(saved["sampler"])
@@ -99,15 +99,15 @@ class Pocomc(Sampler):
 
         def state() -> dict[str, Any]:
             kept = {key: value for key, value in vars(sampler).items() if key not in _OF_THE_RUN}
-            return {**cube.kept, "pocomc": pickle.dumps({"sampler": kept, "random": _random_states()})}
+            return {**cube.checkpoint_state, "pocomc": pickle.dumps({"sampler": kept, "random": _random_states()})}
 
         saved: dict[str, Any] = {}
         if kept is not None:
             saved = pickle.loads(kept)  # noqa: S301  (its signature has been checked)
         with _own_random_state(seed), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            sampler = Kept(
-                _Flat(cube.ndim),
+            sampler = CheckpointingSampler(
+                _UniformPrior(cube.ndim),
                 likelihood,
                 n_dim=cube.ndim,
                 vectorize=True,
@@ -123,7 +123,7 @@ class Pocomc(Sampler):
                 sampler.logz, sampler.logz_err = _evidence(sampler, likelihood, np.random.default_rng([seed, 2]))
             # All of them: those of least weight are the tails, without which variances are 2 to 4 % too small.
             points, log_weights, log_likelihood, _ = sampler.posterior(return_logw=True, trim_importance_weights=False)
-            cube.check(log_weights, log_likelihood)
+            cube.check_coverage(log_weights, log_likelihood)
             checkpoint.offer(state, last=True)
         return cube.draws(
             points,
@@ -181,8 +181,8 @@ def _evidence(
     return float(top + np.log(weights.mean())), float(weights.std(ddof=1) / weights.mean() / math.sqrt(n))
 
 
-class _Flat:
-    """The density of the cube, as pocoMC wants its priors."""
+class _UniformPrior:
+    """Uniform prior over the unit cube, with pocoMC's interface of a prior."""
 
     def __init__(self, ndim: int) -> None:
         self.dim = ndim
@@ -210,7 +210,7 @@ def _set_random_states(states: tuple[Any, Any]) -> None:
 
 @contextlib.contextmanager
 def _own_random_state(seed: int) -> Iterator[None]:
-    """Seed the generators that pocoMC shares with everybody, and give them back as they were."""
+    """Seed the global random generators that pocoMC uses, and restore them afterwards."""
     import torch
 
     before, threads = _random_states(), torch.get_num_threads()

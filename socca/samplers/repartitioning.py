@@ -1,4 +1,4 @@
-"""A change of coordinates that shows a sampler where to look, and leaves posterior and evidence as they are.
+"""Posterior repartitioning: coordinates that concentrate on the maxima, and leave posterior and evidence unchanged.
 
 Most of the work of a nested sampler goes into walking from the prior to the posterior, which for a bright galaxy is
 many orders of magnitude smaller. Here the sampler's unit cube is stretched: a share of it is the prior as it was, and
@@ -34,10 +34,10 @@ import numpy as np
 
 from socca.likelihood.compiled import in_batches
 from socca.samplers.maximum import Maximum, correlation_root
-from socca.samplers.mixture import MixtureAxis, Modes, student_cdf, walk
+from socca.samplers.mixture import MixtureAxis, StudentMixture, student_cdf, walk
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
+    from socca.likelihood.log_density import LogDensity
 
 #: Share of the cube that stays with the prior.
 PRIOR_SHARE = 0.1
@@ -59,7 +59,7 @@ def _student_root(u: Any) -> Any:
 
 
 class _Axis(NamedTuple):
-    """One axis at a given place of the axes before: a Student density, cut off by the cube, and the prior's share."""
+    """Conditional density along one axis: a Student density, cut off by the cube, and the prior's share."""
 
     center: Any
     scale: Any
@@ -105,7 +105,7 @@ class _Axis(NamedTuple):
 
 
 def _walk(center: Any, root: Any, place: Callable[[Any, _Axis], Any]) -> tuple[Any, Any]:
-    """Go from axis to axis, to where `place` says; return the point, shape (ndim,), and the log density there."""
+    """Compute a point axis by axis, each coordinate by `place`; return it, shape (ndim,), and the log density there."""
 
     def step(before: tuple[Any, Any], k: Any) -> tuple[tuple[Any, Any], Any]:
         z, log_peak = before  # the log of the product of the q so far; z is zero from here on
@@ -136,7 +136,7 @@ class _Single(NamedTuple):
 class _Several(NamedTuple):
     """The mixture of several."""
 
-    modes: Modes
+    modes: StudentMixture
 
     def walk(self, place: Callable[[Any, MixtureAxis], Any]) -> tuple[Any, Any]:
         return walk(self.modes, WIDTH, place)[:2]
@@ -164,16 +164,16 @@ def _log_density(density: _Single | _Several, turn: Any, v: Any, count: Any) -> 
 
 
 @jax.jit
-def _log_parts(modes: Modes, turn: Any, v: Any, count: Any) -> Any:
+def _log_parts(modes: StudentMixture, turn: Any, v: Any, count: Any) -> Any:
     return jax.vmap(lambda x: walk(modes, WIDTH, lambda k, axis: x[k])[2])(_turned(turn, v))
 
 
 class Repartitioning:
-    """The stretched cube.
+    """Map from the sampler's unit cube to the prior's, concentrated around the maxima.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         Its priors define the prior's cube.
     maxima : Maximum or sequence of Maximum
         Where to concentrate, with covariances.
@@ -182,7 +182,10 @@ class Repartitioning:
     """
 
     def __init__(
-        self, problem: Problem, maxima: Maximum | Sequence[Maximum], masses: Sequence[float] | np.ndarray | None = None
+        self,
+        problem: LogDensity,
+        maxima: Maximum | Sequence[Maximum],
+        masses: Sequence[float] | np.ndarray | None = None,
     ) -> None:
         maxima = [maxima] if isinstance(maxima, Maximum) else list(maxima)
         given = np.ones(len(maxima)) if masses is None else np.asarray(masses, float)
@@ -202,7 +205,7 @@ class Repartitioning:
         shift = np.where(circle, (center[0] - center) % 1.0, 0.0)
         center = np.where(circle, 0.5, center)
         log_share = np.log(np.concatenate([[PRIOR_SHARE], (1 - PRIOR_SHARE) * shares]))
-        self._modes = Modes(center, root, shift, log_share)
+        self._modes = StudentMixture(center, root, shift, log_share)
         density = _Single(center[0], root[0]) if len(maxima) == 1 else _Several(self._modes)
         with jax.enable_x64(True):
             self._arrays = jax.device_put((density, turn))
@@ -239,7 +242,7 @@ class Repartitioning:
             return in_batches(program, v, self.ndim, "Repartitioning.log_parts")
 
 
-def _in_cube(problem: Problem, maximum: Maximum) -> tuple[np.ndarray, np.ndarray]:
+def _in_cube(problem: LogDensity, maximum: Maximum) -> tuple[np.ndarray, np.ndarray]:
     """Return where a maximum lies in the prior's cube, and its standard deviations there, shape (ndim,) each."""
     theta = maximum.theta
     sigma = np.sqrt(np.diag(maximum.covariance))
@@ -254,8 +257,8 @@ def _in_cube(problem: Problem, maximum: Maximum) -> tuple[np.ndarray, np.ndarray
     return center, np.clip(width, 1e-12, 0.3)
 
 
-class Unfocused:
-    """The prior's cube as it is, with the interface of `Repartitioning`."""
+class IdentityMap:
+    """No change of coordinates, with the interface of `Repartitioning`."""
 
     def to_prior(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the points themselves, and zeros."""

@@ -1,4 +1,4 @@
-"""The search for the maxima of a posterior: from draws of the prior, from the image, and from maxima found before."""
+"""Search for the maxima of a posterior, from draws of the prior, the image, and maxima found before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from socca.samplers.maximum import Maximum, covariance_at, log_posterior_in_cube
 from socca.samplers.starts import ImageStarts
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
+    from socca.likelihood.log_density import LogDensity
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Maxima:
         return max(self.found, key=lambda one: one.log_posterior)
 
     @property
-    def alone(self) -> bool:
+    def is_single(self) -> bool:
         """Whether all maxima but the first have less than `SHIFTS` of the posterior."""
         return bool(self.masses[0] > 1 - SHIFTS and self.left_out < SHIFTS)
 
@@ -90,7 +90,7 @@ class Maxima:
         """Return how many shares of the posterior, shape (m,), matter."""
         return int(np.sum(shares >= MATTERS))
 
-    def weighed(self, masses: np.ndarray, least: float) -> Maxima:
+    def with_masses(self, masses: np.ndarray, least: float) -> Maxima:
         """Return the maxima with these masses, any numbers of shape (m,), without those below a share `least`."""
         masses = masses / masses.sum()
         order = [k for k in np.argsort(-masses, kind="stable") if masses[k] >= least]
@@ -122,7 +122,7 @@ class Maxima:
 
 
 def find_maxima(
-    problem: Problem,
+    problem: LogDensity,
     evaluate: Callable[[np.ndarray], np.ndarray],
     rng: np.random.Generator,
     n_draws: int,
@@ -140,7 +140,7 @@ def find_maxima(
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
     evaluate : callable
         Batched log-likelihood.
@@ -173,21 +173,21 @@ def find_maxima(
             "WCS, xc and yc are RA and Dec)"
         )
     image = ImageStarts(problem, height)
-    climb = _Climb(problem, evaluate, height, maxiter, with_prior)
-    climb.from_all(_spread(draws, heights, n_starts))
-    climb.from_all(image.from_peaks(rng))
-    climb.from_all(image.from_residual(climb.best.theta, rng))
+    search = _MaximumSearch(problem, evaluate, height, maxiter, with_prior)
+    search.run_from(_best_and_local_best(draws, heights, n_starts))
+    search.run_from(image.from_peaks(rng))
+    search.run_from(image.from_residual(search.best.theta, rng))
     swapped = 0
     for _ in range(_ROUNDS):
-        new = climb.known[swapped:]
-        swapped = len(climb.known)
+        new = search.known[swapped:]
+        swapped = len(search.known)
         for one in new:
-            if one.log_mass > climb.most - _DEPTH / 2:
-                climb.from_all(image.swapped(one.theta))
-    return climb.maxima()
+            if one.log_mass > search.largest_log_mass - _DEPTH / 2:
+                search.run_from(image.swapped(one.theta))
+    return search.maxima()
 
 
-def _spread(draws: np.ndarray, height: np.ndarray, n: int) -> np.ndarray:
+def _best_and_local_best(draws: np.ndarray, height: np.ndarray, n: int) -> np.ndarray:
     """Return the best draw, the best of those that are higher than their neighbours, and then the best others.
 
     The best draws alone are often those of one heap.
@@ -218,12 +218,12 @@ def _spread(draws: np.ndarray, height: np.ndarray, n: int) -> np.ndarray:
     return draws[chosen]
 
 
-class _Climb:
-    """Searches from given points, and what they found.
+class _MaximumSearch:
+    """Local searches from given points, and the maxima that they found.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
     evaluate, height : callable
         Batched log-likelihood, and what is maximised.
@@ -235,7 +235,7 @@ class _Climb:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: LogDensity,
         evaluate: Callable[[np.ndarray], np.ndarray],
         height: Callable[[np.ndarray], np.ndarray],
         maxiter: int,
@@ -258,16 +258,16 @@ class _Climb:
         return max(self.known, key=lambda one: one.log_posterior)
 
     @property
-    def most(self) -> float:
+    def largest_log_mass(self) -> float:
         """The largest log of a mass."""
         return max(one.log_mass for one in self.known)
 
-    def from_all(self, starts: Iterable[np.ndarray]) -> None:
-        """Search from points of the unit cube."""
+    def run_from(self, starts: Iterable[np.ndarray]) -> None:
+        """Run a local search from each of some points of the unit cube."""
         for u in starts:
-            self._from(u)
+            self._run_once(u)
 
-    def _from(self, u: np.ndarray) -> None:
+    def _run_once(self, u: np.ndarray) -> None:
         from scipy.optimize import minimize
 
         def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
@@ -289,7 +289,9 @@ class _Climb:
             """End a search where it meets a known maximum."""
             if not self.known:
                 return
-            k = self._nearest(self._problem.prior_transform(intermediate_result.x)[0], -float(intermediate_result.fun))
+            k = self._known_maximum_at(
+                self._problem.prior_transform(intermediate_result.x)[0], -float(intermediate_result.fun)
+            )
             if k is not None:
                 reached.append(k)
                 raise StopIteration
@@ -325,9 +327,9 @@ class _Climb:
         if not np.isfinite(height) or height < -1e299:
             return
         theta = self._problem.prior_transform(result.x)[0]
-        k = reached[0] if reached else self._nearest(theta, height)
+        k = reached[0] if reached else self._known_maximum_at(theta, height)
         if k is None:
-            k = self._connected(result.x, height)
+            k = self._known_maximum_on_ridge(result.x, height)
         if k is not None and not (height > self.known[k].log_posterior + 0.1 and not reached):
             old = self.known[k]
             self.known[k] = dataclasses.replace(
@@ -350,8 +352,8 @@ class _Climb:
             )
             self._places[k], self._precisions[k] = result.x, np.linalg.pinv(covariance, hermitian=True)
 
-    def _nearest(self, theta: np.ndarray, height: float) -> int | None:
-        """Return the known maximum to whose top a place belongs: within one standard deviation, and as high."""
+    def _known_maximum_at(self, theta: np.ndarray, height: float) -> int | None:
+        """Return the known maximum that lies within one standard deviation of a place, and is as high."""
         for k, (one, precision) in enumerate(zip(self.known, self._precisions, strict=True)):
             off = theta - one.theta
             off = np.where(self._circle, off - self._period * np.round(off / self._period), off)
@@ -359,8 +361,8 @@ class _Climb:
                 return k
         return None
 
-    def _connected(self, u: np.ndarray, height: float) -> int | None:
-        """Return the known maximum from which no dip parts a place of the cube: both lie on one ridge."""
+    def _known_maximum_on_ridge(self, u: np.ndarray, height: float) -> int | None:
+        """Return the known maximum that no dip separates from a place of the cube: both lie on one ridge."""
         t = np.arange(1, _BETWEEN + 1)[:, None] / (_BETWEEN + 1)
         for k, (one, place) in enumerate(zip(self.known, self._places, strict=True)):
             if abs(height - one.log_posterior) > 5:
@@ -373,7 +375,7 @@ class _Climb:
         return None
 
     def maxima(self) -> Maxima:
-        """Return what was found."""
+        """Return the maxima that may matter."""
         if not self.known:
             raise ModelError("no search for a maximum came to a possible model: check priors and positivity")
         best = self.best

@@ -1,4 +1,4 @@
-"""Places to start a search from that the image suggests: sources where it has peaks, and components that change roles.
+"""Starts of a search from the image: sources at its peaks, and components that exchange their roles.
 
 A source that is small in its prior of position is met by few draws from that prior. Here the free positions of
 components are put on peaks of the image, or of what the best model so far leaves of it, and all else is drawn from the
@@ -15,9 +15,11 @@ import numpy as np
 
 from socca.data.frames import project
 from socca.likelihood.grid import BORDER, coordinates
+from socca.likelihood.marginal import Marginal
+from socca.likelihood.problem import Problem
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
+    from socca.likelihood.log_density import LogDensity
 
 #: Widths (pixels) of the Gaussians that smooth an image before its peaks are looked for, and peaks taken of each.
 _SCALES = ((1.0, 4), (3.0, 2))
@@ -34,30 +36,30 @@ class ImageStarts:
 
     Parameters
     ----------
-    problem : Problem or Marginal
-        The problem.
+    problem : LogDensity
+        What is explored: with an image, if it is a `Problem` or the `Marginal` of one.
     height : callable
         Batched log posterior density of its parameters, shape (n, ndim) to (n,).
     """
 
-    def __init__(self, problem: Problem, height: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(self, problem: LogDensity, height: Callable[[np.ndarray], np.ndarray]) -> None:
         self._problem, self._height = problem, height
-        self._whole: Any = getattr(problem, "whole", problem)
         self._components: list[_Component] = []
         self._image: np.ndarray | None = None
-        spec = getattr(self._whole, "spec", None)
-        if spec is None:
+        if not isinstance(problem, Problem | Marginal):
             return
+        self._whole = problem.whole if isinstance(problem, Marginal) else problem
+        self._units = problem.units
         places = {name: k for k, name in enumerate(problem.names)}
-        for number, component in enumerate(spec.scene.components):
+        for number, component in enumerate(self._whole.spec.scene.components):
             own = {
                 name: places[full] for name, _ in component.fields if (full := f"comp_{number:02d}_{name}") in places
             }
             position = tuple(own[name] for name in component.kind.position_names if name in own)
             self._components.append(_Component(component.kind, own, position if len(position) == 2 else ()))
-        arrays = self._whole.arrays["noise"]
-        if "data" in arrays and any(one.position for one in self._components):
-            self._image = np.asarray(arrays["data"], float)
+        data = self._whole.arrays["noise"].data
+        if data is not None and any(one.position for one in self._components):
+            self._image = np.asarray(data, float)
             self._used = self._whole.used
             self._plane = _pixel_centers(self._whole)
 
@@ -92,8 +94,8 @@ class ImageStarts:
         """
         if self._image is None:
             return np.zeros((0, self._problem.ndim))
-        complete = getattr(self._problem, "with_amplitudes", lambda theta: theta)
-        expected, _ = self._whole.predict(complete(theta))
+        complete = self._problem.with_amplitudes(theta) if isinstance(self._problem, Marginal) else theta
+        expected, _ = self._whole.predict(complete)
         residual = np.zeros_like(self._image)
         ny, nx = expected.shape
         residual[:ny, :nx] = self._image[:ny, :nx] - expected
@@ -136,7 +138,7 @@ class ImageStarts:
     def _size(self, one: _Component) -> int | None:
         """Return which parameter is the first length of a component, other than its position."""
         positions = one.kind.position_names
-        lengths = [k for name, k in one.own.items() if name not in positions and self._problem.units[k] == "deg"]
+        lengths = [k for name, k in one.own.items() if name not in positions and self._units[k] == "deg"]
         return lengths[0] if lengths else None
 
     def _peaks(self, image: np.ndarray, one: _Component) -> list[np.ndarray]:
@@ -177,7 +179,7 @@ class _Component:
         self.kind, self.own, self.position = kind, own, position
 
 
-def _to_cube(problem: Problem, theta: np.ndarray) -> np.ndarray:
+def _to_cube(problem: LogDensity, theta: np.ndarray) -> np.ndarray:
     """Return the point of the unit cube of parameters, a little away from its edges."""
     u = [float(prior.cdf(value)) for prior, value in zip(problem.priors, theta, strict=True)]
     return np.clip(u, 1e-6, 1 - 1e-6)

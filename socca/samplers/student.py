@@ -1,4 +1,4 @@
-"""Student's density in many dimensions: like a Gaussian, with tails that are never too thin to jump from."""
+"""Multivariate Student density, for proposals: a Gaussian with heavy tails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class Student:
 
     Notes
     -----
-    Kotz & Nadarajah 2004, "Multivariate t Distributions and Their Applications", eq. 1.1.
+    Kotz & Nadarajah 2004, "Multivariate t Distributions and Their Applications", eq. 1.1. `scipy.stats.multivariate_t`
+    takes the scale matrix itself, and refuses it as singular where deviations differ by more than about 1e5, as those
+    of positions (degrees) and intensities do.
     """
 
     def __init__(self, center: np.ndarray, root: np.ndarray, freedom: float) -> None:

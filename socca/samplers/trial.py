@@ -1,4 +1,4 @@
-"""The trial of a stretched cube, before a sampler explores it: weighted draws measure masses and coverage."""
+"""Trial of a repartitioning before a sampler uses it: weighted draws measure masses and coverage."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from socca.samplers.repartitioning import Repartitioning
 from socca.samplers.search import KEPT, Maxima, find_maxima
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
 
 #: Draws from the map and from the prior that a focus is tried with, and draws per maximum that measure its mass.
@@ -26,14 +26,14 @@ UNCOVERED_IN_RUN = 0.05
 _FAINT = 1e-8
 
 
-def quick_maxima(problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint) -> Maxima:
-    """Show a sampler where to look: the maxima that a checkpoint holds, or else a quick search.
+def quick_maxima(problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Maxima:
+    """Return the maxima of a checkpoint, or else those of a quick search.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
-    pool : Pool
+    pool : Workers
         Evaluates the likelihood.
     seed : int
         Of the search.
@@ -56,17 +56,17 @@ def quick_maxima(problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint
     maxima = dataclasses.replace(maxima, found=kept, masses=masses / masses.sum())
     if len(kept) == 1:
         return maxima
-    return measured(problem, pool, np.random.default_rng([seed, 5]), maxima)
+    return with_measured_masses(problem, pool, np.random.default_rng([seed, 5]), maxima)
 
 
-def measured(problem: Problem, pool: Pool, rng: np.random.Generator, maxima: Maxima) -> Maxima:
+def with_measured_masses(problem: LogDensity, pool: Workers, rng: np.random.Generator, maxima: Maxima) -> Maxima:
     """Measure the masses of several maxima by importance sampling from a map that is focused on all of them.
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
-    pool : Pool
+    pool : Workers
         Evaluates the likelihood.
     rng : numpy.random.Generator
         Source of randomness.
@@ -86,17 +86,19 @@ def measured(problem: Problem, pool: Pool, rng: np.random.Generator, maxima: Max
     nearest = focus.log_parts(v).argmax(axis=1)
     masses = np.bincount(nearest, weights, count)
     # A mass that was measured as nothing may have been missed: a little of what Laplace says stays.
-    return maxima.weighed(masses / masses.sum() + KEPT * maxima.masses, KEPT)
+    return maxima.with_masses(masses / masses.sum() + KEPT * maxima.masses, KEPT)
 
 
-def top_ratio(problem: Problem, pool: Pool, focus: Repartitioning, maxima: Maxima) -> float:
+def ratio_at_maxima(problem: LogDensity, pool: Workers, focus: Repartitioning, maxima: Maxima) -> float:
     """Return the highest ``ln L / g`` at the maxima: that of a Gaussian posterior is highest there, or as good as."""
     theta = np.array([one.theta for one in maxima.found])
     v = np.array([[np.clip(p.cdf(x), 0, 1) for p, x in zip(problem.priors, row, strict=True)] for row in theta])
     return float(np.max(pool.evaluate(theta) - focus.log_density(v)))
 
 
-def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Repartitioning, top: float) -> float:
+def uncovered_share(
+    problem: LogDensity, pool: Workers, rng: np.random.Generator, focus: Repartitioning, top: float
+) -> float:
     """Return a bound on how much of a posterior lies where a focus is too thin for it.
 
     Of a Gaussian posterior, ``L / g`` is highest at the maximum, or as good as. Where the posterior is curved, or has
@@ -108,16 +110,16 @@ def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Rep
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         The problem.
-    pool : Pool
+    pool : Workers
         Evaluates the likelihood.
     rng : numpy.random.Generator
         Source of randomness.
     focus : Repartitioning
         What is tried.
     top : float
-        See `top_ratio`.
+        See `ratio_at_maxima`.
 
     Returns
     -------
@@ -130,10 +132,10 @@ def uncovered(problem: Problem, pool: Pool, rng: np.random.Generator, focus: Rep
     log_ratio = pool.evaluate(problem.prior_transform(v)) - log_density
     share = DRAWS / (DRAWS + PRIOR_DRAWS)
     log_weights = log_ratio - np.logaddexp(np.log(share), np.log1p(-share) - log_density)
-    return bounds_beyond(log_weights, log_ratio, top)[1]
+    return bounds_on_share_beyond(log_weights, log_ratio, top)[1]
 
 
-def bounds_beyond(log_weights: np.ndarray, log_ratio: np.ndarray, top: float) -> tuple[float, float]:
+def bounds_on_share_beyond(log_weights: np.ndarray, log_ratio: np.ndarray, top: float) -> tuple[float, float]:
     """Return bounds on the share of a posterior where ``ln L / g`` exceeds `top` by 1.
 
     Parameters
@@ -141,7 +143,7 @@ def bounds_beyond(log_weights: np.ndarray, log_ratio: np.ndarray, top: float) ->
     log_weights, log_ratio : ndarray, shape (n,)
         Of weighted points, and ``ln L / g`` there.
     top : float
-        See `top_ratio`.
+        See `ratio_at_maxima`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A space without edges for chains that follow gradients."""
+"""Unconstrained coordinates, for chains that follow gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from socca.samplers.maximum import correlation_root
 from socca.samplers.periodic import PeriodicParameters
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
+    from socca.likelihood.log_density import LogDensity
     from socca.samplers.maximum import Maximum
 
 
@@ -46,7 +46,7 @@ class UnconstrainedSpace:
     root: np.ndarray
 
     @classmethod
-    def around(cls, problem: Problem, maximum: Maximum) -> UnconstrainedSpace:
+    def around(cls, problem: LogDensity, maximum: Maximum) -> UnconstrainedSpace:
         """Make the space of a problem with a known maximum."""
         support = np.array([prior.support for prior in problem.priors])
         circle = PeriodicParameters(problem).which

@@ -1,4 +1,4 @@
-"""What samplers of a unit cube explore: the prior's cube, or the one stretched by `Repartitioning`, in batches."""
+"""Unit cube for nested samplers and the like: the prior's, or the one that `Repartitioning` maps to it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws
-from socca.samplers.repartitioning import Repartitioning, Unfocused
-from socca.samplers.trial import UNCOVERED, UNCOVERED_IN_RUN, bounds_beyond, quick_maxima, top_ratio, uncovered
+from socca.samplers.repartitioning import IdentityMap, Repartitioning
+from socca.samplers.trial import (
+    UNCOVERED,
+    UNCOVERED_IN_RUN,
+    bounds_on_share_beyond,
+    quick_maxima,
+    ratio_at_maxima,
+    uncovered_share,
+)
 
 if TYPE_CHECKING:
-    from socca.likelihood.problem import Problem
-    from socca.pool import Pool
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
     from socca.samplers.search import Maxima
 
@@ -45,9 +52,9 @@ class UnitCube:
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogDensity
         What is explored.
-    pool : Pool
+    pool : Workers
         Evaluates the likelihood.
     seed : int
         Of the search for maxima.
@@ -68,15 +75,15 @@ class UnitCube:
     """
 
     def __init__(
-        self, problem: Problem, pool: Pool, seed: int, checkpoint: Checkpoint, *, focus: bool, at_least: int = 1
+        self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint, *, focus: bool, at_least: int = 1
     ) -> None:
         self._problem, self._pool = problem, pool
         self.ndim = max(problem.ndim, at_least)
-        self._map: Repartitioning | Unfocused = Unfocused()
+        self._map: Repartitioning | IdentityMap = IdentityMap()
         self._maxima: Maxima | None = None
         self._top = np.inf
         self._unfocused_in_run = False
-        self.kept: dict[str, Any] = {}
+        self.checkpoint_state: dict[str, Any] = {}
         if focus:
             self._try_focus(seed, checkpoint)
 
@@ -103,8 +110,8 @@ class UnitCube:
             good, self._top = bool(checkpoint.state["focused"]), float(checkpoint.state["top"])
             self._unfocused_in_run = bool(checkpoint.state["unfocused_in_run"])
         else:
-            self._top = top_ratio(self._problem, self._pool, focus, maxima)
-            share = uncovered(self._problem, self._pool, np.random.default_rng([seed, 4]), focus, self._top)
+            self._top = ratio_at_maxima(self._problem, self._pool, focus, maxima)
+            share = uncovered_share(self._problem, self._pool, np.random.default_rng([seed, 4]), focus, self._top)
             share = max(share, maxima.left_out)
             good = share <= UNCOVERED
             if not good:
@@ -116,7 +123,7 @@ class UnitCube:
 
     def _keep(self) -> None:
         if self._maxima is not None:
-            self.kept = {
+            self.checkpoint_state = {
                 **self._maxima.arrays(),
                 "focused": np.asarray(self.focused),
                 "top": np.asarray(self._top),
@@ -128,7 +135,7 @@ class UnitCube:
         v, log_density = self._map.to_prior(w[:, : self._problem.ndim])
         return self._pool.evaluate(self._problem.prior_transform(v)) - log_density
 
-    def check(self, log_weights: np.ndarray, log_likelihood: np.ndarray, *, last: bool = True) -> None:
+    def check_coverage(self, log_weights: np.ndarray, log_likelihood: np.ndarray, *, last: bool = True) -> None:
         """Compare what a run has found so far with what its stretched cube was made for.
 
         Parameters
@@ -146,11 +153,11 @@ class UnitCube:
         possible = np.isfinite(log_weights) & (log_likelihood > _IMPOSSIBLE)
         if not self.focused or not possible.any():
             return
-        low, high = bounds_beyond(log_weights[possible], log_likelihood[possible], self._top)
+        low, high = bounds_on_share_beyond(log_weights[possible], log_likelihood[possible], self._top)
         if (high if last else low) > UNCOVERED_IN_RUN:
             raise UncoveredError(high if last else low)
 
-    def explored(self, explore: Callable[[bytes | None], Draws], kept: bytes | None) -> Draws:
+    def explore_with_retry(self, explore: Callable[[bytes | None], Draws], kept: bytes | None) -> Draws:
         """Explore the cube, and once more from the start in the prior's cube if the stretched one hid something.
 
         Parameters
@@ -172,9 +179,9 @@ class UnitCube:
         return explore(None)
 
     def unfocus(self, why: UncoveredError) -> None:
-        """Go back to the prior's cube."""
+        """Return to the prior's cube."""
         log.info("%s: the run begins again without focus", why)
-        self._map, self._unfocused_in_run = Unfocused(), True
+        self._map, self._unfocused_in_run = IdentityMap(), True
         self._keep()
 
     def draws(

@@ -7,11 +7,14 @@ number after another. In arithmetic that vectorises, a Sersic profile is twice a
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 _EXPONENT_OF_ONE = 1023
 #: 2^52: a double with these exponent bits holds a whole number in its mantissa.
@@ -19,7 +22,7 @@ _WHOLE_BITS, _WHOLE = 0x4330000000000000, 2.0**52
 _MANTISSA, _ONE_BITS = 0x000FFFFFFFFFFFFF, 0x3FF0000000000000
 
 
-def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
+def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
     """Return ``c0 + c1 x + ...``, the even and the odd terms side by side: half as many steps wait for one another."""
     square = x * x
 
@@ -36,7 +39,7 @@ def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
 _ARTANH = tuple(2 / k for k in range(1, 17, 2))
 
 
-def _arithmetic_log(x: Any) -> Any:
+def _arithmetic_log(x: Array) -> Array:
     bits = jax.lax.bitcast_convert_type(x, jnp.int64)
     shifted = jax.lax.shift_right_logical(bits, jnp.int64(52)) | jnp.int64(_WHOLE_BITS)
     exponent = jax.lax.bitcast_convert_type(shifted, jnp.float64) - (_WHOLE + _EXPONENT_OF_ONE)
@@ -51,7 +54,7 @@ def _arithmetic_log(x: Any) -> Any:
 _LOWEST, _HIGHEST = -708.0, 709.0
 
 
-def _worthwhile(x: Any) -> bool:
+def _worthwhile(x: Array) -> bool:
     """Tell whether arithmetic is faster here; the other way, `jax.lax.platform_dependent`, keeps XLA from fusing."""
     return bool(x.dtype == jnp.float64) and jax.default_backend() == "cpu"
 
@@ -63,7 +66,7 @@ def _power_of_two() -> tuple[float, ...]:
     return tuple(float(c) for c in series.convert(kind=np.polynomial.Polynomial).coef)
 
 
-def _arithmetic_exp(x: Any) -> Any:
+def _arithmetic_exp(x: Array) -> Array:
     # Not `clip`, which takes trouble over NaN.
     x = jnp.where(x > _LOWEST, x, _LOWEST)
     x = jnp.where(x < _HIGHEST, x, _HIGHEST)
@@ -76,7 +79,7 @@ def _arithmetic_exp(x: Any) -> Any:
 
 
 @jax.custom_jvp
-def exp(x: Any) -> Any:
+def exp(x: Array) -> Array:
     """Return the exponential.
 
     Parameters
@@ -100,7 +103,7 @@ def _exp_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
 
 
 @jax.custom_jvp
-def log(x: Any) -> Any:
+def log(x: Array) -> Array:
     """Return the natural logarithm.
 
     Parameters
@@ -122,7 +125,7 @@ def _log_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return log(x), dx / x
 
 
-def power(x: Any, exponent: Any) -> Any:
+def power(x: Array, exponent: Array) -> Array:
     """Return ``x**exponent`` for positive `x`, as `log`.
 
     Parameters
@@ -140,7 +143,7 @@ def power(x: Any, exponent: Any) -> Any:
     return exp(exponent * log(x))
 
 
-def total(x: Any) -> Any:
+def total(x: Array) -> Array:
     """Return the sum over a two-dimensional array, several rows at once.
 
     Parameters
@@ -156,4 +159,5 @@ def total(x: Any) -> Any:
     rows = x.shape[0] // 8
     if not rows:
         return x.sum()
-    return sum(x[k * rows : (k + 1) * rows] for k in range(8)).sum() + x[8 * rows :].sum()
+    side_by_side: Any = sum(x[k * rows : (k + 1) * rows] for k in range(8))
+    return side_by_side.sum() + x[8 * rows :].sum()

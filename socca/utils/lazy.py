@@ -1,9 +1,12 @@
-"""JAX for the modules that describe models: reading a config needs these descriptions, and no JAX."""
+"""JAX for the modules that describe models: reading a config needs these descriptions, and no JAX.
+
+Type checkers see the modules themselves.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class _Lazy:
@@ -18,7 +21,14 @@ class _Lazy:
         return value
 
 
-jax: Any = _Lazy("jax")
-jnp: Any = _Lazy("jax.numpy")
-special: Any = _Lazy("jax.scipy.special")
-fastmath: Any = _Lazy("socca.utils.fastmath")
+if TYPE_CHECKING:
+    import jax
+    from jax import numpy as jnp
+    from jax.scipy import special
+
+    from socca.utils import fastmath
+else:
+    jax = _Lazy("jax")
+    jnp = _Lazy("jax.numpy")
+    special = _Lazy("jax.scipy.special")
+    fastmath = _Lazy("socca.utils.fastmath")

@@ -229,7 +229,7 @@ def test_padding_does_not_matter(prepared, name, extra):
     arrays = noise.prepare(image)
     wanted = evaluate(noise, image, TEMPLATE, arrays)
     pad = ((0, 3), (0, 2))
-    larger = {key: np.pad(value, pad) if np.shape(value) == SHAPE else value for key, value in arrays.items()}
+    larger = jax.tree.map(lambda value: np.pad(value, pad) if np.shape(value) == SHAPE else value, arrays)
     # Whatever the model is there; sums of the same terms in another order.
     for beyond in (0.0, 3.0):
         model = np.pad(TEMPLATE, pad, constant_values=beyond)
@@ -269,7 +269,7 @@ def test_density_of_one_pixel_integrates_to_one(prepared, kind, values):
     arrays = noise.prepare(image)
 
     def density(value):
-        return np.exp(evaluate(noise, image, TEMPLATE, {**arrays, "data": np.where(alone, value, 0)}))
+        return np.exp(evaluate(noise, image, TEMPLATE, arrays._replace(data=np.where(alone, value, 0))))
 
     center, reach = TEMPLATE[2, 3], 12 * SIGMA[2, 3]
     if kind == "normal":
@@ -301,7 +301,7 @@ def test_correlated_noise_of_one_pixel_integrates_to_one(prepared):
     spread = 1.5 * np.sqrt(COVARIANCE[2 * SHAPE[1] + 3, 2 * SHAPE[1] + 3])
     steps = np.arange(-8, 8.25, 0.5)
     total = sum(
-        np.exp(evaluate(noise, image, TEMPLATE, {**arrays, "data": np.where(used, TEMPLATE + step * spread, 0)}))
+        np.exp(evaluate(noise, image, TEMPLATE, arrays._replace(data=np.where(used, TEMPLATE + step * spread, 0))))
         for step in steps
     )
     # The sum of a Gaussian at steps of sigma / 2 differs from its integral by exp(-79), its tails by 1e-15.
@@ -348,13 +348,13 @@ def test_power_of_realisations(make_image, windowed):
         apod = WINDOW
     noise = NormalFourier(cube=cube, apod=apod)
     arrays = noise.prepare(image)
-    found = 1 / (arrays["weight"] * SIZE)
+    found = 1 / (arrays.weight * SIZE)
     found[:, 1:] *= 2  # SHAPE has an odd number of columns: all but the first occur twice
     # The power of a mode has a relative error of 1 / sqrt(2000), or sqrt(2 / 2000) where it is its own opposite: 3 %.
     mean = np.mean(WINDOW**2) if windowed else 1.0
     np.testing.assert_allclose(found, half(power) * mean, rtol=0.16)
     used = MASK if windowed else np.ones(SHAPE, bool)
-    np.testing.assert_allclose(arrays["sigma"][used], np.sqrt(power.mean()), rtol=0.02)
+    np.testing.assert_allclose(arrays.sigma[used], np.sqrt(power.mean()), rtol=0.02)
 
 
 # Covariances of pixels.
@@ -560,7 +560,7 @@ def test_ringing_of_a_psf(make_image, make_psf, pixel, sigma, least, most):
 def test_counts_in_single_precision_are_counts(make_image):
     data = np.float32(np.arange(SIZE).reshape(SHAPE) * 1.0000001)
     arrays = Poisson().prepare(make_image(data))
-    np.testing.assert_array_equal(arrays["data"], np.arange(SIZE).reshape(SHAPE))
+    np.testing.assert_array_equal(arrays.data, np.arange(SIZE).reshape(SHAPE))
 
 
 def test_dirty_image_is_compared_as_its_visibilities_would_be(prepared):
@@ -823,7 +823,7 @@ def test_kinds_of_the_config(build, tmp_path, write_fits, caplog):
         "apodization": "window.fits",
     }
     image = build(noise)
-    np.testing.assert_array_equal(image.noise.prepare(image)["apod"], np.float64(WINDOW))
+    np.testing.assert_array_equal(image.noise.prepare(image).apod, np.float64(WINDOW))
     assert isinstance(build({"kind": "normal_ri", "level": 0.3}).noise, NormalRI)
 
 

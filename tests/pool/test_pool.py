@@ -550,7 +550,7 @@ def test_kinds_that_cannot_be_had(kind, cores, said):
         chosen_kind(kind, cores)
 
 
-class Slow(Pool):
+class Slow(SerialPool):
     """Workers that take a known time."""
 
     size = 2

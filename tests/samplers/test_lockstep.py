@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from socca.samplers.lockstep import Lockstep
+from socca.samplers.lockstep import LockstepPool
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def pool():
         sizes.append(len(points))
         return points.sum(axis=1)
 
-    made = Lockstep(evaluate, 4)
+    made = LockstepPool(evaluate, 4)
     made.sizes = sizes
     yield made
     made.close()
@@ -54,7 +54,7 @@ def test_an_error_of_the_likelihood_is_raised_where_map_was_called():
     def evaluate(points):
         raise RuntimeError("a worker died")
 
-    pool = Lockstep(evaluate, 3)
+    pool = LockstepPool(evaluate, 3)
     with pytest.raises(RuntimeError, match="a worker died"):
         pool.map(lambda k: pool.likelihood(np.array([k])), range(3))
 
@@ -74,7 +74,7 @@ def test_tasks_that_wait_when_another_fails_are_ended_in_silence(capsys):
     def evaluate(points):
         raise RuntimeError("a worker died")
 
-    pool = Lockstep(evaluate, 3)
+    pool = LockstepPool(evaluate, 3)
     with pytest.raises(RuntimeError, match="a worker died"):
         pool.map(chatty, range(3))
     assert ended == []

@@ -17,10 +17,10 @@ from socca.priors import uniform
 from socca.samplers import get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
 from socca.samplers.maximum import Maximum
-from socca.samplers.repartitioning import EQUAL_SHARE, PRIOR_SHARE, WIDTH, Repartitioning, Unfocused
+from socca.samplers.repartitioning import EQUAL_SHARE, PRIOR_SHARE, WIDTH, IdentityMap, Repartitioning
 from socca.samplers.search import Maxima, find_maxima
 from socca.samplers.starts import ImageStarts
-from socca.samplers.trial import bounds_beyond
+from socca.samplers.trial import bounds_on_share_beyond
 from socca.samplers.unit_cube import UnitCube
 from socca.survey.config.sections import FlagsConfig
 from socca.survey.flags import flags_of
@@ -90,10 +90,10 @@ def test_each_maximum_has_its_own_circle():
 def test_what_a_map_does_not_cover_is_bounded():
     """One point in ten is beyond; the error of the share is that of a share of independent points."""
     log_ratio = np.tile([0.0] * 9 + [2.0], 100)
-    low, high = bounds_beyond(np.zeros(1000), log_ratio, 0.5)
+    low, high = bounds_on_share_beyond(np.zeros(1000), log_ratio, 0.5)
     assert (low + high) / 2 == pytest.approx(0.1)
     assert (high - low) / 4 == pytest.approx(math.sqrt(0.1 * 0.9 / 1000))
-    assert bounds_beyond(np.zeros(1000), log_ratio, 1.5) == (0.0, 0.0)
+    assert bounds_on_share_beyond(np.zeros(1000), log_ratio, 1.5) == (0.0, 0.0)
 
 
 # the search
@@ -105,7 +105,7 @@ def test_both_maxima_are_found_and_weighed():
     assert [one.theta for one in found.found] == [pytest.approx(x, abs=1e-3) for x in ([0.65, 0.6], [0.2, 0.3])]
     assert found.masses == pytest.approx([0.7, 0.3], abs=0.01)
     assert found.highest is found.found[1]
-    assert not found.alone
+    assert not found.is_single
     assert sum(one.agreeing for one in found.found) == found.searches
 
 
@@ -231,7 +231,7 @@ def blind(monkeypatch):
         return dataclasses.replace(found, found=(found.highest,), masses=np.ones(1))
 
     monkeypatch.setattr("socca.samplers.trial.find_maxima", only_highest)
-    monkeypatch.setattr("socca.samplers.unit_cube.uncovered", lambda *given: 0.0)
+    monkeypatch.setattr("socca.samplers.unit_cube.uncovered_share", lambda *given: 0.0)
 
 
 @pytest.mark.parametrize("method", ["nautilus", "dynesty", pytest.param("pocomc", marks=pytest.mark.slow)])
@@ -316,7 +316,7 @@ def test_samples_without_a_known_maximum_are_not_converged():
     """All samples at one of two maxima that were found: the result says that one is missing."""
     known = fakes.two_modes()
     cube = UnitCube(known.problem, SerialPool(known.problem.log_likelihood), 1, Checkpoint(), focus=True)
-    cube._map = Unfocused()
+    cube._map = IdentityMap()
     at_one = np.random.default_rng(1).normal([0.2, 0.3], 0.03, (500, 2))
     at_other = np.clip(np.random.default_rng(2).normal([0.65, 0.6], 0.1, (1200, 2)), 0, 1)
     for w, missing in ((at_one, True), (np.concatenate([at_one, at_other]), False)):

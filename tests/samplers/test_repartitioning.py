@@ -12,7 +12,7 @@ from socca.priors import uniform
 from socca.samplers.checkpoint import Checkpoint
 from socca.samplers.maximum import Maximum
 from socca.samplers.mixture import student_cdf
-from socca.samplers.repartitioning import PRIOR_SHARE, Repartitioning, Unfocused, _Axis
+from socca.samplers.repartitioning import PRIOR_SHARE, IdentityMap, Repartitioning, _Axis
 from socca.samplers.unit_cube import UnitCube
 from tests import fakes
 from tests.fakes import Numpy
@@ -112,7 +112,7 @@ def test_the_focus_lies_at_the_maximum():
 
 def test_without_focus_the_cube_stays():
     w = np.random.default_rng(1).random((5, 2))
-    v, log_density = Unfocused().to_prior(w)
+    v, log_density = IdentityMap().to_prior(w)
     assert np.array_equal(v, w)
     assert not log_density.any()
 
@@ -147,7 +147,7 @@ def test_gaussians_are_focused_on(known, name):
 @pytest.mark.parametrize("name", ["banana", pytest.param("faint source", marks=pytest.mark.slow)])
 def test_what_is_no_gaussian_is_not_focused_on(known, name):
     problem = known(name)
-    assert all(isinstance(explored(problem, seed)._map, Unfocused) for seed in range(5))
+    assert all(isinstance(explored(problem, seed)._map, IdentityMap) for seed in range(5))
 
 
 @pytest.mark.parametrize("name", ["linear 2", "banana", "two modes"])
@@ -155,11 +155,11 @@ def test_a_checkpoint_knows_the_cube(known, name):
     problem = known(name)
     first = explored(problem)
     problem.problem.log_likelihood = None  # nothing is evaluated again
-    again = explored(problem, state=first.kept)
+    again = explored(problem, state=first.checkpoint_state)
     w = np.random.default_rng(1).random((20, 2))
     for one, other in zip(again._map.to_prior(w), first._map.to_prior(w), strict=True):
         assert np.array_equal(one, other)
-    assert again.kept.keys() == first.kept.keys()
+    assert again.checkpoint_state.keys() == first.checkpoint_state.keys()
 
 
 def test_an_angle_keeps_its_period_without_a_focus():
@@ -171,7 +171,7 @@ def test_an_angle_keeps_its_period_without_a_focus():
 
     problem = Numpy(log_likelihood, [uniform(0, np.pi), uniform(-3, 6)], [np.pi, None])
     cube = UnitCube(problem, SerialPool(log_likelihood), 1, Checkpoint(), focus=True)
-    assert isinstance(cube._map, Unfocused)
+    assert isinstance(cube._map, IdentityMap)
     assert cube.periodic == [0]
 
 

@@ -15,7 +15,7 @@ from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
 from socca.models import Background, Model
 from socca.noise import Normal
-from socca.pool import Pool, SerialPool
+from socca.pool import SerialPool
 from socca.pool.mp import MultiPool
 from socca.priors import normal, uniform
 from socca.samplers import METHODS, get_sampler
@@ -41,7 +41,7 @@ def exact(problem):
     row, col = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in SHAPE], indexing="ij")
     x, y = -0.2 * col.ravel(), 0.2 * row.ravel()  # arcsec to the east and north; rs is 1 arcsec
     design = np.stack([np.ones(x.size), x, y], axis=1)
-    data = problem.arrays["noise"]["data"].ravel()
+    data = problem.arrays["noise"].data.ravel()
     loc, scale = np.array(list(PRIORS.values())).T
     covariance = np.linalg.inv(design.T @ design / SIGMA**2 + np.diag(scale**-2.0))
     mean = covariance @ (design.T @ data / SIGMA**2 + loc / scale**2)
@@ -255,10 +255,10 @@ def test_a_problem_without_possible_point_says_so(method):
 
 
 def test_optimizer_refuses_workers(problem):
-    class Two(Pool):
+    class Two(SerialPool):
         size = 2
 
-    for choice in ({"ncores": 2}, {"pool": 2}, {"pool": Two()}):
+    for choice in ({"ncores": 2}, {"pool": 2}, {"pool": Two(problem.log_likelihood)}):
         with pytest.raises(ValueError, match="optimizer runs in one process"):
             sample(problem, "optimizer", seed=1, **choice)
 
@@ -418,9 +418,9 @@ def test_a_chain_that_is_too_short_is_not_converged():
 
 
 def test_chains_are_looked_at_less_and_less_often():
-    from socca.samplers.emcee import _look_at
+    from socca.samplers.emcee import _is_look_due
 
-    looks = [chunk for chunk in range(1, 2000) if _look_at(chunk)]
+    looks = [chunk for chunk in range(1, 2000) if _is_look_due(chunk)]
     assert looks[:32] == list(range(1, 33))
     steps = np.diff(looks)[32:] / np.array(looks)[32:-1]
     assert 0.03 < steps.min() < steps.max() < 0.07

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from socca.models.radial.base import Radial, along_axes, covered, superellipse
 from socca.models.radial.profiles import Sersic
 from socca.parameters.parameterised import Spec
 from socca.utils.lazy import jax, jnp
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 __all__ = ["Disk", "ExponentialHeight", "HyperSecantHeight", "Vertical", "vertical"]
 
@@ -119,13 +123,13 @@ class Disk(Extended):
         return form.radial.kind.smooth(form.radial)
 
     @classmethod
-    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
+    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Array, Array]:
         """Return position angle (rad) and, roughly, axis ratio of the isophotes."""
         ratio = jnp.cos(values["vertical.inc"]) * (1 - values["radial.e"])
         return values["radial.theta"], jnp.maximum(ratio, 0.05)
 
     @classmethod
-    def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
+    def brightness(cls, dx: Array, dy: Array, values: dict[str, Any], spec: Spec, cell: Array) -> Array:
         """Return the brightness at an offset from the centre; see `Extended.brightness`."""
         form: DiskForm = spec.structure  # type: ignore[assignment]
         radial = {name: values[f"radial.{name}"] for name, _ in form.radial.fields}
@@ -180,7 +184,7 @@ class _Lines(NamedTuple):
     span: Any
 
     @staticmethod
-    def through(major: Any, offset: Any, sin: Any, cos: Any, ratio: Any, zs: Any, depth: float) -> _Lines:
+    def through(major: Array, offset: Array, sin: Array, cos: Array, ratio: Array, zs: Array, depth: float) -> _Lines:
         """Divide the lines of sight at offsets along the major and (positive) the minor axis."""
         # Where the line crosses the plane, it is at (y, z) = (offset / cos, 0); where it passes the axis, at
         # (0, -offset / sin). Between these it is divided halfway.
@@ -200,7 +204,7 @@ class _Lines(NamedTuple):
             jnp.arcsinh(reach * (1 / scale)),
         )
 
-    def at(self, share: Any) -> tuple[Any, Any, Any]:
+    def at(self, share: Array) -> tuple[Array, Array, Array]:
         """Return y (in the plane), z and the change of distance with the share of the span, at a share of it."""
         up = jnp.exp(self.span * share)
         down = 1 / up
@@ -208,7 +212,7 @@ class _Lines(NamedTuple):
         return self.y + distance * self.sin, self.z + distance * self.cos, self.scale * (0.5 * (up + down)) * self.span
 
 
-def _edge_slopes(radius: Any, major: Any, minor: Any) -> tuple[Any, Any]:
+def _edge_slopes(radius: Callable[[Array, Array], Array], major: Array, minor: Array) -> tuple[Array, Array]:
     """Return the derivatives of the radius in the plane along both axes."""
     one, none = jnp.ones_like(major), jnp.zeros_like(major)
     return tuple(jax.jvp(radius, (major, minor), side)[1] for side in ((one, none), (none, one)))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from socca.parameters.parameterised import Parameterised, param
 from socca.priors import as_prior
 from socca.utils.lazy import fastmath, jnp, special
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 #: Name -> vertical profile.
 REGISTRY: dict[str, type[Vertical]] = {}
@@ -32,12 +35,12 @@ class Vertical(Parameterised):
         self._assign(values)
 
     @staticmethod
-    def profile(z: Any, values: dict[str, Any]) -> Any:
+    def profile(z: Array, values: dict[str, Any]) -> Array:
         """Return the profile at height `z` (degrees)."""
         raise NotImplementedError
 
     @staticmethod
-    def thickness(values: dict[str, Any]) -> Any:
+    def thickness(values: dict[str, Any]) -> Array:
         """Return the integral of the profile over all heights, degrees."""
         raise NotImplementedError
 
@@ -48,14 +51,14 @@ class HyperSecantHeight(Vertical):
     alpha = param("", "exponent", 2.0, lower=1e-3)
 
     @staticmethod
-    def profile(z: Any, values: dict[str, Any]) -> Any:
+    def profile(z: Array, values: dict[str, Any]) -> Array:
         """Return the profile at height `z` (degrees)."""
         x = jnp.abs(z) * (1 / values["zs"])
         # ln sech x = ln 2 - x - ln(1 + exp(-2x)), which neither overflows nor loses digits.
         return jnp.exp(values["alpha"] * (math.log(2) - x - fastmath.log(1 + jnp.exp(-2 * x))))
 
     @staticmethod
-    def thickness(values: dict[str, Any]) -> Any:
+    def thickness(values: dict[str, Any]) -> Array:
         """Return ``zs B(1/2, alpha/2)``."""
         half = values["alpha"] / 2
         return values["zs"] * math.sqrt(math.pi) * jnp.exp(special.gammaln(half) - special.gammaln(half + 0.5))
@@ -65,11 +68,11 @@ class ExponentialHeight(Vertical):
     """Exponential, ``exp(-|z|/zs)``."""
 
     @staticmethod
-    def profile(z: Any, values: dict[str, Any]) -> Any:
+    def profile(z: Array, values: dict[str, Any]) -> Array:
         """Return the profile at height `z` (degrees)."""
         return jnp.exp(-jnp.abs(z) * (1 / values["zs"]))
 
     @staticmethod
-    def thickness(values: dict[str, Any]) -> Any:
+    def thickness(values: dict[str, Any]) -> Array:
         """Return ``2 zs``."""
         return 2 * values["zs"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from socca.errors import ModelError
 from socca.models.base import Extended
 from socca.models.radial.truncation import Truncation, as_truncation
 from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import jax, jnp
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 
 class RadialStructure(NamedTuple):
@@ -96,7 +99,7 @@ class Radial(Extended, abstract=True):
         return found[0], found[1]
 
     @classmethod
-    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Any, Any]:
+    def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Array, Array]:
         """Return position angle (rad) and axis ratio of the isophotes."""
         return values["theta"], 1 - values["e"]
 
@@ -106,19 +109,19 @@ class Radial(Extended, abstract=True):
         return cls.edge is None
 
     @classmethod
-    def full_profile(cls, r: Any, values: dict[str, Any], spec: Spec) -> Any:
+    def full_profile(cls, r: Array, values: dict[str, Any], spec: Spec) -> Array:
         """Return the brightness at radius `r` (degrees), the truncation included, but not an edge."""
         form: RadialStructure = spec.structure  # type: ignore[assignment]
         found = cls.evaluate(form, r, {name: values[name] for name in form.arguments})
         return found if form.truncation is None else found * form.truncation.factor(r, values["rt"], values["wt"])
 
     @classmethod
-    def evaluate(cls, form: RadialStructure, r: Any, arguments: dict[str, Any]) -> Any:
+    def evaluate(cls, form: RadialStructure, r: Array, arguments: dict[str, Any]) -> Array:
         """Return the profile at radius `r` (degrees), without the truncation."""
         return cls.profile(r, **arguments)
 
     @classmethod
-    def brightness(cls, dx: Any, dy: Any, values: dict[str, Any], spec: Spec, cell: Any) -> Any:
+    def brightness(cls, dx: Array, dy: Array, values: dict[str, Any], spec: Spec, cell: Array) -> Array:
         """Return the brightness at an offset from the centre; see `Extended.brightness`."""
         radius = elliptical_radius(values, "cbox" in spec.neutral, cell)
         r = radius(dx, dy)
@@ -129,13 +132,13 @@ class Radial(Extended, abstract=True):
         return found
 
 
-def along_axes(theta: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
+def along_axes(theta: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
     """Return the function from offsets (degrees east and north) to those along the major and the minor axis."""
     sin, cos = jnp.sin(theta), jnp.cos(theta)
     return lambda dx, dy: (dx * sin + dy * cos, dx * cos - dy * sin)
 
 
-def superellipse(values: dict[str, Any], elliptical: bool, cell: Any) -> Callable[[Any, Any], Any]:
+def superellipse(values: dict[str, Any], elliptical: bool, cell: Array) -> Callable[[Array, Array], Array]:
     """Return the function from offsets along the axes to the radius along the major one.
 
     Parameters
@@ -156,7 +159,7 @@ def superellipse(values: dict[str, Any], elliptical: bool, cell: Any) -> Callabl
     # A floor of a millionth of a pixel: the gradient at the very centre stays finite.
     tiny = 1e-12 * jnp.abs(cell[0, 0] * cell[1, 1] - cell[0, 1] * cell[1, 0])
 
-    def radius(major: Any, minor: Any) -> Any:
+    def radius(major: Array, minor: Array) -> Array:
         minor = minor * stretch
         if elliptical:
             return jnp.sqrt(major**2 + minor**2 + tiny)
@@ -166,7 +169,7 @@ def superellipse(values: dict[str, Any], elliptical: bool, cell: Any) -> Callabl
     return radius
 
 
-def elliptical_radius(values: dict[str, Any], elliptical: bool, cell: Any) -> Callable[[Any, Any], Any]:
+def elliptical_radius(values: dict[str, Any], elliptical: bool, cell: Array) -> Callable[[Array, Array], Array]:
     """Return the function from offsets (degrees east and north) to the radius along the major axis.
 
     Parameters
@@ -187,7 +190,7 @@ def elliptical_radius(values: dict[str, Any], elliptical: bool, cell: Any) -> Ca
     return lambda dx, dy: radius(*axes(dx, dy))
 
 
-def slopes(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -> tuple[Any, Any]:
+def slopes(function: Callable[[Array, Array], Array], dx: Array, dy: Array, cell: Array) -> tuple[Array, Array]:
     """Return how much a function of position changes along either side of a cell.
 
     Parameters
@@ -208,7 +211,7 @@ def slopes(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -> 
     return tuple(jax.jvp(function, (dx, dy), side)[1] for side in sides)
 
 
-def averaged(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -> Any:
+def averaged(function: Callable[[Array, Array], Array], dx: Array, dy: Array, cell: Array) -> Array:
     """Return the mean of a function of position over cells, exact for polynomials of third degree.
 
     Of a radius, the value at the centre would make a cell reach too far across an edge that curves around it.
@@ -229,7 +232,7 @@ def averaged(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -
     return total / 4
 
 
-def covered(margin: Any, a: Any, b: Any) -> Any:
+def covered(margin: Array, a: Array, b: Array) -> Array:
     """Return the share of a cell on the near side of a straight edge.
 
     Parameters
@@ -251,7 +254,7 @@ def covered(margin: Any, a: Any, b: Any) -> Any:
     far, near = (a + b) / 2, jnp.abs(a - b) / 2
     margin = jnp.clip(margin, -far, far)
 
-    def half(x: Any) -> Any:
+    def half(x: Array) -> Array:
         return jnp.maximum(x, 0.0) ** 2
 
     ramps = half(margin + far) - half(margin + near) - half(margin - near) + half(margin - far)

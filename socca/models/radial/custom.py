@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from socca.errors import ConfigError, ModelError, nearest
 from socca.models.radial.base import Radial, RadialStructure
@@ -12,6 +12,9 @@ from socca.parameters.expressions import Node, evaluate, parse
 from socca.parameters.parameterised import Parameter
 from socca.parameters.units import factor
 from socca.utils.lazy import jax, jnp
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 _KEYS = ("name", "unit", "units", "description", "default", "value")
 
@@ -72,7 +75,7 @@ class CustomProfile(Radial):
         return RadialStructure(self.truncation, self._own, self._profile)
 
     @classmethod
-    def evaluate(cls, form: RadialStructure, r: Any, arguments: dict[str, Any]) -> Any:
+    def evaluate(cls, form: RadialStructure, r: Array, arguments: dict[str, Any]) -> Array:
         """Return the profile at radius `r` (degrees), without the truncation."""
         if not isinstance(form.profile, Node):
             return form.profile(r, **arguments)  # type: ignore[operator]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from socca.models.radial.base import Radial
 from socca.models.radial.profiles import softplus
 from socca.parameters.parameterised import param
 from socca.utils.lazy import fastmath, jax, jnp, special
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 #: The table over ln(r/rc): its ends and number of nodes.
 INNER, OUTER, NODES = np.log(1e-5), np.log(1e4), 160
@@ -37,7 +40,7 @@ class gNFW(Radial):  # noqa: N801  (its name in the literature)
     gamma = param("", "inner slope of the spherical profile", 0.3081, lower=0.0, upper=0.99)
 
     @staticmethod
-    def profile(r: Any, *, rc: Any, Ic: Any, alpha: Any, beta: Any, gamma: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, rc: Array, Ic: Array, alpha: Array, beta: Array, gamma: Array) -> Array:  # noqa: D102, N803
         # A branch is a border that XLA does not fuse across: the table is made once, not anew for each pixel.
         table = jax.lax.cond(
             jnp.isfinite(alpha + beta + gamma),
@@ -64,7 +67,7 @@ def _grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.linspace(INNER, OUTER, NODES), np.logaddexp(t, -t) - np.log(2), weight
 
 
-def cubics(alpha: Any, beta: Any, gamma: Any) -> Any:
+def cubics(alpha: Array, beta: Array, gamma: Array) -> Array:
     """Tabulate the logarithm of the projected profile.
 
     With ``z = r sinh t`` the integrand is an even, smooth function of t that falls off exponentially, for which the

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from socca.errors import ModelError
 from socca.models.radial.base import Radial
 from socca.parameters.parameterised import param
 from socca.utils.lazy import jnp
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 _ARCSEC = 1 / 3600
 
@@ -24,7 +27,7 @@ class PolyExponential(Radial):
     rc = param("deg", "length in which the polynomial is written", _ARCSEC, lower=0.0)
 
     @staticmethod
-    def profile(r: Any, *, rs: Any, Is: Any, c1: Any, c2: Any, c3: Any, c4: Any, rc: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, rs: Array, Is: Array, c1: Array, c2: Array, c3: Array, c4: Array, rc: Array) -> Array:  # noqa: D102, N803
         x = r * (1 / rc)
         return Is * jnp.exp(r * (-1 / rs)) * (1 + x * (c1 + x * (c2 + x * (c3 + x * c4))))
 
@@ -44,7 +47,7 @@ class PolyExpoRefact(Radial):
     rc = param("deg", "length in which the polynomial is written", _ARCSEC, lower=0.0)
 
     @staticmethod
-    def profile(r: Any, *, rs: Any, Is: Any, I1: Any, I2: Any, I3: Any, I4: Any, rc: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, rs: Array, Is: Array, I1: Array, I2: Array, I3: Array, I4: Array, rc: Array) -> Array:  # noqa: D102, N803
         x = r * (1 / rc)
         return jnp.exp(r * (-1 / rs)) * (Is + x * (I1 + x * (I2 + x * (I3 + x * I4))))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from socca.models.radial.base import Radial
 from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import fastmath, jnp
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 #: Range of ns of the series below: beyond the limits of `Sersic`, so that arccos stays differentiable at them.
 _NS_RANGE = (0.2, 11.0)
@@ -29,7 +32,7 @@ def _sersic_series() -> np.ndarray:
     return np.polynomial.chebyshev.chebinterpolate(excess, 40)
 
 
-def sersic_b(ns: Any) -> Any:
+def sersic_b(ns: Array) -> Array:
     """Return b of the Sersic profile, from Gamma(2 ns) = 2 gamma(2 ns, b).
 
     Parameters
@@ -57,7 +60,7 @@ class Sersic(Radial):
     ns = param("", "Sersic index", 0.5, lower=0.25, upper=10.0)
 
     @staticmethod
-    def profile(r: Any, *, re: Any, Ie: Any, ns: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, re: Array, Ie: Array, ns: Array) -> Array:  # noqa: D102, N803
         b = sersic_b(ns)
         return Ie * fastmath.exp(b - b * fastmath.power(r * (1 / re), 1 / ns))
 
@@ -69,7 +72,7 @@ class Gaussian(Radial):
     Is = param("image", "central brightness")
 
     @staticmethod
-    def profile(r: Any, *, rs: Any, Is: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, rs: Array, Is: Array) -> Array:  # noqa: D102, N803
         return Is * fastmath.exp(-0.5 * (r / rs) ** 2)
 
 
@@ -80,7 +83,7 @@ class Exponential(Radial):
     Is = param("image", "central brightness")
 
     @staticmethod
-    def profile(r: Any, *, rs: Any, Is: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, rs: Array, Is: Array) -> Array:  # noqa: D102, N803
         return Is * fastmath.exp(-r / rs)
 
 
@@ -93,7 +96,7 @@ class ModExponential(Radial):
     alpha = param("", "exponent of the power law")
 
     @staticmethod
-    def profile(r: Any, *, rs: Any, Is: Any, rm: Any, alpha: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, rs: Array, Is: Array, rm: Array, alpha: Array) -> Array:  # noqa: D102, N803
         return Is * fastmath.exp(alpha * fastmath.log(1 + r * (1 / rm)) - r * (1 / rs))
 
 
@@ -106,7 +109,7 @@ class Beta(Radial):
     beta = param("", "slope far outside, in units of alpha", 0.55)
 
     @staticmethod
-    def profile(r: Any, *, rc: Any, Ic: Any, alpha: Any, beta: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, rc: Array, Ic: Array, alpha: Array, beta: Array) -> Array:  # noqa: D102, N803
         return Ic * fastmath.exp(-beta * softplus(alpha * fastmath.log(r * (1 / rc))))
 
 
@@ -123,7 +126,7 @@ class Power(Radial):
     }
 
     @staticmethod
-    def profile(r: Any, *, rc: Any, Ic: Any, alpha: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, rc: Array, Ic: Array, alpha: Array) -> Array:  # noqa: D102, N803
         return Ic * fastmath.power(r * (1 / rc), -alpha)
 
     @classmethod
@@ -145,10 +148,10 @@ class TopHat(Radial):
     edge = "rc"
 
     @staticmethod
-    def profile(r: Any, *, rc: Any, Ic: Any) -> Any:  # noqa: D102, N803
+    def profile(r: Array, *, rc: Array, Ic: Array) -> Array:  # noqa: D102, N803
         return jnp.broadcast_to(Ic, jnp.shape(r))
 
 
-def softplus(t: Any) -> Any:
+def softplus(t: Array) -> Array:
     """Return ``ln(1 + e^t)``, for any `t`."""
     return jnp.maximum(t, 0.0) + fastmath.log(1 + fastmath.exp(-jnp.abs(t)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from socca.errors import ModelError, nearest
 from socca.parameters.parameterised import Parameter
 from socca.utils.lazy import jnp
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
 
 #: Name -> truncation.
 REGISTRY: dict[str, type[Truncation]] = {}
@@ -24,7 +27,7 @@ class Truncation:
         REGISTRY[cls.__name__] = cls
 
     @staticmethod
-    def factor(r: Any, rt: Any, wt: Any) -> Any:
+    def factor(r: Array, rt: Array, wt: Array) -> Array:
         """Return the factor at radius `r`; all lengths in degrees."""
         raise NotImplementedError
 
@@ -33,7 +36,7 @@ class Exponential(Truncation):
     """``max(0, (1 - exp((r - rt)/wt)) / (1 - exp(-rt/wt)))``."""
 
     @staticmethod
-    def factor(r: Any, rt: Any, wt: Any) -> Any:
+    def factor(r: Array, rt: Array, wt: Array) -> Array:
         """Return the factor at radius `r`; all lengths in degrees."""
         return jnp.expm1(jnp.minimum((r - rt) * (1 / wt), 0.0)) * (1 / jnp.expm1(-rt / wt))
 
@@ -42,7 +45,7 @@ class HyperTangent(Truncation):
     """``(1 - tanh((r - rt)/wt)) / (1 - tanh(-rt/wt))``."""
 
     @staticmethod
-    def factor(r: Any, rt: Any, wt: Any) -> Any:
+    def factor(r: Array, rt: Array, wt: Array) -> Array:
         """Return the factor at radius `r`; all lengths in degrees."""
         return (1 - jnp.tanh((r - rt) * (1 / wt))) * (1 / (1 - jnp.tanh(-rt / wt)))
 
