@@ -21,7 +21,7 @@ from socca.utils.digest import digest
 
 if TYPE_CHECKING:
     from socca.data.image import Image
-    from socca.models.model import Model
+    from socca.models.drawing import ModelLike
 
 
 class Problem:
@@ -33,7 +33,7 @@ class Problem:
     ----------
     image : Image
         The data.
-    model : Model
+    model : ModelLike
         The model.
     noise : NoiseModel, optional
         By default the image's own.
@@ -65,7 +65,7 @@ class Problem:
     def __init__(
         self,
         image: Image,
-        model: Model,
+        model: ModelLike,
         noise: NoiseModel | None = None,
         *,
         buckets: bool = False,
