@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from socca.errors import CheckpointError, PoolError, SoccaError
 from socca.pool import chosen_kind
 from socca.posterior.storage import save_failure
 from socca.survey.freshness import Inputs, described
-from socca.utils import timestamps
 from socca.utils.launcher import launched
 from socca.utils.xla import meter
 
@@ -254,7 +254,7 @@ def record_failure(
         "target": target,
         "model": model,
         "timing": {"total": round(seconds, 3)},
-        "finished": timestamps.now(),
+        "finished": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "files": files,
         "params": survey.fit_params(target, model),
         **notes,

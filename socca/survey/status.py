@@ -10,12 +10,12 @@ import platform
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from socca.utils.files import atomic_path
-from socca.utils.timestamps import seconds_since_epoch
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,6 @@ def _duration(seconds: float) -> str:
 def finished_at(meta: dict[str, Any]) -> float | None:
     """Return when a fit ended, seconds since the epoch; None where it does not say."""
     try:
-        return seconds_since_epoch(meta["finished"])
+        return datetime.fromisoformat(meta["finished"]).timestamp()
     except (KeyError, ValueError, TypeError):
         return None
