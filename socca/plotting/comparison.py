@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import ConfigError, nearest
-from socca.plotting.model_images import FailedFit, ModelImages
+from socca.plotting.image_record import FailedFit, ModelImages
 from socca.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def comparison_figure(
     Parameters
     ----------
     images : ModelImages or FailedFit
-        The images of the fit, as it drew them or from its file (`socca.plotting.model_images.read_model_images`).
+        The images of the fit, as it drew them or from its file (`socca.plotting.image_record.read_model_images`).
     output : str or Path
         The figure; its ending says which format (``.png``, ``.pdf``, …).
     colormap : str

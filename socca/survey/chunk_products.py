@@ -13,7 +13,7 @@ from socca.survey.flags import flags_of
 from socca.utils.files import atomic_path
 
 if TYPE_CHECKING:
-    from socca.plotting.model_images import ModelImages
+    from socca.plotting.image_record import ModelImages
     from socca.survey.chunks import Chunk
     from socca.survey.survey import Survey
 
@@ -126,7 +126,7 @@ def draw_figure(survey: Survey, target: str, model: str, images: ModelImages | N
         If that file cannot be read.
     """
     from socca.plotting.comparison import comparison_figure
-    from socca.plotting.model_images import read_model_images
+    from socca.plotting.image_record import read_model_images
 
     looks = survey.config.plots.model_dump(exclude={"format"})
     shown = read_model_images(survey.path(target, model, "model.fits")) if images is None else images

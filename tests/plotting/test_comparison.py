@@ -7,7 +7,7 @@ from astropy.io import fits
 
 from socca.errors import ConfigError
 from socca.plotting.comparison import _normalisation, _Planes, _runs, annuli, comparison_figure
-from socca.plotting.model_images import FailedFit, ModelImages
+from socca.plotting.image_record import FailedFit, ModelImages
 
 SHAPE = (32, 40)
 

@@ -9,13 +9,8 @@ from socca.likelihood.problem import Problem
 from socca.models import Background, Gaussian, Model
 from socca.noise import Normal
 from socca.plotting.comparison import comparison_figure
-from socca.plotting.model_images import (
-    FailedFit,
-    ModelImages,
-    draw_model_images,
-    read_model_images,
-    write_failed_images,
-)
+from socca.plotting.image_record import FailedFit, ModelImages, read_model_images
+from socca.plotting.model_images import draw_model_images, write_failed_images
 from socca.priors import uniform
 
 SHAPE = (21, 24)
