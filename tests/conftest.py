@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from socca.data import Image
 from socca.noise import Normal
 from socca.utils.xla import use_persistent_cache
+
+# Examples of properties are the same in every run, and kept nowhere; `--hypothesis-profile explore` searches on.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=50)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile("repeatable")
 
 #: Size of a pixel of the pixel-frame images made here, arcsec.
 PIXEL = 0.2

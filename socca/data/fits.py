@@ -7,6 +7,7 @@ import gzip
 import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,8 +19,24 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.wcs import WCS
 
-#: What a plane of numbers may be given as: a number, an array, a FITS HDU or list of them, or a path.
+#: What a plane of numbers may be given as: a number, an array, a FITS HDU or list of them, a path, or a `Plane`.
 PlainInput = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A plane of numbers as it was read; whatever takes a path or an array takes it too, and copies nothing.
+
+    Parameters
+    ----------
+    data : ndarray
+        Native float64; two axes, or none for a number.
+    header : astropy.io.fits.Header
+        What its file says of it; empty if it comes from an array.
+    """
+
+    data: np.ndarray
+    header: fits.Header
 
 
 def select_hdu(hdus: fits.HDUList, index: int | str | None, what: str, where: str) -> Any:
@@ -59,13 +76,13 @@ def select_hdu(hdus: fits.HDUList, index: int | str | None, what: str, where: st
 
 
 @contextlib.contextmanager
-def open_fits(path: str | Path, what: str) -> Iterator[fits.HDUList]:
+def open_fits(source: str | Path | io.BufferedReader, what: str) -> Iterator[fits.HDUList]:
     """Open a FITS file; whatever is wrong with it becomes a `DataError` that names it.
 
     Parameters
     ----------
-    path : str or Path
-        The file; gzipped and tile-compressed files are read as they are.
+    source : str, Path or binary file
+        The file, or one that is open already, at its beginning; gzipped and tile-compressed files are read as they are.
     what : str
         What the file is for, in the error: ``image``, ``psf``, …
 
@@ -82,7 +99,7 @@ def open_fits(path: str | Path, what: str) -> Iterator[fits.HDUList]:
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyUserWarning
 
-    path = Path(path)
+    path = _path_of(source)
     if not path.is_file():
         raise DataError(f"{what}: no such file: {path}")
     with warnings.catch_warnings():
@@ -90,7 +107,8 @@ def open_fits(path: str | Path, what: str) -> Iterator[fits.HDUList]:
         warnings.filterwarnings("error", message=".*truncated.*", category=AstropyUserWarning)
         try:
             # Astropy leaves a file that it opened and cannot read open, so it is given one that is open already.
-            with _stream(path) as stream, fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus:
+            opened = path.open("rb") if isinstance(source, (str, Path)) else contextlib.nullcontext(source)
+            with opened as stream, fits.open(_plain(stream), memmap=False, lazy_load_hdus=False) as hdus:
                 yield hdus
         except SoccaError:
             raise
@@ -99,11 +117,15 @@ def open_fits(path: str | Path, what: str) -> Iterator[fits.HDUList]:
             raise DataError(f"{what}: cannot read {path}: {error}") from error
 
 
-def _stream(path: Path) -> BinaryIO:
-    """Open a file for reading; a gzipped one is decompressed whole, since its checksum is at its end."""
-    with path.open("rb") as stream:
-        gzipped = stream.read(2) == b"\x1f\x8b"
-    return io.BytesIO(gzip.decompress(path.read_bytes())) if gzipped else path.open("rb")
+def _path_of(source: str | Path | io.BufferedReader) -> Path:
+    return Path(source if isinstance(source, (str, Path)) else source.name)
+
+
+def _plain(stream: BinaryIO) -> BinaryIO:
+    """Return a file as it is, or decompressed; of a gzipped one all is read, since its checksum is at its end."""
+    gzipped = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
+    return io.BytesIO(gzip.decompress(stream.read())) if gzipped else stream
 
 
 def to_plane(data: Any, what: str, where: str = "") -> np.ndarray:
@@ -139,13 +161,13 @@ def to_plane(data: Any, what: str, where: str = "") -> np.ndarray:
     return plane
 
 
-def read_image(source: PlainInput, hdu: int | str | None = None, what: str = "image") -> tuple[np.ndarray, fits.Header]:
+def read_image(source: PlainInput, hdu: int | str | None = None, what: str = "image") -> Plane:
     """Read one plane of numbers and its header.
 
     Parameters
     ----------
-    source : number, array, HDU, HDUList, str or Path
-        Where it comes from.
+    source : number, array, HDU, HDUList, str, Path, open binary file or Plane
+        Where it comes from. A `Plane` is returned as it is; all else is copied.
     hdu : int or str, optional
         Which HDU of a file or list; by default the first with an image.
     what : str
@@ -153,10 +175,8 @@ def read_image(source: PlainInput, hdu: int | str | None = None, what: str = "im
 
     Returns
     -------
-    plane : ndarray
-        Native float64; two axes, or none for a number.
-    header : Header
-        A copy, with the keywords that it inherits from the primary one; empty if there is none.
+    Plane
+        With the keywords that its header inherits from the primary one.
 
     Raises
     ------
@@ -165,16 +185,19 @@ def read_image(source: PlainInput, hdu: int | str | None = None, what: str = "im
     """
     from astropy.io import fits
 
-    if isinstance(source, (str, Path)):
+    if isinstance(source, Plane):
+        return source
+    if isinstance(source, (str, Path, io.BufferedReader)):
         with open_fits(source, what) as hdus:
-            found = select_hdu(hdus, hdu, what, str(source))
-            return to_plane(found.data, what, f" ({source})"), _inherit(found, hdus[0])
+            where = str(_path_of(source))
+            found = select_hdu(hdus, hdu, what, where)
+            return Plane(to_plane(found.data, what, f" ({where})"), _inherit(found, hdus[0]))
     if isinstance(source, list) and source and hasattr(source[0], "header"):
         found = select_hdu(source, hdu, what, "the HDU list")
-        return to_plane(found.data, what), _inherit(found, source[0])
+        return Plane(to_plane(found.data, what), _inherit(found, source[0]))
     if hasattr(source, "data") and hasattr(source, "header"):
-        return to_plane(source.data, what), source.header.copy()
-    return to_plane(source, what), fits.Header()
+        return Plane(to_plane(source.data, what), source.header.copy())
+    return Plane(to_plane(source, what), fits.Header())
 
 
 def _inherit(hdu: Any, primary: Any) -> fits.Header:
@@ -206,7 +229,41 @@ def read_plane(source: PlainInput, what: str, hdu: int | str | None = None) -> n
     DataError
         If it cannot be read.
     """
-    return read_image(source, hdu, what)[0]
+    return read_image(source, hdu, what).data
+
+
+def read_cube(source: PlainInput, hdu: int | str | None = None) -> np.ndarray:
+    """Read realisations of the noise.
+
+    Parameters
+    ----------
+    source : array, HDU, HDUList, str or Path
+        Three axes: realisation, row, column.
+    hdu : int or str, optional
+        Which HDU of a file or list; by default the first with an image.
+
+    Returns
+    -------
+    ndarray, shape (n, ny, nx)
+        Native float64.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or has another number of axes.
+    """
+    if isinstance(source, (str, Path)):
+        with open_fits(source, "cube") as hdus:
+            return read_cube(select_hdu(hdus, hdu, "cube", str(source)))
+    if isinstance(source, list) and source and hasattr(source[0], "header"):
+        source = select_hdu(source, hdu, "cube", "the HDU list")
+    try:
+        cube = np.array(source.data if hasattr(source, "header") else source, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"cube: expected numbers, got {type(source).__name__}") from None
+    if cube.ndim != 3 or not cube.size:
+        raise DataError(f"cube: expected realisations of the image, shape (n, ny, nx), got {cube.shape}")
+    return cube
 
 
 def celestial_wcs(header: fits.Header, what: str = "image") -> WCS | None:

@@ -25,7 +25,8 @@ class Image:
     Parameters
     ----------
     img : str, Path, HDU, HDUList or array
-        The image. Non-finite pixels are masked. Degenerate third and fourth axes are dropped.
+        The image. Non-finite pixels are masked. Degenerate third and fourth axes are dropped. Here and below, what is
+        read already is taken as a `socca.data.fits.Plane`, without a copy.
     response, exposure : str, Path, HDU, HDUList or array, optional
         Maps of the image's shape, finite and not negative: the response multiplies the model before the PSF, the
         exposure after it. Where a map is not finite the pixel is masked, and the map zero.
@@ -95,7 +96,8 @@ class Image:
     ) -> None:
         from astropy.io import fits
 
-        plane, header = read_image(img, img_idx)
+        read = read_image(img, img_idx)
+        plane, header = read.data, read.header
         if plane.ndim != 2 or min(plane.shape) < 3:
             raise DataError(f"image: at least 3 x 3 pixels are needed, got shape {plane.shape}")
         self.subgrid = whole_number(subgrid, "image: subgrid", 1)

@@ -3,52 +3,86 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from socca.data.fits import PlainInput, celestial_wcs, read_image
+from socca.data.fits import PlainInput, Plane, celestial_wcs, read_image
+from socca.data.region_files import HEAD, REGION_FILES, RegionFile, begins_like_regions
 from socca.errors import DataError
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-    from socca.data.image import Image
-
 log = logging.getLogger(__name__)
 
-#: Endings of region files.
-REGION_FILES = (".reg", ".ds9", ".crtf")
 #: A mask that leaves less than this share of its pixels may be the wrong way round.
 FEW = 0.05
 #: How far apart, in pixels, a mask's and an image's WCS may put the same pixel and still be called the same.
 SAME_PIXEL = 0.1
-#: What is in a region file, whatever its name.
-_REGION_TEXT = re.compile(
-    rb"\A\s*(#CRTF|# Region file format)|(^|;)[ \t]*[-+]?(circle|ellipse|box|annulus|polygon)\s*\(",
-    re.IGNORECASE | re.MULTILINE,
-)
-#: What may be left out of a DS9 file without a loss: decorations, and marks that cover no pixel.
-_HARMLESS = (
-    r"Found duplicate metadata",
-    r'DS9 ".*" is invalid and will be ignored',
-    r'"(vector|ruler|compass|projection)" frame or shape is not supported',
-)
 
 
-def used_pixels(regions: Any, image: Image, good: str = "nonzero", idx: int | str | None = None) -> np.ndarray:
+class MaskableImage(Protocol):
+    """What masks ask of the image that they are laid on; see `socca.data.Image`."""
+
+    wcs: WCS | None
+    hdu: Any
+    original_shape: tuple[int, int]
+    window: tuple[slice, slice]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and columns."""
+
+    def matching(self, plane: np.ndarray, what: str) -> np.ndarray:
+        """Return an array on the image's pixels; `what` is for the error if it has another shape."""
+
+
+def read_mask(path: str | Path, idx: int | str | None = None) -> Plane | RegionFile:
+    """Read a file that excludes pixels, opening it once.
+
+    Parameters
+    ----------
+    path : str or Path
+        A FITS mask, or a region file: by its ending, or by how it begins.
+    idx : int or str, optional
+        Which HDU of a FITS mask.
+
+    Returns
+    -------
+    Plane or RegionFile
+        What `Image.addmask` takes instead of the path.
+
+    Raises
+    ------
+    DataError
+        If it is missing, or no FITS file though it looks like no region file.
+    """
+    path = Path(path)
+    if path.suffix.lower() in REGION_FILES:
+        return RegionFile.read(path)
+    if not path.is_file():
+        raise DataError(f"mask: no such file: {path}")
+    with path.open("rb") as stream:
+        head = stream.read(HEAD)
+        if begins_like_regions(head):
+            return RegionFile(path, head + stream.read())
+        stream.seek(0)
+        return read_image(stream, idx, "mask")
+
+
+def used_pixels(regions: Any, image: MaskableImage, good: str = "nonzero", idx: int | str | None = None) -> np.ndarray:
     """Return the pixels that masks and regions leave.
 
     Parameters
     ----------
     regions : mask, region, or a list of them
         As `Image.addmask`.
-    image : Image
+    image : MaskableImage
         What they are laid on.
     good : {'nonzero', 'zero'}
         Which values of a mask mark a used pixel.
@@ -69,79 +103,20 @@ def used_pixels(regions: Any, image: Image, good: str = "nonzero", idx: int | st
         raise DataError(f"mask: good must be 'nonzero' or 'zero', not {good!r}")
     several = isinstance(regions, (list, tuple)) and not hasattr(regions, "info")
     used, objects = np.ones(image.shape, bool), []
-    for source in regions if several else [regions]:
+    for given in regions if several else [regions]:
+        source = read_mask(given, idx) if isinstance(given, (str, Path)) else given
         if _is_region(source):
             objects += list(_unpacked(source))
-        elif is_region_file(source):
+        elif isinstance(source, RegionFile):
             # A file's pixels are those of the image file that it was drawn on.
             start = (image.window[0].start, image.window[1].start)
             physical = not any(key in image.hdu.header for key in ("LTV1", "LTV2", "LTM1_1", "LTM2_2"))
-            used &= ~_inside(read_regions(source, physical=physical), image, start, str(source))
+            used &= ~_inside(source.regions(physical=physical), image, start, str(source.path))
         else:
             used &= _plane_leaves(source, image, good, idx)
     if objects:
         used &= ~_inside(objects, image, (0, 0), "the given regions")
     return used
-
-
-def is_region_file(source: Any) -> bool:
-    """Tell whether something is the path of a DS9 or CRTF region file: by its ending, or by how it begins."""
-    if not isinstance(source, (str, Path)):
-        return False
-    path = Path(source)
-    if path.suffix.lower() in REGION_FILES:
-        return True
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        head = stream.read(4096)
-    return not head.startswith((b"SIMPLE", b"\x1f\x8b")) and _REGION_TEXT.search(head) is not None
-
-
-def read_regions(path: str | Path, *, physical: bool = False) -> list[Any]:
-    """Read a region file.
-
-    Parameters
-    ----------
-    path : str or Path
-        A DS9 or CRTF file.
-    physical : bool
-        Take DS9's physical coordinates for those of the image: right where the image's header does not say otherwise.
-
-    Returns
-    -------
-    list of regions.Region
-        In the order of the file.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, or any region of it cannot be read: one that is skipped would leave pixels unmasked.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"regions: no such file: {path}")
-    from astropy.utils.exceptions import AstropyUserWarning
-    from regions import Regions
-
-    with warnings.catch_warnings():
-        # What the parser cannot read it skips with a warning.
-        warnings.filterwarnings("error", category=AstropyUserWarning)
-        for message in _HARMLESS:
-            warnings.filterwarnings("ignore", message=message, category=AstropyUserWarning)
-        try:
-            text = path.read_text(encoding="utf-8")
-            first, _, rest = text.partition("\n")
-            if first.startswith("#CRTF"):
-                return list(Regions.parse(rest, format="crtf"))
-            if path.suffix.lower() == ".crtf":
-                raise DataError("a CRTF file begins with #CRTF")
-            if physical:
-                text = re.sub(r"(?im)(^|;)([ \t]*)physical\b", r"\1\2image", text)
-            return list(Regions.parse(text, format="ds9"))
-        except Exception as error:  # the parsers raise many kinds
-            reason = re.sub(r",? skipping\.?$", "", str(error)) or type(error).__name__
-            raise DataError(f"regions: cannot read {path}: {reason}") from error
 
 
 def _is_region(source: Any) -> bool:
@@ -154,14 +129,14 @@ def _unpacked(source: Any) -> Iterator[Any]:
     return iter(source) if hasattr(source, "regions") else iter([source])
 
 
-def _inside(regions: Iterable[Any], image: Image, start: tuple[int, int], where: str) -> np.ndarray:
+def _inside(regions: Iterable[Any], image: MaskableImage, start: tuple[int, int], where: str) -> np.ndarray:
     """Return the pixels whose centres lie in regions, and not in any that is marked as excluded.
 
     Parameters
     ----------
     regions : iterable of regions.Region
         On the sky, or in pixels.
-    image : Image
+    image : MaskableImage
         Its shape, and its WCS for regions on the sky.
     start : tuple of int
         Row and column of the image's first pixel, as pixel regions count.
@@ -276,9 +251,10 @@ def _covered(
     return found
 
 
-def _plane_leaves(source: PlainInput, image: Image, good: str, idx: int | str | None) -> np.ndarray:
+def _plane_leaves(source: PlainInput, image: MaskableImage, good: str, idx: int | str | None) -> np.ndarray:
     """Return the pixels that a mask of numbers leaves."""
-    plane, header = read_image(source, idx, "mask")
+    read = read_image(source, idx, "mask")
+    plane = read.data
     used = ((plane != 0) == (good == "nonzero")) & ~np.isnan(plane)
     if used.mean() < FEW:
         log.warning(
@@ -287,7 +263,7 @@ def _plane_leaves(source: PlainInput, image: Image, good: str, idx: int | str | 
         )  # fmt: skip
     if image.wcs is None or plane.ndim != 2:
         return image.matching(used, "mask")
-    wcs = celestial_wcs(header, "mask")
+    wcs = celestial_wcs(read.header, "mask")
     if wcs is not None and np.linalg.cond(wcs.pixel_scale_matrix) > 1e10:
         raise DataError("mask: its WCS gives pixels of no area")
     if wcs is None or _same_place(wcs, plane.shape, image):
@@ -295,7 +271,7 @@ def _plane_leaves(source: PlainInput, image: Image, good: str, idx: int | str | 
     return _reprojected(used, wcs, image)
 
 
-def _same_place(wcs: WCS, shape: tuple[int, ...], image: Image) -> bool:
+def _same_place(wcs: WCS, shape: tuple[int, ...], image: MaskableImage) -> bool:
     """Tell whether a mask has the image's pixels, or those that it was cut out of."""
     if shape not in (image.shape, image.original_shape):
         return False
@@ -319,7 +295,7 @@ def _pixel_to_pixel(one: Any, other: WCS, rows: np.ndarray, cols: np.ndarray) ->
     return np.asarray(y), np.asarray(x)
 
 
-def _reprojected(used: np.ndarray, wcs: WCS, image: Image) -> np.ndarray:
+def _reprojected(used: np.ndarray, wcs: WCS, image: MaskableImage) -> np.ndarray:
     """Lay a mask with another WCS on the image, by the nearest pixel; where it does not reach, pixels stay used."""
     from reproject import reproject_interp
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,10 +32,6 @@ class Fit(Protocol):
     def posterior(self) -> Posterior:
         """The result."""
 
-    @property
-    def savemodel(self) -> Callable[..., None]:
-        """Writes model images to a file."""
-
 
 class FitPlots:
     """Figures of a fit, files in PNG or PDF by their ending. All return the file's path."""
@@ -54,11 +48,12 @@ class FitPlots:
     def comparison(self, name: str | Path = "comparison.png", **looks: Any) -> Path:
         """Draw data, model and residual; see `socca.plotting.comparison.comparison_figure` for its looks."""
         from socca.plotting.comparison import comparison_figure
+        from socca.plotting.model_images import draw_model_images
 
-        with tempfile.TemporaryDirectory() as folder:
-            images = Path(folder) / "model.fits"
-            self._fit.savemodel(images)
-            comparison_figure(images, Path(name), **looks)
+        fit = self._fit
+        header = {"STATUS": "done", "LOGZ": fit.posterior.logz}
+        images = draw_model_images(fit.problem, fit.img, fit.mod, fit.posterior.best, header)
+        comparison_figure(images, Path(name), **looks)
         return Path(name)
 
     @root_only

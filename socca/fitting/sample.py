@@ -9,6 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,6 @@ from socca.posterior.posterior import Posterior
 from socca.posterior.record import FitRecord, Notes, Provenance, SamplerRecord, Timing
 from socca.samplers import Draws, Sampler, get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
-from socca.utils import timestamps
 from socca.utils.xla import meter
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def sample(
                     versions=versions(sampler.requires),
                     host=platform.node(),
                     cpus=os.cpu_count(),
-                    finished=timestamps.now(),
+                    finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
                 ),
             )
             return posterior, draws

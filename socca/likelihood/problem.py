@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from socca.data.image import Image
-    from socca.models.model import Model
+    from socca.models.drawing import ModelLike
 
 
 class Problem:
@@ -35,7 +35,7 @@ class Problem:
     ----------
     image : Image
         The data.
-    model : Model
+    model : ModelLike
         The model.
     noise : NoiseModel, optional
         By default the image's own.
@@ -67,7 +67,7 @@ class Problem:
     def __init__(
         self,
         image: Image,
-        model: Model,
+        model: ModelLike,
         noise: NoiseModel | None = None,
         *,
         buckets: bool = False,

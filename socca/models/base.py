@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from socca.models.drawing import Alone, fixed_map
 from socca.parameters.parameterised import Parameter, Parameterised, Spec, param
 from socca.parameters.ties import Tie
 from socca.priors import as_prior
@@ -84,11 +85,10 @@ class Component(Parameterised):
         ModelError
             If a parameter is not a number.
         """
-        from socca.models.model import Model
-
         before = self.id
         try:
-            return Model(self).getmap(img, convolve=convolve, addbackground=self.role == "background")
+            self.id = "comp_00"
+            return fixed_map(Alone(self), img, convolve, addbackground=self.role == "background")
         finally:
             self.id = before  # that in the model which it is part of
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca.errors import ModelError
 from socca.models.base import Component
+from socca.models.drawing import fixed_map, problem_to_draw
 from socca.parameters.parameterised import shown
 from socca.priors import Prior
 
 if TYPE_CHECKING:
     from socca.data.image import Image
-    from socca.likelihood.problem import Problem
     from socca.models.rendered import Rendered
 
 
@@ -188,15 +187,7 @@ class Model:
         ModelError
             If the vector has another length, or a component is unknown.
         """
-        return self._on(img).render(np.asarray(pp, dtype=float), self.select(component), doresp, doexp)
-
-    def _on(self, img: Image) -> Problem:
-        """Return the problem of an image, to draw the model."""
-        from socca.likelihood.problem import Problem
-        from socca.noise import Normal
-
-        # The noise has no part in it; its level need not even be known.
-        return Problem(img, self, noise=Normal(sigma=1.0))
+        return problem_to_draw(self, img).render(np.asarray(pp, dtype=float), self.select(component), doresp, doexp)
 
     def getmap(self, img: Image, convolve: bool | None = None, addbackground: bool = False) -> np.ndarray:
         """Draw a model without free parameters.
@@ -215,15 +206,7 @@ class Model:
         ndarray, shape (ny, nx)
             The image. Not convolved, point sources are one pixel's worth of light, as without a PSF.
         """
-        if self.paridx:
-            free = ", ".join(self.params[i] for i in self.paridx)
-            raise ModelError(f"getmap draws fixed models; free: {free}. Use getmodel(img, pp)")
-        if convolve is False and img.psf is not None:
-            # `Rendered.raw` would lack the point sources, which are drawn through the PSF alone.
-            img = copy.copy(img)
-            img.psf, img.psf_oversample, img.psf_includes_pixel = None, 1, True
-        out = self._on(img).render(np.zeros(0), response=False, exposure=False, raw=False)
-        return np.asarray(out.smoothed + out.background if addbackground else out.smoothed)
+        return fixed_map(self, img, convolve, addbackground)
 
     def select(self, component: str | list[str] | None) -> tuple[int, ...] | None:
         """Return the numbers of components named by id or label; None stands for all."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from socca.data.fits import read_plane
+from socca.data.fits import read_cube, read_plane
 from socca.errors import DataError
-from socca.noise.covariance import Covariance, cut_cube, read_cube, scale_of
+from socca.noise.covariance import Covariance, cut_cube, scale_of
 from socca.parameters.parameterised import Spec
 from socca.utils.lazy import jax, jnp
 

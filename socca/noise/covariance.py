@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from socca.data.fits import PlainInput, open_fits, select_hdu
+from socca.data.fits import PlainInput
 from socca.errors import DataError
 from socca.noise.base import LOWEST_SCALE, GaussianNoise, NoiseArrays
 from socca.parameters.parameterised import Spec, param
@@ -70,40 +69,6 @@ class Covariance(GaussianNoise[C], abstract=True):
     def sigma_at(drawn: Rendered, arrays: C, values: dict[str, Any]) -> np.ndarray:
         """Return ``scale sigma``; correlations are left out of it."""
         return values["scale"] * arrays.sigma
-
-
-def read_cube(source: PlainInput, hdu: int | str | None = None) -> np.ndarray:
-    """Read realisations of the noise.
-
-    Parameters
-    ----------
-    source : array, HDU, HDUList, str or Path
-        Three axes: realisation, row, column.
-    hdu : int or str, optional
-        Which HDU of a file or list; by default the first with an image.
-
-    Returns
-    -------
-    ndarray, shape (n, ny, nx)
-        Native float64.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read, or has another number of axes.
-    """
-    if isinstance(source, (str, Path)):
-        with open_fits(source, "cube") as hdus:
-            return read_cube(select_hdu(hdus, hdu, "cube", str(source)))
-    if isinstance(source, list) and source and hasattr(source[0], "header"):
-        source = select_hdu(source, hdu, "cube", "the HDU list")
-    try:
-        cube = np.array(source.data if hasattr(source, "header") else source, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"cube: expected numbers, got {type(source).__name__}") from None
-    if cube.ndim != 3 or not cube.size:
-        raise DataError(f"cube: expected realisations of the image, shape (n, ny, nx), got {cube.shape}")
-    return cube
 
 
 def cut_cube(cube: np.ndarray, image: Image) -> np.ndarray:

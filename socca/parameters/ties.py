@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from socca.errors import ModelError, nearest
 from socca.parameters.expressions import Node
 
-if TYPE_CHECKING:
-    from socca.parameters.parameterised import Parameterised
+
+class HasParameters(Protocol):
+    """What others can be tied to; see `socca.parameters.parameterised.Parameterised`."""
+
+    id: str | None
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Its parameters, by name."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,12 @@ def as_tie(name: str, value: Any) -> Tie:
     return Tie(tuple(a.name for a in arguments), value)
 
 
-def boundto(comp: Parameterised, var: str) -> Tie:
+def boundto(comp: HasParameters, var: str) -> Tie:
     """Tie a parameter to be equal to another component's.
 
     Parameters
     ----------
-    comp : Parameterised
+    comp : HasParameters
         A component that is already part of a model, or a part of one, such as the radial profile of a disk.
     var : str
         Its parameter.

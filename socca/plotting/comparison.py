@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import textwrap
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.data.fits import open_fits
-from socca.errors import ConfigError, DataError, nearest
+from socca.errors import ConfigError, nearest
+from socca.plotting.image_record import FailedFit, ModelImages
 from socca.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ COLOURS = ("#2e86ab", "#3d9970", "#8e5ea2", "#e08e2b", "#6b7a8f", "#b5651d")
 
 
 def comparison_figure(
-    model_fits: str | Path,
+    images: ModelImages | FailedFit,
     output: str | Path,
     *,
     colormap: str = "viridis",
@@ -47,8 +48,8 @@ def comparison_figure(
 
     Parameters
     ----------
-    model_fits : str or Path
-        The file of images that a fit wrote.
+    images : ModelImages or FailedFit
+        The images of the fit, as it drew them or from its file (`socca.plotting.image_record.read_model_images`).
     output : str or Path
         The figure; its ending says which format (``.png``, ``.pdf``, …).
     colormap : str
@@ -66,8 +67,6 @@ def comparison_figure(
     ------
     ConfigError
         If an option is unknown or out of range.
-    DataError
-        If the file cannot be read.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -78,11 +77,11 @@ def comparison_figure(
         raise ConfigError(f"percentile must lie in (50, 100], got {percentile}")
     if colormap not in colormaps:
         raise ConfigError(f"colormap: there is no {colormap!r}{nearest(colormap, list(colormaps))}")
-    fit = _Planes(Path(model_fits))
-    if fit.failed:
+    if isinstance(images, FailedFit):
         figure = Figure(figsize=(6.4, 3.2))
-        _draw_failure(figure, fit)
+        _draw_failure(figure, images.header)
     else:
+        fit = _Planes(images)
         extra = fit.components if components else {}
         rows = 1 + math.ceil(len(extra) / 4)
         figure = Figure(figsize=(17, TITLE_HEIGHT + ROW_HEIGHT * rows))
@@ -117,66 +116,55 @@ def save_figure(figure: Figure, output: str | Path, dpi: float = 100) -> None:
 
 
 class _Planes:
-    """The images of one fit, as its file holds them."""
+    """The images of one fit, and where their pixels lie."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, images: ModelImages) -> None:
         from astropy.wcs import WCS
 
-        with open_fits(path, "model") as hdus:
-            self.header = hdus[0].header.copy()
-            self.failed = self.header.get("STATUS") == "failed"
-            if self.failed:
-                return
-            try:
-                planes = {name: np.array(hdus[name].data) for name in ("DATA", "MODEL", "RESIDUAL", "SIGMA", "MASK")}
-            except KeyError as error:
-                raise DataError(f"model: {path} has no image {error}") from None
-            self.components = {
-                str(hdu.header["COMPONEN"]): np.array(hdu.data, float) for hdu in hdus if "COMPONEN" in hdu.header
-            }
-            plane_header = hdus["DATA"].header.copy()
+        self.title = _title(images.header)
         self.data, self.model, self.residual, self.sigma = (
-            planes[name].astype(float) for name in ("DATA", "MODEL", "RESIDUAL", "SIGMA")
+            plane.astype(float) for plane in (images.data, images.model, images.residual, images.sigma)
         )
-        self.used = (planes["MASK"] > 0) & np.isfinite(self.data) & np.isfinite(self.sigma) & (self.sigma > 0)
-        self.unit = str(self.header.get("BUNIT") or plane_header.get("BUNIT") or "")
+        self.components = {label: plane.astype(float) for label, plane in images.components}
+        self.used = (images.mask > 0) & np.isfinite(self.data) & np.isfinite(self.sigma) & (self.sigma > 0)
+        self.unit = str(images.header.get("BUNIT") or images.plane_header.get("BUNIT") or "")
         self.wcs: WCS | None = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            wcs = WCS(plane_header)
+            wcs = WCS(images.plane_header)
             if wcs.has_celestial:
                 self.wcs = wcs.celestial
         #: Size of a pixel, arcsec.
         self.scale: float | None = None
+        given = images.header.get("PIXSCALE", images.plane_header.get("PIXSCALE"))
         if self.wcs is not None:
             from astropy.wcs.utils import proj_plane_pixel_area
 
             self.scale = 3600 * math.sqrt(proj_plane_pixel_area(self.wcs))
-        elif float(self.header.get("PIXSCALE", plane_header.get("PIXSCALE")) or 0) > 0:
-            self.scale = float(self.header.get("PIXSCALE", plane_header.get("PIXSCALE")))
-
-    @property
-    def title(self) -> str:
-        """Name of target and model, and how good the fit is."""
-        header = self.header
-        parts = [" · ".join(str(header[key]) for key in ("TARGET", "MODELNAM") if header.get(key))]
-        for key, text in (
-            ("CHI2RED", "reduced χ² = {:.3f}"),
-            ("CHI2SRC", "χ² on source = {:.3f}"),
-            ("LOGZ", "ln Z = {:.1f}"),
-        ):
-            value = header.get(key)
-            if isinstance(value, (int, float)) and math.isfinite(value):
-                parts.append(text.format(value))
-        return "      ".join(part for part in parts if part)
+        elif float(given or 0) > 0:
+            self.scale = float(given)
 
 
-def _draw_failure(figure: Figure, fit: _Planes) -> None:
-    message = str(fit.header.get("MESSAGE") or "no reason was given")
+def _title(header: Mapping[str, Any]) -> str:
+    """Return the names of target and model, and how good the fit is."""
+    parts = [" · ".join(str(header[key]) for key in ("TARGET", "MODELNAM") if header.get(key))]
+    for key, text in (
+        ("CHI2RED", "reduced χ² = {:.3f}"),
+        ("CHI2SRC", "χ² on source = {:.3f}"),
+        ("LOGZ", "ln Z = {:.1f}"),
+    ):
+        value = header.get(key)
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            parts.append(text.format(value))
+    return "      ".join(part for part in parts if part)
+
+
+def _draw_failure(figure: Figure, header: Mapping[str, Any]) -> None:
+    message = str(header.get("MESSAGE") or "no reason was given")
     lines = textwrap.wrap(" ".join(message.split()), 68) or [""]
     if len(lines) > 11:
         lines = [*lines[:10], "…"]
-    figure.text(0.05, 0.9, fit.title, fontsize=12, fontweight="bold", va="top", parse_math=False)
+    figure.text(0.05, 0.9, _title(header), fontsize=12, fontweight="bold", va="top", parse_math=False)
     figure.text(0.05, 0.77, "The fit failed:", fontsize=11, color=MODEL, va="top")
     figure.text(0.05, 0.67, "\n".join(lines), fontsize=10, va="top", linespacing=1.4, parse_math=False)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from socca.plotting.image_record import ModelImages, single
 from socca.posterior.pixelwise import median_and_std
 from socca.utils.files import atomic_path
 
@@ -16,6 +17,72 @@ if TYPE_CHECKING:
     from socca.likelihood.problem import Problem
     from socca.models import Model
     from socca.posterior.posterior import Posterior
+
+
+def draw_model_images(
+    problem: Problem,
+    image: Image,
+    model: Model,
+    theta: np.ndarray,
+    header: dict[str, Any],
+    rows: np.ndarray | None = None,
+) -> ModelImages:
+    """Draw model and components, and compare them with the data.
+
+    Parameters
+    ----------
+    problem : Problem
+        Draws the model.
+    image : Image
+        Data, mask and WCS.
+    model : Model
+        Names of the components.
+    theta : ndarray, shape (ndim,)
+        The free parameters.
+    header : dict
+        What is said of the fit; None and what is not finite is left out.
+    rows : ndarray, shape (n, ndim), optional
+        Samples: model and components are then their medians, pixel by pixel, and a further image the deviation of the
+        model. The noise is that at `theta`.
+
+    Returns
+    -------
+    ModelImages
+        In the unit of the image.
+    """
+    from astropy.io import fits
+
+    total, sigma = problem.predict(theta)
+    deviation = None
+    if rows is not None:
+        (total,), (spread,) = median_and_std(problem, rows, ("expected",))
+        deviation = single(spread)
+    plane_header = image.wcs.to_header(relax=True) if image.wcs is not None else fits.Header()
+    unit = image.hdu.header.get("BUNIT")
+    if unit:
+        plane_header["BUNIT"] = unit
+    components = []
+    for k, label in enumerate(model.component_labels):
+        if rows is None:
+            plane = np.asarray(problem.render(theta, only=(k,), raw=False).total)
+        else:
+            plane = median_and_std(problem, rows, ("total",), only=(k,))[0][0]
+        components.append((label, single(plane)))
+    return ModelImages(
+        {key: value for key, value in header.items() if _can_be_said(value)},
+        plane_header,
+        single(image.hdu.data),
+        single(total),
+        single(image.hdu.data - total),
+        single(sigma),
+        image.mask.astype(np.uint8),
+        components,
+        deviation,
+    )
+
+
+def _can_be_said(value: Any) -> bool:
+    return isinstance(value, str) or (value is not None and math.isfinite(value))
 
 
 def write_model_images(
@@ -27,64 +94,8 @@ def write_model_images(
     header: dict[str, Any],
     rows: np.ndarray | None = None,
 ) -> None:
-    """Write data, model, residual, noise, mask and components as one FITS file.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    problem : Problem
-        Draws the model.
-    image : Image
-        Data, mask and WCS.
-    model : Model
-        Names of the components.
-    theta : ndarray, shape (ndim,)
-        The free parameters.
-    header : dict
-        For the primary header; None and what is not finite is left out.
-    rows : ndarray, shape (n, ndim), optional
-        Samples: model and components are then their medians, pixel by pixel, and a further image the deviation of the
-        model. The noise is that at `theta`.
-    """
-    from astropy.io import fits
-
-    total, sigma = problem.predict(theta)
-    spread: list[tuple[str, np.ndarray, str | None]] = []
-    if rows is not None:
-        (total,), (deviation,) = median_and_std(problem, rows, ("expected",))
-        spread = [("MODEL_STD", deviation, None)]
-    wcs_header = image.wcs.to_header(relax=True) if image.wcs is not None else fits.Header()
-    unit = image.hdu.header.get("BUNIT")
-    if unit:
-        wcs_header["BUNIT"] = unit
-    planes: list[tuple[str, np.ndarray, str | None]] = [
-        ("DATA", np.asarray(image.hdu.data, dtype=np.float64), None),
-        ("MODEL", total, None),
-        ("RESIDUAL", image.hdu.data - total, None),
-        ("SIGMA", sigma, None),
-        ("MASK", image.mask.astype(np.uint8), None),
-        *spread,
-    ]
-    for k, label in enumerate(model.component_labels):
-        if rows is None:
-            plane = np.asarray(problem.render(theta, only=(k,), raw=False).total)
-        else:
-            plane = median_and_std(problem, rows, ("total",), only=(k,))[0][0]
-        planes.append((label.upper(), plane, label))
-    primary = fits.PrimaryHDU()
-    for key, value in header.items():
-        if isinstance(value, str) or (value is not None and math.isfinite(value)):
-            primary.header[key] = value
-    hdus = fits.HDUList([primary])
-    for name, plane, component in planes:
-        stored = plane if plane.dtype == np.uint8 else plane.astype(np.float32)
-        hdu = fits.ImageHDU(stored, wcs_header.copy(), name=name)
-        if component is not None:
-            hdu.header["COMPONEN"] = (component, "component of the model")
-        hdus.append(hdu)
-    with atomic_path(path) as temporary:
-        hdus.writeto(temporary, overwrite=True)
+    """Draw model images and write them to a FITS file; arguments as those of `draw_model_images`."""
+    draw_model_images(problem, image, model, theta, header, rows).write(path)
 
 
 def image_header(posterior: Posterior) -> dict[str, Any]:

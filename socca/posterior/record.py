@@ -153,7 +153,7 @@ class Provenance:
     cpus : int
         Its processors.
     finished : str
-        When the sampler ended, or the fit failed; see `socca.utils.timestamps`.
+        When the sampler ended, or the fit failed; UTC, as ISO 8601 writes it.
     """
 
     problem_digest: str = ""

@@ -63,26 +63,18 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
 
 
 def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
-    from socca.data.fits import read_plane
-    from socca.data.masks import read_regions
+    from socca.data.region_files import RegionFile
     from socca.likelihood.marginal import Marginal
     from socca.samplers import get_sampler
-    from socca.survey.config.build import build_image, build_problem
+    from socca.survey.config.build import build_image, build_problem, read_file
 
     target, config = survey.target(name), survey.config.for_target(name)
-    settings = config.image
-    hdus = {"image": settings.hdu} | {
-        kind: getattr(settings, kind).hdu for kind in ("psf", "mask", "response", "exposure")
-    }
-    if target.noise:
-        hdus[target.noise[0]] = config.noise.hdu
-    unreadable = []
-    for kind, path in target.files.items():
+    files, unreadable = {}, []
+    for kind in target.files:
         try:
-            if kind == "regions":
-                read_regions(path, physical=True)
-            else:
-                read_plane(path, kind, hdus.get(kind))
+            files[kind] = read_file(kind, target, config)
+            if isinstance(found := files[kind], RegionFile):
+                found.regions(physical=True)
         except Exception as error:  # one bad file must not hide what is wrong with the others
             unreadable.append(Finding(name, _one_line(error)))
     if unreadable:
@@ -95,7 +87,7 @@ def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
         if config.sampler != survey.config.sampler:
             yield Finding(name, f"sampler: {error}")
     try:
-        image = build_image(target, config)
+        image = build_image(target, config, files)
         image.noise.prepare(image)
     except Exception as error:
         yield Finding(name, _one_line(error))

@@ -13,6 +13,7 @@ from socca.survey.flags import flags_of
 from socca.utils.files import atomic_path
 
 if TYPE_CHECKING:
+    from socca.plotting.image_record import ModelImages
     from socca.survey.chunks import Chunk
     from socca.survey.survey import Survey
 
@@ -55,13 +56,13 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
             finished = header.record.provenance.finished
             old = before["fits"].get(target, {})
             try:
+                images = None
                 if old.get("finished") != finished or not survey.path(target, chunk.model, "model.fits").exists():
-                    _draw_images(survey, chunk, target)
-                    old = {}
+                    images, old = _draw_images(survey, chunk, target), {}
                 drawn = old.get("figure") and looks == before["looks"]
                 drawn = drawn and survey.figure(target, chunk.model).exists()
                 if wanted["figure"] and not drawn:
-                    draw_figure(survey, target, chunk.model)
+                    draw_figure(survey, target, chunk.model, images)
             except (SoccaError, OSError, ValueError) as error:
                 log.warning("%s %s: cannot be drawn: %s", target, chunk.model, error)
                 continue
@@ -92,8 +93,9 @@ def _earlier(manifest: Path) -> dict[str, Any]:
     return {"looks": {}, "fits": {}, **found}
 
 
-def _draw_images(survey: Survey, chunk: Chunk, target: str) -> None:
-    from socca.plotting.model_images import image_header, write_model_images
+def _draw_images(survey: Survey, chunk: Chunk, target: str) -> ModelImages:
+    """Draw the model images of one fit, write them to their file, and return them."""
+    from socca.plotting.model_images import draw_model_images, image_header
     from socca.posterior.posterior import Posterior
     from socca.survey.config.build import build_image, build_problem
 
@@ -101,13 +103,31 @@ def _draw_images(survey: Survey, chunk: Chunk, target: str) -> None:
     image = build_image(row, config)
     problem, labelled = build_problem(chunk.model, row, config, image)
     posterior = Posterior.load(chunk.path(survey.config.folder), target)
-    path = survey.path(target, chunk.model, "model.fits")
-    write_model_images(path, problem, image, labelled, posterior.best, image_header(posterior))
+    images = draw_model_images(problem, image, labelled, posterior.best, image_header(posterior))
+    images.write(survey.path(target, chunk.model, "model.fits"))
+    return images
 
 
-def draw_figure(survey: Survey, target: str, model: str) -> None:
-    """Draw the comparison figure of one fit from its model images, in the looks that the config asks for."""
+def draw_figure(survey: Survey, target: str, model: str, images: ModelImages | None = None) -> None:
+    """Draw the comparison figure of one fit, in the looks that the config asks for.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+    target, model : str
+        Which fit.
+    images : ModelImages, optional
+        Its model images, where they are at hand; by default they are read from their file.
+
+    Raises
+    ------
+    DataError
+        If that file cannot be read.
+    """
     from socca.plotting.comparison import comparison_figure
+    from socca.plotting.image_record import read_model_images
 
     looks = survey.config.plots.model_dump(exclude={"format"})
-    comparison_figure(survey.path(target, model, "model.fits"), survey.figure(target, model), **looks)
+    shown = read_model_images(survey.path(target, model, "model.fits")) if images is None else images
+    comparison_figure(shown, survey.figure(target, model), **looks)

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from socca.pool import chosen_kind
 from socca.posterior.record import Failure, FitRecord, InputFile, Provenance, Timing
 from socca.posterior.storage import save_failure
 from socca.survey.freshness import described
-from socca.utils import timestamps
 from socca.utils.launcher import launched
 from socca.utils.xla import meter
 
@@ -270,7 +270,9 @@ def record_failure(
     record = FitRecord(
         target=target,
         model=model,
-        provenance=Provenance(params=survey.fit_params(target, model), finished=timestamps.now()),
+        provenance=Provenance(
+            params=survey.fit_params(target, model), finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        ),
         timing=Timing(total=round(seconds, 3)),
         files=dict(files),
         failure=Failure(message, capped=dict(capped or {}), died=died),

@@ -10,12 +10,12 @@ import platform
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from socca.utils.files import atomic_path
-from socca.utils.timestamps import seconds_since_epoch
 
 if TYPE_CHECKING:
     from socca.posterior.record import FitRecord
@@ -145,6 +145,6 @@ def _duration(seconds: float) -> str:
 def finished_at(record: FitRecord) -> float | None:
     """Return when a fit ended, seconds since the epoch; None where it does not say."""
     try:
-        return seconds_since_epoch(record.provenance.finished)
+        return datetime.fromisoformat(record.provenance.finished).timestamp()
     except ValueError:
         return None

@@ -5,17 +5,18 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from socca.errors import ConfigError, DataError
+from socca.errors import ConfigError
 from socca.plotting.comparison import _normalisation, _Planes, _runs, annuli, comparison_figure
+from socca.plotting.image_record import FailedFit, ModelImages
 
 SHAPE = (32, 40)
 
 
 @pytest.fixture
-def write(tmp_path, make_header):
-    """Give a function that writes the images of a fit, as `socca.plotting.model_images` does."""
+def make(make_header):
+    """Give a function that makes the images of a fit."""
 
-    def make(name="model.fits", *, sky=False, masked=True, misfit=0.0, components=True, **header):
+    def made(*, sky=False, masked=True, misfit=0.0, **header):
         rng = np.random.default_rng(4)
         row, col = np.indices(SHAPE)
         radius = np.hypot(row - 16, (col - 18) / 1.5)
@@ -27,23 +28,14 @@ def write(tmp_path, make_header):
         if masked:
             mask[22:30, 4:14] = 0
             sigma[mask == 0], data[mask == 0] = np.inf, 1e4
-        primary = fits.PrimaryHDU()
         values = {"STATUS": "done", "TARGET": "galaxy_7", "MODELNAM": "bulge_disk", "CHI2RED": 1.01, "LOGZ": -512.3}
-        primary.header.update(values | header)
-        hdus = [primary]
         wcs = make_header(SHAPE, rotation=25) if sky else fits.Header()
         wcs["BUNIT"] = "nJy"
-        planes = {"DATA": data, "MODEL": model, "RESIDUAL": data - model, "SIGMA": sigma, "MASK": mask}
-        for key, plane in planes.items():
-            stored = plane if key == "MASK" else plane.astype(np.float32)
-            hdus.append(fits.ImageHDU(stored, wcs.copy(), name=key))
-        for label, plane in parts.items() if components else ():
-            hdus.append(fits.ImageHDU(plane.astype(np.float32), wcs.copy(), name=label.upper()))
-            hdus[-1].header["COMPONEN"] = label
-        fits.HDUList(hdus).writeto(tmp_path / name)
-        return tmp_path / name
+        planes = [plane.astype(np.float32) for plane in (data, model, data - model, sigma)]
+        components = [(label, plane.astype(np.float32)) for label, plane in parts.items()]
+        return ModelImages(values | header, wcs, *planes, mask, components)
 
-    return make
+    return made
 
 
 def pixels(path):
@@ -62,8 +54,8 @@ def hatched(image):
 
 
 @pytest.mark.parametrize("sky", [False, True])
-def test_panels(write, tmp_path, sky):
-    comparison_figure(write(sky=sky), tmp_path / "f.png")
+def test_panels(make, tmp_path, sky):
+    comparison_figure(make(sky=sky), tmp_path / "f.png")
     image = pixels(tmp_path / "f.png")
     assert image.shape == (500, 1700, 3)
     data, model, residual, profile = (panel(image, k) for k in range(4))
@@ -85,35 +77,32 @@ def test_panels(write, tmp_path, sky):
     assert 0.7 < np.all(profile > 0.95, axis=-1).mean() < 0.99
 
 
-def test_a_misfit_is_red(write, tmp_path):
-    comparison_figure(write(misfit=2.0), tmp_path / "f.png")
+def test_a_misfit_is_red(make, tmp_path):
+    comparison_figure(make(misfit=2.0), tmp_path / "f.png")
     residual = panel(pixels(tmp_path / "f.png"), 2)
     red, blue = residual[..., 0] - residual[..., 2] > 0.1, residual[..., 2] - residual[..., 0] > 0.1
     assert red.mean() > 10 * blue.mean()
 
 
-def test_nothing_masked_nothing_grey(write, tmp_path):
-    comparison_figure(write(masked=False), tmp_path / "f.png")
+def test_nothing_masked_nothing_grey(make, tmp_path):
+    comparison_figure(make(masked=False), tmp_path / "f.png")
     assert hatched(panel(pixels(tmp_path / "f.png"), 0)).mean() < 0.001
 
 
-def test_everything_masked_or_constant_is_still_drawn(write, tmp_path):
-    path = write()
-    with fits.open(path, mode="update") as hdus:
-        hdus["MASK"].data[:] = 0
-    comparison_figure(path, tmp_path / "f.png")
+def test_everything_masked_or_constant_is_still_drawn(make, tmp_path):
+    images = make()
+    images.mask[:] = 0
+    comparison_figure(images, tmp_path / "f.png")
     assert hatched(panel(pixels(tmp_path / "f.png"), 0)).mean() > 0.3
-    with fits.open(path, mode="update") as hdus:
-        hdus["MASK"].data[:] = 1
-        hdus["SIGMA"].data[:] = 1
-        for name in ("DATA", "MODEL", "RESIDUAL"):
-            hdus[name].data[:] = 0
-    comparison_figure(path, tmp_path / "f.png")
+    images.mask[:] = 1
+    images.sigma[:] = 1
+    for plane in (images.data, images.model, images.residual):
+        plane[:] = 0
+    comparison_figure(images, tmp_path / "f.png")
 
 
-def test_components_have_panels(write, tmp_path):
-    path = write()
-    comparison_figure(path, tmp_path / "f.png", components=True)
+def test_components_have_panels(make, tmp_path):
+    comparison_figure(make(), tmp_path / "f.png", components=True)
     image = pixels(tmp_path / "f.png")
     assert image.shape[0] > 900
     bulge, disk, sky = (panel(image[470:], k) for k in range(3))
@@ -124,23 +113,23 @@ def test_components_have_panels(write, tmp_path):
 
 
 @pytest.mark.parametrize("stretch", ["asinh", "linear", "log", "sqrt"])
-def test_stretch(write, stretch):
-    fit = _Planes(write())
+def test_stretch(make, stretch):
+    fit = _Planes(make())
     norm = _normalisation(fit, 99.0, stretch)
     assert (norm.vmin, norm.vmax) == pytest.approx(np.percentile(fit.data[fit.used], [1, 99]))
     middle = float(norm((norm.vmin + norm.vmax) / 2))
     assert middle == pytest.approx(0.5) if stretch == "linear" else middle > 0.6
 
 
-def test_options_of_look(write, tmp_path):
-    path = write()
+def test_options_of_look(make, tmp_path):
+    images = make()
     for name, options in {"a": {}, "b": {"colormap": "gray"}, "c": {"stretch": "linear"}, "d": {"dpi": 50}}.items():
-        comparison_figure(path, tmp_path / f"{name}.png", **options)
+        comparison_figure(images, tmp_path / f"{name}.png", **options)
     a, b, c, d = (pixels(tmp_path / f"{name}.png") for name in "abcd")
     assert d.shape == (250, 850, 3)
     assert np.ptp(panel(b, 1), axis=-1).max() < 0.01
     assert panel(c, 1).mean() < panel(a, 1).mean()
-    comparison_figure(path, tmp_path / "f.pdf")
+    comparison_figure(images, tmp_path / "f.pdf")
     assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -152,24 +141,21 @@ def test_options_of_look(write, tmp_path):
         ({"colormap": "viridiss"}, "colormap: there is no 'viridiss'; did you mean 'viridis'"),
     ],
 )
-def test_options_that_are_refused(write, tmp_path, options, message):
+def test_options_that_are_refused(make, tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
-        comparison_figure(write(), tmp_path / "f.png", **options)
+        comparison_figure(make(), tmp_path / "f.png", **options)
 
 
-def test_unknown_format_leaves_nothing(write, tmp_path):
-    path = write()
+def test_unknown_format_leaves_nothing(make, tmp_path):
     with pytest.raises(ConfigError, match="xyz"):
-        comparison_figure(path, tmp_path / "f.xyz")
-    assert list(tmp_path.iterdir()) == [path]
+        comparison_figure(make(), tmp_path / "f.xyz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_failed_fit_shows_its_message(tmp_path):
     def draw(name, message):
-        primary = fits.PrimaryHDU()
-        primary.header.update({"STATUS": "failed", "TARGET": "g", "MODELNAM": "m", "MESSAGE": message})
-        primary.writeto(tmp_path / f"{name}.fits")
-        comparison_figure(tmp_path / f"{name}.fits", tmp_path / f"{name}.png")
+        header = {"STATUS": "failed", "TARGET": "g", "MODELNAM": "m", "MESSAGE": message}
+        comparison_figure(FailedFit(header), tmp_path / f"{name}.png")
         image = pixels(tmp_path / f"{name}.png")
         assert image.shape == (320, 640, 3)
         dark = np.argwhere(image.max(-1) < 0.5)
@@ -181,22 +167,14 @@ def test_failed_fit_shows_its_message(tmp_path):
     assert long > 3 * short > 30
 
 
-def test_file_that_is_no_model(write, tmp_path):
-    with pytest.raises(DataError, match="no such file"):
-        comparison_figure(tmp_path / "nowhere.fits", tmp_path / "f.png")
-    fits.PrimaryHDU().writeto(tmp_path / "bare.fits")
-    with pytest.raises(DataError, match="DATA"):
-        comparison_figure(tmp_path / "bare.fits", tmp_path / "f.png")
-
-
-def test_pieces(write):
+def test_pieces(make):
     mask = np.array([[0, 1, 1, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=bool)
     assert _runs(mask) == [(0, 1, 2), (0, 4, 1), (2, 0, 5)]
     edges = annuli(40)
     assert edges[-1] >= 40
     assert np.all(np.diff(np.diff(edges)[1:]) >= -1e-12)
-    fit = _Planes(write(sky=True))
+    fit = _Planes(make(sky=True))
     assert fit.scale == pytest.approx(0.2, rel=1e-6)
-    assert _Planes(write("pixel.fits", PIXSCALE=0.3)).scale == 0.3
+    assert _Planes(make(PIXSCALE=0.3)).scale == 0.3
     assert list(fit.components) == ["bulge", "disk", "sky"]
     assert "reduced χ² = 1.010" in fit.title

@@ -6,19 +6,19 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from socca.data.fits import celestial_wcs, read_image, read_plane
+from socca.data.fits import Plane, celestial_wcs, read_cube, read_image, read_plane
 from socca.data.image import Image
-from socca.data.masks import is_region_file
+from socca.data.masks import read_mask
+from socca.data.region_files import RegionFile
 from socca.errors import ConfigError, DataError, ModelError, nearest
 from socca.likelihood.parameter_vector import compile_model
 from socca.likelihood.problem import Problem
 from socca.models import Component, Model
 from socca.noise import REGISTRY as NOISE_REGISTRY
 from socca.noise import NoiseModel
-from socca.noise.covariance import read_cube
 from socca.parameters.expressions import Node
 from socca.priors import uniform
 from socca.survey.config.components import PositionConfig, new_component
@@ -30,7 +30,45 @@ from socca.survey.targets import Angle, Target
 log = logging.getLogger(__name__)
 
 
-def build_image(target: Target, config: Config) -> Image:
+def read_file(kind: str, target: Target, config: Config) -> Plane | RegionFile:
+    """Read one of a target's files, opening it once.
+
+    Parameters
+    ----------
+    kind : str
+        What it is to the target: ``image``, ``psf``, ``mask``, ``regions``, ….
+    target : Target
+        The row of the table.
+    config : Config
+        Says which HDU.
+
+    Returns
+    -------
+    Plane or RegionFile
+        What is in it.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    path, settings = target.files[kind], config.image
+    if kind == "regions":
+        return RegionFile.read(path)
+    if kind == "mask":
+        return read_mask(path, settings.mask.hdu)
+    hdus = {
+        "image": settings.hdu,
+        "psf": settings.psf.hdu,
+        "response": settings.response.hdu,
+        "exposure": settings.exposure.hdu,
+    }
+    if target.noise is not None:
+        hdus[target.noise[0]] = config.noise.hdu
+    return read_image(path, hdus.get(kind), kind)
+
+
+def build_image(target: Target, config: Config, given: Mapping[str, Plane | RegionFile] | None = None) -> Image:
     """Read the image of a target, with its PSF, masks and noise.
 
     Parameters
@@ -39,6 +77,8 @@ def build_image(target: Target, config: Config) -> Image:
         The row of the table.
     config : Config
         The config, the target's overrides merged in.
+    given : mapping, optional
+        Of its files those that were read already, by `read_file`. The others are read here, each once.
 
     Returns
     -------
@@ -52,8 +92,13 @@ def build_image(target: Target, config: Config) -> Image:
     """
     from astropy.io import fits
 
+    def read(kind: str) -> Any:
+        found = (given or {}).get(kind)
+        return read_file(kind, target, config) if found is None else found
+
     settings = config.image
-    data, header = read_image(target.files["image"], settings.hdu)
+    plane = read("image")
+    header = plane.header
     if settings.frame == "pixel":
         header = fits.Header([card for card in header.cards if not card.keyword.startswith(("CTYPE", "WCSAXES"))])
     has_wcs = celestial_wcs(header) is not None
@@ -67,33 +112,25 @@ def build_image(target: Target, config: Config) -> Image:
         degrees = Context(target.columns, None).number(node, "deg")
         # A plain number is arcsec, as for Image; with a unit it is converted.
         scale = degrees * 3600 if _has_unit(node, target) else degrees
-    image = Image(
-        fits.ImageHDU(data, header),
-        target.files.get("response"),
-        target.files.get("exposure"),
-        _noise(target, config),
-        subgrid=settings.subgrid,
-        resp_idx=settings.response.hdu,
-        exp_idx=settings.exposure.hdu,
-        pixel_scale=scale,
-    )
+    noise = _noise(target, config, read)
+    response, exposure = (read(kind) if kind in target.files else None for kind in ("response", "exposure"))
+    image = Image(Plane(plane.data, header), response, exposure, noise, subgrid=settings.subgrid, pixel_scale=scale)
     if settings.cutout is not None:
         _cut(image, settings.cutout, target)
     if "mask" in target.files:
-        image.addmask(target.files["mask"], good=settings.mask.good, idx=settings.mask.hdu)
+        image.addmask(read("mask"), good=settings.mask.good)
     if "regions" in target.files:
-        path = target.files["regions"]
-        if path.is_file() and not is_region_file(path):
-            raise DataError(f"regions: {path} is no DS9 or CRTF region file; FITS masks go in the column mask")
-        image.addmask(path)
+        regions = read("regions")
+        if not regions.recognised:
+            raise DataError(f"regions: {regions.path} is no DS9 or CRTF region file; FITS masks go in the column mask")
+        image.addmask(regions)
     if "segmentation" in target.files and target.segment is not None:
-        image.keep_segment(target.files["segmentation"], target.segment)
+        image.keep_segment(read("segmentation"), target.segment)
     if "psf" in target.files:
         psf = settings.psf
         image.addpsf(
-            target.files["psf"],
+            read("psf"),
             normalize=psf.normalize,
-            idx=psf.hdu,
             center=psf.center,
             oversample=psf.oversample,
             includes_pixel=psf.includes_pixel,
@@ -133,13 +170,13 @@ def _has_unit(node: Node, target: Target) -> bool:
     )
 
 
-def _noise(target: Target, config: Config) -> NoiseModel:
+def _noise(target: Target, config: Config, read: Callable[[str], Any]) -> NoiseModel:
     settings, context = config.noise, Context(target.columns, None)
     kind = NOISE_REGISTRY[settings.kind]
     given: dict[str, Any] = {}
     if target.noise is not None and "level" in kind.takes:
-        form, path = target.noise
-        given[form] = read_plane(path, form, settings.hdu)
+        form, _ = target.noise
+        given[form] = read(form).data
     elif settings.level is not None:
         given["sigma"] = context.number(scalar(settings.level), "image")
     elif target.noise is not None:
