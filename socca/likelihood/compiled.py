@@ -20,11 +20,13 @@ from socca.likelihood.parameter_vector import ModelSpec, all_values, log_prior, 
 from socca.likelihood.render import SceneSpec, render
 from socca.models.rendered import Rendered
 from socca.parameters.parameterised import Spec
+from socca.utils.tags import tagged
 
 #: Rows of the one batch that programs are compiled for. Of a shorter batch only its own rows are computed.
 BATCH = 256
 
 
+@tagged("spec/ProblemSpec")
 @dataclass(frozen=True)
 class ProblemSpec:
     """All that is static about a problem.

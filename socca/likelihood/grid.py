@@ -9,6 +9,7 @@ import numpy as np
 
 from socca.data.frames import Frame
 from socca.errors import DataError
+from socca.utils.tags import tagged
 
 #: Pixels evaluated around the padded frame, for the stencil of `socca.likelihood.pixel_integration`.
 BORDER = 3
@@ -16,6 +17,7 @@ BORDER = 3
 _PIXEL_REACH = 4
 
 
+@tagged("spec/GridShape")
 @dataclass(frozen=True)
 class GridShape:
     """The static part of a grid: sizes alone, equal for every image of the same shape.

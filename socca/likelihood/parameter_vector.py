@@ -15,8 +15,10 @@ from socca.parameters.parameterised import Parameter, Parameterised, Spec
 from socca.parameters.ties import Tie, as_tie
 from socca.priors import Family, Prior
 from socca.utils.digest import digest
+from socca.utils.tags import tagged
 
 
+@tagged("spec/ModelSpec")
 @dataclass(frozen=True)
 class ModelSpec:
     """The static part of a model. Equal specs share one compiled program.

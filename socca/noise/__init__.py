@@ -1,11 +1,31 @@
 """Noise models: one file each, all behind `NoiseModel`."""
 
+from typing import Any
+
 from socca.noise.base import REGISTRY, NoiseModel
 from socca.noise.correlated import NormalCorrelated
 from socca.noise.fourier import NormalFourier
 from socca.noise.interferometric import NormalRI
+from socca.noise.levels import Levels
 from socca.noise.normal import Normal
 from socca.noise.poisson import Poisson
 from socca.noise.studentt import StudentT
 
-__all__ = ["REGISTRY", "NoiseModel", "Normal", "NormalCorrelated", "NormalFourier", "NormalRI", "Poisson", "StudentT"]
+__all__ = [
+    "REGISTRY",
+    "Levels",
+    "NoiseModel",
+    "Normal",
+    "NormalCorrelated",
+    "NormalFourier",
+    "NormalRI",
+    "Poisson",
+    "StudentT",
+]
+
+
+def __getattr__(name: str) -> Any:
+    found = REGISTRY.attribute(name)
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found

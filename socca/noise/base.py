@@ -10,6 +10,8 @@ import numpy as np
 from socca.errors import DataError, nearest
 from socca.parameters.parameterised import Parameterised, Spec
 from socca.priors import as_prior
+from socca.utils.registry import Registry
+from socca.utils.tags import tag_member, tagged
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from socca.models.rendered import Rendered
 
 #: Name in a config -> noise model.
-REGISTRY: dict[str, type[NoiseModel]] = {}
+REGISTRY: Registry[NoiseModel] = Registry("noise")
 #: Lowest factor on a noise level: its square must not underflow.
 LOWEST_SCALE = 1e-6
 
 
+@tagged("noise/NoiseModel")
 class NoiseModel(Parameterised):
     """The probability of an image, given a model of it.
 
@@ -46,8 +49,10 @@ class NoiseModel(Parameterised):
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not abstract:
-            REGISTRY[cls.name] = cls
+        if abstract:
+            tag_member(cls, REGISTRY.family, cls.__name__)
+        else:
+            REGISTRY.add(cls.name, cls)
 
     def _refuse_unknown(self, given: Iterable[str], known: Iterable[str] = ()) -> None:
         """Raise `DataError` for an argument that is neither `known` nor a parameter."""

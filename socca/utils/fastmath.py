@@ -13,6 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from socca.utils.tags import tagged
+
+#: What the module is called in digests.
+digest_tag = "module/fastmath"
+
 _EXPONENT_OF_ONE = 1023
 #: 2^52: a double with these exponent bits holds a whole number in its mantissa.
 _WHOLE_BITS, _WHOLE = 0x4330000000000000, 2.0**52
@@ -75,6 +80,7 @@ def _arithmetic_exp(x: Any) -> Any:
     return jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(value, jnp.int64) + shift, jnp.float64)
 
 
+@tagged("function/fastmath.exp")
 @jax.custom_jvp
 def exp(x: Any) -> Any:
     """Return the exponential.
@@ -99,6 +105,7 @@ def _exp_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return value, value * dx
 
 
+@tagged("function/fastmath.log")
 @jax.custom_jvp
 def log(x: Any) -> Any:
     """Return the natural logarithm.
@@ -122,6 +129,7 @@ def _log_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return log(x), dx / x
 
 
+@tagged("function/fastmath.power")
 def power(x: Any, exponent: Any) -> Any:
     """Return ``x**exponent`` for positive `x`, as `log`.
 
@@ -140,6 +148,7 @@ def power(x: Any, exponent: Any) -> Any:
     return exp(exponent * log(x))
 
 
+@tagged("function/fastmath.total")
 def total(x: Any) -> Any:
     """Return the sum over a two-dimensional array, several rows at once.
 

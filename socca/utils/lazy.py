@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 
-class _Lazy:
+class LazyModule:
     """A module that is imported when something of it is used."""
 
     def __init__(self, name: str) -> None:
@@ -18,7 +18,7 @@ class _Lazy:
         return value
 
 
-jax: Any = _Lazy("jax")
-jnp: Any = _Lazy("jax.numpy")
-special: Any = _Lazy("jax.scipy.special")
-fastmath: Any = _Lazy("socca.utils.fastmath")
+jax: Any = LazyModule("jax")
+jnp: Any = LazyModule("jax.numpy")
+special: Any = LazyModule("jax.scipy.special")
+fastmath: Any = LazyModule("socca.utils.fastmath")

@@ -11,8 +11,10 @@ from socca.models.base import Extended
 from socca.models.radial.truncation import Truncation, as_truncation
 from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import jax, jnp
+from socca.utils.tags import tagged
 
 
+@tagged("spec/RadialStructure")
 class RadialStructure(NamedTuple):
     """What is static about a radial source, besides its parameters.
 
@@ -129,12 +131,14 @@ class Radial(Extended, abstract=True):
         return found
 
 
+@tagged("function/along_axes")
 def along_axes(theta: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
     """Return the function from offsets (degrees east and north) to those along the major and the minor axis."""
     sin, cos = jnp.sin(theta), jnp.cos(theta)
     return lambda dx, dy: (dx * sin + dy * cos, dx * cos - dy * sin)
 
 
+@tagged("function/superellipse")
 def superellipse(values: dict[str, Any], elliptical: bool, cell: Any) -> Callable[[Any, Any], Any]:
     """Return the function from offsets along the axes to the radius along the major one.
 
@@ -166,6 +170,7 @@ def superellipse(values: dict[str, Any], elliptical: bool, cell: Any) -> Callabl
     return radius
 
 
+@tagged("function/elliptical_radius")
 def elliptical_radius(values: dict[str, Any], elliptical: bool, cell: Any) -> Callable[[Any, Any], Any]:
     """Return the function from offsets (degrees east and north) to the radius along the major axis.
 
@@ -187,6 +192,7 @@ def elliptical_radius(values: dict[str, Any], elliptical: bool, cell: Any) -> Ca
     return lambda dx, dy: radius(*axes(dx, dy))
 
 
+@tagged("function/slopes")
 def slopes(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -> tuple[Any, Any]:
     """Return how much a function of position changes along either side of a cell.
 
@@ -208,6 +214,7 @@ def slopes(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -> 
     return tuple(jax.jvp(function, (dx, dy), side)[1] for side in sides)
 
 
+@tagged("function/averaged")
 def averaged(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -> Any:
     """Return the mean of a function of position over cells, exact for polynomials of third degree.
 
@@ -229,6 +236,7 @@ def averaged(function: Callable[[Any, Any], Any], dx: Any, dy: Any, cell: Any) -
     return total / 4
 
 
+@tagged("function/covered")
 def covered(margin: Any, a: Any, b: Any) -> Any:
     """Return the share of a cell on the near side of a straight edge.
 

@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 from socca.errors import ModelError, nearest
 from socca.parameters.parameterised import Parameter
 from socca.utils.lazy import jnp
+from socca.utils.registry import Registry
+from socca.utils.tags import tagged
 
 #: Name -> truncation.
-REGISTRY: dict[str, type[Truncation]] = {}
+REGISTRY: Registry[Truncation] = Registry("truncation")
 
 
+@tagged("truncation/Truncation")
 class Truncation:
     """A factor that is 1 at the centre and 0 far beyond ``rt``."""
 
@@ -21,7 +24,7 @@ class Truncation:
     }
 
     def __init_subclass__(cls) -> None:
-        REGISTRY[cls.__name__] = cls
+        REGISTRY.add(cls.__name__, cls)
 
     @staticmethod
     def factor(r: Any, rt: Any, wt: Any) -> Any:
