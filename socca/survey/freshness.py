@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from socca.likelihood.revision import migrated
 from socca.utils.files import file_digest
 
 #: Of each input: its path, digest, size and time of last change in nanoseconds.
@@ -86,10 +87,12 @@ def reason_to_fit(
     if record is None:
         return "no result yet"
     meta = record["meta"]
-    before = meta.get("params", {})
+    recorded = meta.get("params", {})
+    before = migrated(recorded)
     for key, value in params.items():
         if before.get(key) != value:
-            return _OTHER.get(key, f"another {key}")
+            since = f" since socca {recorded['socca']}" if key == "likelihood" and "socca" in recorded else ""
+            return _OTHER.get(key, f"another {key}") + since
     known: Inputs = meta.get("files", {})
     states = {role: state for role, path in files.items() if (state := size_and_time(path)) is not None}
     if known.keys() != states.keys():
@@ -110,4 +113,9 @@ def reason_to_fit(
     return ""
 
 
-_OTHER = {"row": "its row of the table has changed", "settings": "the config has changed", "socca": "another socca"}
+_OTHER = {
+    "row": "its row of the table has changed",
+    "settings": "the config has changed",
+    "likelihood": "the likelihood has changed",
+    "plugins": "another version of a plug-in",
+}
