@@ -23,6 +23,7 @@ from socca.posterior.posterior import Posterior
 from socca.samplers import Draws, Sampler, get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
 from socca.utils import timestamps
+from socca.utils.plugins import plugins_in
 from socca.utils.xla import meter
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class CountingPool:
         self.seconds += spent.get("seconds", 0.0)
 
 
-def _identity(sampler: Sampler, problem: Any, seed: int) -> dict[str, Any]:
+def _identity(sampler: Sampler, problem: Any, seed: int, requires: tuple[str, ...]) -> dict[str, Any]:
     """Return what a checkpoint belongs to."""
     return {
         "format": _STATE_FORMAT,
@@ -100,7 +101,7 @@ def _identity(sampler: Sampler, problem: Any, seed: int) -> dict[str, Any]:
         "options": _plain_options(sampler),
         "seed": seed,
         "problem": problem.digest(),
-        "version": {name: metadata.version(name) for name in sampler.requires},
+        "version": {name: metadata.version(name) for name in requires},
     }
 
 
@@ -166,6 +167,8 @@ def sample(
     marginal = Marginal(problem) if marginalize else None
     explored: Any = marginal or problem
     digest = explored.digest()
+    plugins = plugins_in(problem.spec, type(sampler))
+    requires = tuple(dict.fromkeys((*sampler.requires, *(plugin.distribution for plugin in plugins))))
     with open_pool(explored.log_likelihood, ncores, pool, pool_kind, digest) as workers:
         sampler.validate(explored.ndim, workers.size)
 
@@ -173,7 +176,7 @@ def sample(
             counted = CountingPool(workers)
             place = Checkpoint()
             if checkpoint is not None and sampler.resumable:
-                identity = _identity(sampler, explored, int(seed))
+                identity = _identity(sampler, explored, int(seed), requires)
                 spent = counted.spent
                 place = CheckpointFile(checkpoint, identity, resume=resume, signed=sampler.pickles, spent=spent)
                 counted.add(place.spent)
@@ -203,7 +206,7 @@ def sample(
                     "compilation": round(now[1] - compiled[1], 3),
                     "programs_compiled": now[0] - compiled[0],
                 },
-                "versions": versions(sampler.requires),
+                "versions": versions(requires),
                 "host": platform.node(),
                 "cpus": os.cpu_count(),
                 "finished": timestamps.now(),
