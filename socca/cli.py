@@ -90,11 +90,14 @@ def _load(config: Path, targets: Path | None, only: Container[str] | None = None
 def check(config: ConfigOption, targets: TargetsOption = None) -> None:
     """Find everything that is wrong with a survey, before anything runs.
 
-    Reads the config, the table and every file of every target. Exit status 1 if anything was found.
+    Reads the config, the table and every file of every target. Exit status 1 if anything was found. Says first which
+    components, priors, noise models and samplers are not socca's own, and where they are from.
     """
-    from socca.survey.check import check_survey
+    from socca.survey.check import check_survey, foreign_parts
 
     survey = _load(config, targets)
+    for line in foreign_parts(survey):
+        typer.echo(line)
     found: Counter[str] = Counter()
     for finding in check_survey(survey):
         found[finding.message] += 1

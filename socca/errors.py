@@ -14,6 +14,10 @@ class ConfigError(SoccaError, ValueError):
     """A config, a table of targets or an argument says something that cannot be used."""
 
 
+class PluginError(ConfigError):
+    """A plug-in cannot be loaded, or its name clashes with another's."""
+
+
 class DataError(SoccaError, ValueError):
     """An image, PSF, mask or noise map cannot be read or does not fit the others."""
 

@@ -24,6 +24,7 @@ from socca.posterior.posterior import Posterior
 from socca.posterior.record import FitRecord, Notes, Provenance, SamplerRecord, Timing
 from socca.samplers import Draws, Sampler, get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
+from socca.utils.plugins import plugins_in
 from socca.utils.xla import meter
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class CountingPool:
         self.seconds += spent.get("seconds", 0.0)
 
 
-def _identity(sampler: Sampler, problem: LogDensity, seed: int) -> dict[str, Any]:
+def _identity(sampler: Sampler, problem: LogDensity, seed: int, requires: tuple[str, ...]) -> dict[str, Any]:
     """Return what a checkpoint belongs to."""
     return {
         "format": _STATE_FORMAT,
@@ -105,7 +106,7 @@ def _identity(sampler: Sampler, problem: LogDensity, seed: int) -> dict[str, Any
         "options": _plain_options(sampler),
         "seed": seed,
         "problem": problem.digest(),
-        "version": {name: metadata.version(name) for name in sampler.requires},
+        "version": {name: metadata.version(name) for name in requires},
     }
 
 
@@ -171,6 +172,8 @@ def sample(
     marginal = Marginal(problem) if marginalize else None
     explored: LogDensity = marginal or problem
     digest = explored.digest()
+    plugins = plugins_in(problem.spec, type(sampler))
+    requires = tuple(dict.fromkeys((*sampler.requires, *(plugin.distribution for plugin in plugins))))
     with open_pool(explored.log_likelihood, ncores, pool, pool_kind, digest) as workers:
         sampler.validate(explored.ndim, workers.size)
 
@@ -178,7 +181,7 @@ def sample(
             counted = CountingPool(workers)
             place = Checkpoint()
             if checkpoint is not None and sampler.resumable:
-                identity = _identity(sampler, explored, int(seed))
+                identity = _identity(sampler, explored, int(seed), requires)
                 spent = counted.spent
                 place = CheckpointFile(checkpoint, identity, resume=resume, signed=sampler.pickles, spent=spent)
                 counted.add(place.spent)
@@ -211,7 +214,7 @@ def sample(
                 ),
                 provenance=Provenance(
                     problem_digest=digest,
-                    versions=versions(sampler.requires),
+                    versions=versions(requires),
                     host=platform.node(),
                     cpus=os.cpu_count(),
                     finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",

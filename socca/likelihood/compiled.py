@@ -21,6 +21,7 @@ from socca.likelihood.parameter_vector import ModelSpec, all_values, log_prior, 
 from socca.likelihood.render import SceneSpec, render
 from socca.models.rendered import Rendered
 from socca.parameters.parameterised import Spec
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 BATCH = 256
 
 
+@tagged("spec/ProblemSpec")
 @dataclass(frozen=True)
 class ProblemSpec:
     """Static part of a problem.

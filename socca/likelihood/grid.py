@@ -9,6 +9,7 @@ import numpy as np
 
 from socca.data.frames import Frame
 from socca.errors import DataError
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
@@ -19,6 +20,7 @@ BORDER = 3
 _PIXEL_REACH = 4
 
 
+@tagged("spec/GridShape")
 @dataclass(frozen=True)
 class GridShape:
     """The static part of a grid: sizes alone, equal for every image of the same shape.

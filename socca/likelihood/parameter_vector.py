@@ -15,11 +15,13 @@ from socca.parameters.parameterised import Parameter, Parameterised, Spec
 from socca.parameters.ties import Tie, as_tie
 from socca.priors import Family, Prior
 from socca.utils.digest import digest
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
 
 
+@tagged("spec/ModelSpec")
 @dataclass(frozen=True)
 class ModelSpec:
     """Static part of a model. Equal specs share one compiled program.

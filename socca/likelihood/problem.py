@@ -15,6 +15,7 @@ from socca.likelihood.grid import grid_shape
 from socca.likelihood.parameter_vector import compile_model
 from socca.likelihood.quadrature import ranking
 from socca.likelihood.render import SceneSpec, padded, scene_arrays
+from socca.likelihood.revision import LIKELIHOOD_REVISION
 from socca.models.rendered import Rendered
 from socca.noise import NoiseModel
 from socca.utils.digest import digest
@@ -275,7 +276,7 @@ class Problem:
 
     def digest(self) -> str:
         """Return a SHA-256 over all that defines the problem: equal digests, equal posteriors, in every process."""
-        return digest(self.spec, self.shape, self.arrays)
+        return digest(("likelihood revision", LIKELIHOOD_REVISION), self.spec, self.shape, self.arrays)
 
 
 def _in_precision(arrays: dict[str, Any], precision: str) -> dict[str, Any]:

@@ -24,8 +24,10 @@ from socca.likelihood.lowpass import shift_phase
 from socca.likelihood.pixel_integration import SourceGeometry, integrated
 from socca.models.rendered import Rendered
 from socca.parameters.parameterised import Spec
+from socca.utils.tags import tagged
 
 
+@tagged("spec/SceneSpec")
 @dataclass(frozen=True)
 class SceneSpec:
     """Static part of an image and of what is drawn on it.

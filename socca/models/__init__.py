@@ -1,6 +1,7 @@
 """Surface-brightness models and their components."""
 
 import sys
+from typing import Any
 
 from socca.models import bridge, disk, radial
 from socca.models.base import REGISTRY, Component, Extended, Parameter, Spec, Tie, param
@@ -59,7 +60,16 @@ __all__ = [
 
 
 def zoo() -> None:
-    """Print the components that there are."""
+    """Print the components that there are, those of plug-ins with who they are from."""
+    REGISTRY.plugins()
     for name, component in REGISTRY.items():
-        line = (component.__doc__ or "").strip().splitlines()[0]
-        sys.stdout.write(f"{name:<16} {line}\n")
+        line = ((component.__doc__ or "").strip() or name).splitlines()[0]
+        plugin = REGISTRY.origin(name) if name not in REGISTRY.own else None
+        sys.stdout.write(f"{name:<16} {line}{f' [{plugin.release}]' if plugin else ''}\n")
+
+
+def __getattr__(name: str) -> Any:
+    found = REGISTRY.attribute(name)
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found

@@ -8,6 +8,8 @@ from socca.models.drawing import Alone, fixed_map
 from socca.parameters.parameterised import Parameter, Parameterised, Spec, param
 from socca.parameters.ties import Tie
 from socca.priors import as_prior
+from socca.utils.registry import Registry
+from socca.utils.tags import tag_member, tagged
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -16,9 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["REGISTRY", "Component", "Extended", "Parameter", "Spec", "Tie", "param"]
 
 #: Name -> component. A subclass of `Component` registers itself, unless it says ``abstract=True``.
-REGISTRY: dict[str, type[Component]] = {}
+REGISTRY: Registry[Component] = Registry("component")
 
 
+@tagged("component/Component")
 class Component(Parameterised):
     """A part of a surface-brightness model.
 
@@ -45,8 +48,10 @@ class Component(Parameterised):
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not abstract:
-            REGISTRY[cls.__name__] = cls
+        if abstract:
+            tag_member(cls, REGISTRY.family, cls.__name__)
+        else:
+            REGISTRY.add(cls.__name__, cls)
 
     @classmethod
     def center(cls, values: dict[str, Any]) -> tuple[Array, Array]:

@@ -13,11 +13,13 @@ from socca.models.radial.base import Radial, along_axes, covered, slopes
 from socca.models.radial.profiles import Beta, Power, TopHat
 from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import jnp
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
 
 
+@tagged("spec/BridgeHalf")
 class Half(NamedTuple):
     """What is static about one of the profiles.
 

@@ -1,9 +1,12 @@
 """Noise models: one file for each, with the interface `NoiseModel`."""
 
+from typing import Any
+
 from socca.noise.base import REGISTRY, GaussianNoise, IndependentNoise, NoiseArrays, NoiseModel
 from socca.noise.correlated import NormalCorrelated
 from socca.noise.fourier import NormalFourier
 from socca.noise.interferometric import NormalRI
+from socca.noise.levels import Levels
 from socca.noise.normal import Normal
 from socca.noise.poisson import Poisson
 from socca.noise.studentt import StudentT
@@ -12,6 +15,7 @@ __all__ = [
     "REGISTRY",
     "GaussianNoise",
     "IndependentNoise",
+    "Levels",
     "NoiseArrays",
     "NoiseModel",
     "Normal",
@@ -21,3 +25,10 @@ __all__ = [
     "Poisson",
     "StudentT",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    found = REGISTRY.attribute(name)
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found

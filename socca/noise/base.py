@@ -12,6 +12,8 @@ from socca.errors import DataError, nearest
 from socca.parameters.parameterised import Parameterised, Spec
 from socca.priors import as_prior
 from socca.utils.lazy import jnp
+from socca.utils.registry import Registry
+from socca.utils.tags import tag_member, tagged
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from socca.utils.array_types import Array
 
 #: Name in a config -> noise model.
-REGISTRY: dict[str, type[NoiseModel[Any]]] = {}
+REGISTRY: Registry[NoiseModel[Any]] = Registry("noise")
 #: Lowest factor on a noise level: its square must not underflow.
 LOWEST_SCALE = 1e-6
 
@@ -47,6 +49,7 @@ class NoiseArrays(Protocol):
 A = TypeVar("A", bound=NoiseArrays)
 
 
+@tagged("noise/NoiseModel")
 class NoiseModel(Parameterised, ABC, Generic[A]):
     """Probability of an image, given a model of it.
 
@@ -72,8 +75,10 @@ class NoiseModel(Parameterised, ABC, Generic[A]):
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not abstract:
-            REGISTRY[cls.name] = cls
+        if abstract:
+            tag_member(cls, REGISTRY.family, cls.__name__)
+        else:
+            REGISTRY.add(cls.name, cls)
 
     def _refuse_unknown(self, given: Iterable[str], known: Iterable[str] = ()) -> None:
         """Raise `DataError` for an argument that is neither `known` nor a parameter."""

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from socca.errors import ConfigError, nearest
+from socca.utils.tags import tagged
 
 #: Functions that an expression may call: name -> (name in NumPy and JAX, number of arguments).
 FUNCTIONS: dict[str, tuple[str, int]] = {
@@ -50,6 +51,7 @@ _MAX_LENGTH = 1000
 _MAX_DEPTH = 100
 
 
+@tagged("spec/Node")
 @dataclass(frozen=True)
 class Node:
     """One node of a parsed expression.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from socca.errors import ModelError, nearest
 from socca.parameters.ties import Tie, as_tie
 from socca.parameters.units import PARAMETER_UNITS
+from socca.utils.tags import tagged
 
 #: A prior with less probability than this in a parameter's range is taken for a mistake.
 LEAST_PROBABILITY = 1e-6
@@ -35,6 +36,7 @@ class PriorLike(Protocol):
         """Return the probability below `x`."""
 
 
+@tagged("spec/Parameter")
 @dataclass(frozen=True)
 class Parameter:
     """What is known of a parameter before any data.
@@ -64,7 +66,7 @@ class Parameter:
     """
 
     unit: str
-    description: str
+    description: str = field(compare=False)  # whose wording is no part of what it is
     default: float | None = None
     lower: float = -math.inf
     upper: float = math.inf
@@ -129,6 +131,7 @@ def shown(name: str, value: Any) -> str:
     return str(value) if untied else f"tied to {', '.join(as_tie(name, value).names)}"
 
 
+@tagged("spec/Spec")
 @dataclass(frozen=True)
 class Spec:
     """The static part of a thing with parameters. Equal specs share compiled programs.
@@ -157,6 +160,7 @@ class Spec:
     added: frozenset[str] = frozenset()
 
 
+@tagged("spec/Parameterised")
 class Parameterised:
     """A thing with named parameters, declared in the body of its class by `param`.
 

@@ -6,6 +6,8 @@ problem's structure; its numbers are arguments, so that targets with other numbe
 Distributions of numpyro can be used too, in Python: see `from_numpyro`.
 """
 
+from typing import Any
+
 from socca.parameters.ties import boundto
 from socca.priors.base import REGISTRY, Family, Prior
 from socca.priors.gaussians import halfnormal, normal, splitnormal, truncnormal
@@ -33,3 +35,10 @@ __all__ = [
     "truncnormal",
     "uniform",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    found = REGISTRY.attribute(name)
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found

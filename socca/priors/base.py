@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from socca.errors import ConfigError
+from socca.utils.registry import Registry
+from socca.utils.tags import tag_member, tagged
 
 #: Name in a config -> family.
-REGISTRY: dict[str, type[Prior]] = {}
+REGISTRY: Registry[Prior] = Registry("prior")
 
 
 class Family(Protocol):
@@ -37,6 +39,7 @@ class Family(Protocol):
     def _icdf(self, u: Any, *values: Any, xp: Any) -> Any: ...
 
 
+@tagged("prior/Prior")
 class Prior:
     """A one-dimensional prior distribution.
 
@@ -52,7 +55,9 @@ class Prior:
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
-            REGISTRY[cls.name] = cls
+            REGISTRY.add(cls.name, cls)
+        else:
+            tag_member(cls, REGISTRY.family, cls.__name__)
 
     def __init__(self, *args: float, **kwargs: float) -> None:
         if len(args) > len(self.arguments):

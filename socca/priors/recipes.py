@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from socca.utils.tags import tagged
+
 #: What a distribution's method raises where it has no formula, or needs a package that is not installed.
 MISSING = (NotImplementedError, ImportError, AttributeError, TypeError)
 
@@ -31,6 +33,7 @@ class Recipe(Protocol):
         """Describe the object, or with None all of its static part."""
 
 
+@tagged("prior/numpyro.number")
 @dataclass(frozen=True)
 class _Number:
     """The place of a number, or of an array of them."""
@@ -50,6 +53,7 @@ class _Number:
         return f"[{', '.join(flat)}]" if self.shape else flat[0]
 
 
+@tagged("prior/numpyro.constant")
 @dataclass(frozen=True)
 class _Constant:
     """What has no number."""
@@ -63,6 +67,7 @@ class _Constant:
         return repr(self.value)
 
 
+@tagged("prior/numpyro.sequence")
 @dataclass(frozen=True)
 class _Sequence:
     """A list or a tuple."""
@@ -77,6 +82,7 @@ class _Sequence:
         return f"[{', '.join(part.show(numbers) for part in self.parts)}]"
 
 
+@tagged("prior/numpyro.call")
 @dataclass(frozen=True)
 class _Call:
     """A distribution as a call of its class, so that all it computes of its arguments has their precision."""
@@ -91,6 +97,7 @@ class _Call:
         return f"{self.kind.__name__}({', '.join(f'{name}={part.show(numbers)}' for name, part in self.parts)})"
 
 
+@tagged("prior/numpyro.state")
 @dataclass(frozen=True)
 class _State:
     """A distribution, a transform or a constraint by its fields, where its class cannot be called with them."""

@@ -14,8 +14,10 @@ from socca.errors import ConfigError
 from socca.priors.base import Prior
 from socca.priors.numerics import invert_ray, invert_unit, with_slope
 from socca.priors.recipes import MISSING, Recipe, Splitter, is_distribution
+from socca.utils.tags import tagged
 
 
+@tagged("prior/numpyro")
 @dataclass(frozen=True)
 class WrappedFamily:
     """The static part of a numpyro distribution.

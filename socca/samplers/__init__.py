@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from socca.errors import ConfigError, nearest
+from socca.errors import ConfigError, PluginError, nearest
 from socca.samplers.base import Draws, Sampler
+from socca.utils.plugins import Plugin, find, offered
 
-__all__ = ["METHODS", "Draws", "Sampler", "get_sampler"]
+__all__ = ["METHODS", "Draws", "Sampler", "get_sampler", "origin"]
 
-#: Method -> where its class is; nothing is imported before it is used.
+#: Method of socca's own -> where its class is; nothing is imported before it is used.
 METHODS = {
     "nautilus": ("socca.samplers.nautilus", "Nautilus"),
     "dynesty": ("socca.samplers.dynesty", "Dynesty"),
@@ -26,7 +27,7 @@ def get_sampler(method: str) -> type[Sampler]:
     Parameters
     ----------
     method : str
-        One of `METHODS`.
+        One of `METHODS`, or of a plug-in.
 
     Returns
     -------
@@ -36,10 +37,43 @@ def get_sampler(method: str) -> type[Sampler]:
     Raises
     ------
     ConfigError
-        If there is no such method; the message lists the known ones.
+        If there is no such method; the message lists the known ones. A `PluginError` if it is a plug-in that cannot be
+        loaded, or its name clashes with another's.
     """
+    plugin = origin(method)
+    if plugin is not None:
+        loaded: type[Sampler] = plugin.load()
+        return loaded
     if method not in METHODS:
-        raise ConfigError(f"unknown method {method!r}{nearest(method, METHODS)} (known: {', '.join(METHODS)})")
+        known = list(dict.fromkeys([*METHODS, *offered("sampler")]))
+        raise ConfigError(f"unknown method {method!r}{nearest(method, known)} (known: {', '.join(known)})")
     module, name = METHODS[method]
     found: type[Sampler] = getattr(import_module(module), name)
     return found
+
+
+def origin(method: str) -> Plugin | None:
+    """Return the plug-in that a method is of; None for socca's own, and for unknown ones.
+
+    Parameters
+    ----------
+    method : str
+        Its name.
+
+    Returns
+    -------
+    Plugin or None
+        Loaded, and looked at: it is a sampler of this name.
+
+    Raises
+    ------
+    PluginError
+        If it cannot be loaded, is no sampler of this name, or its name clashes with another's.
+    """
+    plugin = find("sampler", method, METHODS)
+    if plugin is not None:
+        loaded = plugin.load()
+        named = isinstance(loaded, type) and issubclass(loaded, Sampler) and getattr(loaded, "name", None) == method
+        if not named:
+            raise PluginError(f"sampler {method!r} of {plugin}: {loaded!r} is no sampler of this name")
+    return plugin

@@ -22,8 +22,11 @@ from socca.utils.files import atomic_path
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["RECIPES", "Psf", "Scene", "Source", "plan", "render", "scene", "simulate"]
+__all__ = ["IMAGES_VERSION", "RECIPES", "Psf", "Scene", "Source", "plan", "render", "scene", "simulate"]
 
+#: The version of socca since which the images are the same. Give it the next version whenever they change: Snakemake
+#: then makes them again.
+IMAGES_VERSION = "0.2.0"
 #: Scatter of catalogue positions, degrees.
 CATALOGUE_ERROR = 0.1 / 3600
 #: Rows and columns of images with and without a WCS.

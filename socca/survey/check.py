@@ -28,6 +28,27 @@ class Finding:
     message: str
 
 
+def foreign_parts(survey: Survey) -> Iterator[str]:
+    """Yield a line for each component, prior, noise model and sampler of a survey that is of a plug-in.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+
+    Yields
+    ------
+    str
+        Where it is in the config, and the distribution, version and entry point that it is from.
+    """
+    from socca.survey.config.plugins import plugins_by_place
+
+    found = plugins_by_place(survey.config.model_dump(mode="json", exclude_unset=True))
+    for place, plugins in found.items():
+        for plugin in plugins:
+            yield f"{place}: {plugin.kind} {plugin.name} is from {plugin}"
+
+
 def check_survey(survey: Survey) -> Iterator[Finding]:
     """Read every input of every target, build every model, and tell what would fail.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from socca.likelihood.revision import migrated
 from socca.posterior.record import FitRecord, InputFile
 from socca.utils.files import file_digest
 
@@ -78,10 +79,12 @@ def reason_to_fit(
     """
     if record is None:
         return "no result yet"
-    before = record.provenance.params
+    recorded = record.provenance.params
+    before = migrated(recorded)
     for key, value in params.items():
         if before.get(key) != value:
-            return _OTHER.get(key, f"another {key}")
+            since = f" since socca {recorded['socca']}" if key == "likelihood" and "socca" in recorded else ""
+            return _OTHER.get(key, f"another {key}") + since
     known = record.files
     states = {role: state for role, path in files.items() if (state := size_and_time(path)) is not None}
     if known.keys() != states.keys():
@@ -102,4 +105,9 @@ def reason_to_fit(
     return ""
 
 
-_OTHER = {"row": "its row of the table has changed", "settings": "the config has changed", "socca": "another socca"}
+_OTHER = {
+    "row": "its row of the table has changed",
+    "settings": "the config has changed",
+    "likelihood": "the likelihood has changed",
+    "plugins": "another version of a plug-in",
+}

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import socca
 from socca.errors import ConfigError, nearest
+from socca.likelihood.revision import LIKELIHOOD_REVISION, stated
 from socca.posterior.storage import ResultLocation
 from socca.survey.chunks import Chunk, divided, number_of
+from socca.survey.config.plugins import plugins_of
 from socca.survey.config.schema import Config, load_config, settings_digest
 from socca.survey.freshness import size_and_time
 from socca.survey.targets import Target, from_columns, load_targets
@@ -84,7 +85,7 @@ class Survey:
         return cls(config, found)
 
     @functools.cached_property
-    def _settings(self) -> dict[tuple[str, str], str]:
+    def _settings(self) -> dict[tuple[str, str], dict[str, Any]]:
         return {}
 
     def target(self, name: str) -> Target:
@@ -211,7 +212,7 @@ class Survey:
         simulated = self.config.simulate is not None
         digest = hashlib.sha256(json.dumps(self.config.batch.caps).encode())
         for target in sorted(self.chunks[chunk]):
-            params = self.fit_params(target, chunk.model)
+            params = self.stated_params(target, chunk.model)
             files = {role: simulated or size_and_time(path) for role, path in self.files(target).items()}
             digest.update(json.dumps([target, params, files]).encode())
         return digest.hexdigest()[:16]
@@ -236,12 +237,32 @@ class Survey:
         return sorted({str(file) for target in self.targets.values() for file in target.files.values()})
 
     def fit_params(self, target: str, model: str) -> dict[str, Any]:
-        """Return all that a fit depends on besides its files; a change of any of it makes the fit run again."""
-        own = target if target in self.config.overrides else ""
-        key = (own, model)
-        if key not in self._settings:  # the same for all targets without overrides
-            self._settings[key] = settings_digest(self.config.fit_settings(target, model))
-        return {"row": self.target(target).row, "settings": self._settings[key], "socca": socca.__version__}
+        """Return all that a fit depends on besides its files; a change of any of it makes the fit run again.
+
+        Returns
+        -------
+        dict
+            ``row``, the target's; ``settings``, a digest; ``likelihood``, its revision; and ``plugins``, what they are
+            and of which version, if the fit uses any.
+        """
+        return {"row": self.target(target).row, **self._common(target, model), "likelihood": LIKELIHOOD_REVISION}
+
+    def stated_params(self, target: str, model: str) -> dict[str, Any]:
+        """Return `fit_params` as Snakemake and the stamps of chunks compare them, text with text."""
+        common = dict(self._common(target, model))
+        plugins = {"plugins": common.pop("plugins")} if "plugins" in common else {}
+        return {"row": self.target(target).row, **common, **stated(), **plugins}
+
+    def _common(self, target: str, model: str) -> dict[str, Any]:
+        """Return what the fits of a model, to all targets without overrides, depend on."""
+        key = (target if target in self.config.overrides else "", model)
+        if key not in self._settings:
+            settings = self.config.fit_settings(target, model)
+            self._settings[key] = {"settings": settings_digest(settings)}
+            plugins = {f"{plugin.kind} {plugin.name}": plugin.release for plugin in plugins_of(settings)}
+            if plugins:
+                self._settings[key]["plugins"] = plugins
+        return self._settings[key]
 
     def seed(self, target: str, model: str) -> int:
         """Return the seed of one fit: another for each, whatever else is in the survey."""

@@ -13,8 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from socca.utils.tags import tagged
+
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
+
+#: What the module is called in digests.
+digest_tag = "module/fastmath"
 
 _EXPONENT_OF_ONE = 1023
 #: 2^52: a double with these exponent bits holds a whole number in its mantissa.
@@ -78,6 +83,7 @@ def _arithmetic_exp(x: Array) -> Array:
     return jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(value, jnp.int64) + shift, jnp.float64)
 
 
+@tagged("function/fastmath.exp")
 @jax.custom_jvp
 def exp(x: Array) -> Array:
     """Return the exponential.
@@ -102,6 +108,7 @@ def _exp_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return value, value * dx
 
 
+@tagged("function/fastmath.log")
 @jax.custom_jvp
 def log(x: Array) -> Array:
     """Return the natural logarithm.
@@ -125,6 +132,7 @@ def _log_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return log(x), dx / x
 
 
+@tagged("function/fastmath.power")
 def power(x: Array, exponent: Array) -> Array:
     """Return ``x**exponent`` for positive `x`, as `log`.
 
@@ -143,6 +151,7 @@ def power(x: Array, exponent: Array) -> Array:
     return exp(exponent * log(x))
 
 
+@tagged("function/fastmath.total")
 def total(x: Array) -> Array:
     """Return the sum over a two-dimensional array, several rows at once.
 

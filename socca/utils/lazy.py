@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 
-class _Lazy:
+class LazyModule:
     """A module that is imported when something of it is used."""
 
     def __init__(self, name: str) -> None:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from socca.utils import fastmath
 else:
-    jax = _Lazy("jax")
-    jnp = _Lazy("jax.numpy")
-    special = _Lazy("jax.scipy.special")
-    fastmath = _Lazy("socca.utils.fastmath")
+    jax = LazyModule("jax")
+    jnp = LazyModule("jax.numpy")
+    special = LazyModule("jax.scipy.special")
+    fastmath = LazyModule("socca.utils.fastmath")

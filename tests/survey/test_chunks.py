@@ -148,7 +148,7 @@ def files(tmp_path):
     return {"image": tmp_path / "a.fits", "psf": tmp_path / "b.fits"}
 
 
-PARAMS = {"row": "r", "settings": "s", "socca": "1"}
+PARAMS = {"row": "r", "settings": "s", "likelihood": 1}
 
 
 @pytest.fixture

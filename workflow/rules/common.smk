@@ -4,7 +4,6 @@ import shlex
 
 from snakemake.exceptions import WorkflowError
 
-import socca
 from socca.errors import SoccaError
 from socca.survey.survey import Survey
 

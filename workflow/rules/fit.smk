@@ -30,8 +30,8 @@ rule fit:
         survey=survey_options,
         launcher=launcher,
         workers=workers,
-        # The target's row, a digest of the settings that its posterior depends on, and the version of the package.
-        depends=lambda wildcards: SURVEY.fit_params(wildcards.target, wildcards.model),
+        # The target's row, a digest of the settings that its posterior depends on, and the revision of the likelihood.
+        depends=lambda wildcards: SURVEY.stated_params(wildcards.target, wildcards.model),
     shell:
         "{params.launcher}socca fit {params.survey} --target {wildcards.target} --model {wildcards.model} {params.workers} "
         "--log {log:q}"

@@ -1,4 +1,5 @@
 # The images of a simulated survey, with their truth.
+from socca.simulation.simulate import IMAGES_VERSION
 
 
 rule simulate:
@@ -19,7 +20,7 @@ rule simulate:
     params:
         survey=survey_options,
         settings=SURVEY.config.simulate.model_dump(),
-        socca=socca.__version__,
+        images=IMAGES_VERSION,
     shell:
         "socca simulate {params.survey} --log {log:q}"
 

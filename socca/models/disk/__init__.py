@@ -15,6 +15,7 @@ from socca.models.radial.base import Radial, along_axes, covered, superellipse
 from socca.models.radial.profiles import Sersic
 from socca.parameters.parameterised import Spec
 from socca.utils.lazy import jax, jnp
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
@@ -28,6 +29,7 @@ PIECES = 4
 _FLAT, _SHORTEST = 1e-6, 1e-4
 
 
+@tagged("spec/DiskForm")
 class DiskForm(NamedTuple):
     """What is static about a disk.
 

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 from socca.parameters.parameterised import Parameterised, param
 from socca.priors import as_prior
 from socca.utils.lazy import fastmath, jnp, special
+from socca.utils.registry import Registry
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
 
 #: Name -> vertical profile.
-REGISTRY: dict[str, type[Vertical]] = {}
+REGISTRY: Registry[Vertical] = Registry("vertical")
 
 
+@tagged("vertical/Vertical")
 class Vertical(Parameterised):
     """A vertical profile, which is 1 in the plane; also holds the inclination.
 
@@ -28,7 +31,7 @@ class Vertical(Parameterised):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        REGISTRY[cls.__name__] = cls
+        REGISTRY.add(cls.__name__, cls)
 
     def __init__(self, **values: Any) -> None:
         super().__init__()

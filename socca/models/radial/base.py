@@ -11,11 +11,13 @@ from socca.models.base import Extended
 from socca.models.radial.truncation import Truncation, as_truncation
 from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import jax, jnp
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
 
 
+@tagged("spec/RadialStructure")
 class RadialStructure(NamedTuple):
     """What is static about a radial source, besides its parameters.
 
@@ -132,12 +134,14 @@ class Radial(Extended, abstract=True):
         return found
 
 
+@tagged("function/along_axes")
 def along_axes(theta: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
     """Return the function from offsets (degrees east and north) to those along the major and the minor axis."""
     sin, cos = jnp.sin(theta), jnp.cos(theta)
     return lambda dx, dy: (dx * sin + dy * cos, dx * cos - dy * sin)
 
 
+@tagged("function/superellipse")
 def superellipse(values: dict[str, Any], elliptical: bool, cell: Array) -> Callable[[Array, Array], Array]:
     """Return the function from offsets along the axes to the radius along the major one.
 
@@ -169,6 +173,7 @@ def superellipse(values: dict[str, Any], elliptical: bool, cell: Array) -> Calla
     return radius
 
 
+@tagged("function/elliptical_radius")
 def elliptical_radius(values: dict[str, Any], elliptical: bool, cell: Array) -> Callable[[Array, Array], Array]:
     """Return the function from offsets (degrees east and north) to the radius along the major axis.
 
@@ -190,6 +195,7 @@ def elliptical_radius(values: dict[str, Any], elliptical: bool, cell: Array) -> 
     return lambda dx, dy: radius(*axes(dx, dy))
 
 
+@tagged("function/slopes")
 def slopes(function: Callable[[Array, Array], Array], dx: Array, dy: Array, cell: Array) -> tuple[Array, Array]:
     """Return how much a function of position changes along either side of a cell.
 
@@ -211,6 +217,7 @@ def slopes(function: Callable[[Array, Array], Array], dx: Array, dy: Array, cell
     return tuple(jax.jvp(function, (dx, dy), side)[1] for side in sides)
 
 
+@tagged("function/averaged")
 def averaged(function: Callable[[Array, Array], Array], dx: Array, dy: Array, cell: Array) -> Array:
     """Return the mean of a function of position over cells, exact for polynomials of third degree.
 
@@ -232,6 +239,7 @@ def averaged(function: Callable[[Array, Array], Array], dx: Array, dy: Array, ce
     return total / 4
 
 
+@tagged("function/covered")
 def covered(margin: Array, a: Array, b: Array) -> Array:
     """Return the share of a cell on the near side of a straight edge.
 

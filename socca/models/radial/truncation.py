@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, ClassVar
 from socca.errors import ModelError, nearest
 from socca.parameters.parameterised import Parameter
 from socca.utils.lazy import jnp
+from socca.utils.registry import Registry
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
 
 #: Name -> truncation.
-REGISTRY: dict[str, type[Truncation]] = {}
+REGISTRY: Registry[Truncation] = Registry("truncation")
 
 
+@tagged("truncation/Truncation")
 class Truncation:
     """A factor that is 1 at the centre and 0 far beyond ``rt``."""
 
@@ -24,7 +27,7 @@ class Truncation:
     }
 
     def __init_subclass__(cls) -> None:
-        REGISTRY[cls.__name__] = cls
+        REGISTRY.add(cls.__name__, cls)
 
     @staticmethod
     def factor(r: Array, rt: Array, wt: Array) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model, model_validator
@@ -29,31 +31,36 @@ def _checked_scalar(raw: Any) -> Any:
 
 
 _SCALAR_SCHEMA: dict[str, Any] = {"type": ["number", "string"]}
-_PRIOR_SCHEMAS: list[dict[str, Any]] = [
-    {
-        "type": "object",
-        "properties": {
-            name: {
-                "anyOf": [
-                    {
-                        "type": "array",
-                        "items": _SCALAR_SCHEMA,
-                        "minItems": len(p.arguments) - len(p.defaults),
-                        "maxItems": len(p.arguments),
-                    },
-                    {"type": "object", "properties": dict.fromkeys(p.arguments, _SCALAR_SCHEMA)},
-                ]
-            }
+
+
+def prior_schema(name: str, prior: type[priors.Prior]) -> dict[str, Any]:
+    """Return the JSON schema of a prior, as a config writes it."""
+    numbers = [
+        {
+            "type": "array",
+            "items": _SCALAR_SCHEMA,
+            "minItems": len(prior.arguments) - len(prior.defaults),
+            "maxItems": len(prior.arguments),
         },
+        {"type": "object", "properties": dict.fromkeys(prior.arguments, _SCALAR_SCHEMA)},
+    ]
+    return {
+        "type": "object",
+        "properties": {name: {"anyOf": numbers}},
         "required": [name],
         "additionalProperties": False,
     }
-    for name, p in priors.REGISTRY.items()
-]
+
+
+class _ValueSchema:
+    """The JSON schema of a value, made when it is asked for: priors of plug-ins come later."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [_SCALAR_SCHEMA, *itertools.starmap(prior_schema, priors.REGISTRY.items())]}
+
+
 #: The value of a parameter.
-ValueField = Annotated[
-    Any, BeforeValidator(_checked_value), WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, *_PRIOR_SCHEMAS]})
-]
+ValueField = Annotated[Any, BeforeValidator(_checked_value), _ValueSchema()]
 #: A number or an expression.
 ScalarField = Annotated[Any, BeforeValidator(_checked_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
 #: A name that the user chooses.
@@ -171,9 +178,7 @@ def _part_section(kind: type[Parameterised], owner: str, left_out: tuple[str, ..
     return create_model(f"{owner}{kind.__name__}", __base__=base, __doc__=kind.__doc__, **fields)
 
 
-RADIAL_PROFILES = {name: kind for name, kind in models.REGISTRY.items() if issubclass(kind, models.Radial)}
-#: Type of a radial or vertical profile of a disk -> its section.
-DISK_RADIAL = {name: _part_section(kind, "DiskRadial") for name, kind in RADIAL_PROFILES.items()}
+#: Type of a vertical profile of a disk -> its section.
 DISK_VERTICAL = {name: _part_section(kind, "Vertical") for name, kind in VERTICAL_PROFILES.items()}
 
 
@@ -183,18 +188,26 @@ def _bridge_part(kind: type[models.Radial]) -> type[BaseModel]:
     return _part_section(kind, "Bridge", tuple(set(kind.fields) - set(exposed_parameters(kind()))))
 
 
-#: Type of a profile of a bridge -> its section.
-BRIDGE_PROFILES = {name: _bridge_part(kind) for name, kind in RADIAL_PROFILES.items()}
+@dataclass(frozen=True)
+class _Profiles:
+    """The sections of the radial profiles within a disk and within a bridge, by type."""
+
+    disk: dict[str, type[BaseModel]]
+    bridge: dict[str, type[BaseModel]]
+
+    @property
+    def names(self) -> str:
+        return ", ".join(self.disk)
 
 
-def _part_fields(kind: type[models.Component]) -> dict[str, Any]:
+def _part_fields(kind: type[models.Component], profiles: _Profiles) -> dict[str, Any]:
     """Return the keys of what a component is made of."""
     if issubclass(kind, models.Disk):
         plain = kind()
         return {
             "radial": (
-                _union(DISK_RADIAL),
-                Field(description=f"The profile in the plane: a section of type {', '.join(RADIAL_PROFILES)}."),
+                _union(profiles.disk),
+                Field(description=f"The profile in the plane: a section of type {profiles.names}."),
             ),
             "vertical": (
                 _union(DISK_VERTICAL),
@@ -207,14 +220,13 @@ def _part_fields(kind: type[models.Component]) -> dict[str, Any]:
             "losbins": (int, Field(plain.losbins, ge=16, le=10_000, description="Points on each line of sight.")),
         }
     if issubclass(kind, Bridge):
-        profiles = ", ".join(RADIAL_PROFILES)
         across, along = kind.default_profiles()
         return {
             name: (
-                _union(BRIDGE_PROFILES) | None,
+                _union(profiles.bridge) | None,
                 Field(
                     None,
-                    description=f"The profile {where}: a section of type {profiles}. "
+                    description=f"The profile {where}: a section of type {profiles.names}. "
                     f"Default: {type(default).__name__}.",
                 ),
             )
@@ -223,7 +235,7 @@ def _part_fields(kind: type[models.Component]) -> dict[str, Any]:
     return {}
 
 
-def _component_section(name: str, kind: type[models.Component]) -> type[BaseModel]:
+def _component_section(name: str, kind: type[models.Component], profiles: _Profiles) -> type[BaseModel]:
     fields: dict[str, Any] = {
         "type": (Literal[name], Field(description=_first_line(kind))),
         "positive": (bool | None, Field(None, description="Rule out models in which it is negative anywhere.")),
@@ -241,20 +253,52 @@ def _component_section(name: str, kind: type[models.Component]) -> type[BaseMode
     if issubclass(kind, models.Radial):
         fields |= _law_fields(kind)
         base = _LawSection
-    fields |= _part_fields(kind) | _parameter_fields(kind.fields)
+    fields |= _part_fields(kind, profiles) | _parameter_fields(kind.fields)
     return create_model(name, __base__=base, __doc__=kind.__doc__, **fields)
 
 
+def component_sections(kinds: Mapping[str, type[models.Component]]) -> dict[str, type[BaseModel]]:
+    """Return the section of each type of component, in which radial profiles may be those of these types."""
+    radial = {name: kind for name, kind in kinds.items() if issubclass(kind, models.Radial)}
+    profiles = _Profiles(
+        {name: _part_section(kind, "DiskRadial") for name, kind in radial.items()},
+        {name: _bridge_part(kind) for name, kind in radial.items()},
+    )
+    return {name: _component_section(name, kind, profiles) for name, kind in kinds.items()}
+
+
 #: Type of a component -> its section.
-COMPONENT_MODELS = {name: _component_section(name, kind) for name, kind in models.REGISTRY.items()}
-#: One of these sections.
-ComponentField: Any = _union(COMPONENT_MODELS)
+COMPONENT_MODELS = component_sections(models.REGISTRY)
+
+
+def _components_field() -> Any:
+    return Field(min_length=1, description="Name of your choice -> component.")
 
 
 class ModelConfig(Strict):
     """One model, fitted to each target that asks for it."""
 
-    components: dict[Name, ComponentField] = Field(min_length=1, description="Name of your choice -> component.")
+    components: dict[Name, _union(COMPONENT_MODELS)] = _components_field()  # type: ignore[valid-type]
+
+
+def model_section(plugins: Iterable[str]) -> type[ModelConfig]:
+    """Return the section of a model whose components may also be these plug-ins.
+
+    Parameters
+    ----------
+    plugins : iterable of str
+        Their names.
+
+    Returns
+    -------
+    type
+        A subclass of `ModelConfig`.
+    """
+    kinds = {**models.REGISTRY, **{name: models.REGISTRY[name] for name in plugins}}
+    components: Any = dict[Name, _union(component_sections(kinds))]  # type: ignore[misc]
+    return create_model(
+        "ModelConfig", __base__=ModelConfig, __doc__=ModelConfig.__doc__, components=(components, _components_field())
+    )
 
 
 def new_component(section: Any, degrees: Any) -> models.Component:

@@ -48,7 +48,7 @@ def config_reference() -> str:
 
     lines = [_HEAD.replace("FUNCTIONS", ", ".join(f"`{name}`" for name in sorted(FUNCTIONS)))]
     lines += ["## Priors", "", "| prior | numbers | |", "| --- | --- | --- |"]
-    for name, prior in priors.REGISTRY.items():
+    for name, prior in priors.REGISTRY.own.items():
         lines.append(f"| `{name}` | {', '.join(f'`{a}`' for a in prior.arguments)} | {_first_line(prior)} |")
     lines += ["", "## Top level", "", *_table(Config)]
     for name, section in _sections(Config):
@@ -60,7 +60,7 @@ def config_reference() -> str:
         lines.append(f"| `{name}` | {_first_line(sampler)} | {defaults} |")
     lines += ["", "## `position`", "", _first_line(PositionConfig), "", *_table(PositionConfig)]
     lines += ["## Components", "", "Each has a `type`, and a value for each of its parameters.", ""]
-    for name, kind in models.REGISTRY.items():
+    for name, kind in models.REGISTRY.own.items():
         lines += [f"### {name}", "", _first_line(kind), "", *_table(COMPONENT_MODELS[name], skip=("type",))]
     lines += ["## Vertical profiles", "", "The `vertical` section of a disk.", ""]
     for name, section in DISK_VERTICAL.items():

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, create_model, model_validator
 
+from socca import models, noise, priors
 from socca.errors import ConfigError, nearest
-from socca.noise import REGISTRY
-from socca.survey.config.components import ModelConfig, Name, Strict
+from socca.survey.config.components import ModelConfig, Name, Strict, model_section
 from socca.survey.config.errors import explain
+from socca.survey.config.plugins import plugins_of
 from socca.survey.config.sections import (
     BatchConfig,
     CompilationConfig,
@@ -73,8 +75,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _intensities_can_be_integrated_out(self) -> Config:
-        if self.sampler.marginalize and not REGISTRY[self.noise.kind].gaussian:
-            able = ", ".join(name for name, kind in REGISTRY.items() if kind.gaussian)
+        if self.sampler.marginalize and not noise.REGISTRY[self.noise.kind].gaussian:
+            able = ", ".join(name for name, kind in noise.REGISTRY.items() if kind.gaussian)
             raise ValueError(f"sampler.marginalize needs Gaussian noise ({able}), and noise.kind is {self.noise.kind}")
         return self
 
@@ -132,6 +134,32 @@ class Config(Strict):
         }
 
 
+@functools.lru_cache(maxsize=32)
+def config_class(plugins: tuple[str, ...] = ()) -> type[Config]:
+    """Return what a config is, if its components may also be plug-ins.
+
+    Parameters
+    ----------
+    plugins : tuple of str
+        Names of the components.
+
+    Returns
+    -------
+    type
+        `Config`, or a subclass of it.
+    """
+    if not plugins:
+        return Config
+    about = Config.model_fields["models"].description
+    section: Any = dict[Name, model_section(plugins)]  # type: ignore[misc]
+    return create_model(
+        "Config",
+        __base__=Config,
+        __doc__=Config.__doc__,
+        models=(section, Field(min_length=1, description=about)),
+    )
+
+
 _OVERRIDABLE = ("image", "noise", "models", "sampler")
 
 
@@ -164,10 +192,13 @@ def validate_config(data: Any, where: str) -> Config:
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where}: expected keys and values, got {type(data).__name__}")
+    kind = Config
     try:
-        config = Config.model_validate(data)
+        components = (plugin.name for plugin in plugins_of(data) if plugin.family == "component")
+        kind = config_class(tuple(components))
+        config = kind.model_validate(data)
     except ValidationError as error:
-        lines = explain(error, Config)
+        lines = explain(error, kind)
         raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
@@ -214,8 +245,11 @@ def load_config(path: str | Path, targets: str | Path | None = None) -> Config:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON schema of a config."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    """Return the JSON schema of a config, in which the plug-ins that are installed are known too."""
+    for registry in (noise.REGISTRY, priors.REGISTRY):
+        registry.plugins()  # which are in the registry from then on
+    kind = config_class(tuple(models.REGISTRY.plugins()))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **kind.model_json_schema()}
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:

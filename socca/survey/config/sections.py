@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from socca import noise as _noise
 from socca.errors import ConfigError, nearest
@@ -100,12 +100,19 @@ class ImageConfig(Strict):
 
 def _checked_noise(kind: str) -> str:
     if kind not in _noise.REGISTRY:
-        raise ValueError(f"unknown noise model {kind!r}{nearest(kind, _noise.REGISTRY)}")
+        raise ValueError(f"unknown noise model {kind!r}{nearest(kind, _noise.REGISTRY.names())}")
     return kind
 
 
+class _NoiseSchema:
+    """The JSON schema of a noise model's name, made when it is asked for: those of plug-ins come later."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {"enum": list(_noise.REGISTRY)}
+
+
 #: Name of a noise model.
-NoiseKind = Annotated[str, AfterValidator(_checked_noise), WithJsonSchema({"enum": list(_noise.REGISTRY)})]
+NoiseKind = Annotated[str, AfterValidator(_checked_noise), _NoiseSchema()]
 
 
 class NoiseConfig(Strict):

@@ -112,7 +112,7 @@ def parse_value(raw: Any) -> Value:
         raise ConfigError(f"a prior is one name with its numbers, like {{uniform: [0, 1]}}; got {dict(raw)!r}")
     family, numbers = next(iter(raw.items()))
     if family not in priors.REGISTRY:
-        raise ConfigError(f"unknown prior {family!r}{nearest(str(family), priors.REGISTRY)}")
+        raise ConfigError(f"unknown prior {family!r}{nearest(str(family), priors.REGISTRY.names())}")
     arguments, defaults = priors.REGISTRY[family].arguments, priors.REGISTRY[family].defaults
     if isinstance(numbers, Mapping):
         for key in numbers:

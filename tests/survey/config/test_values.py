@@ -8,7 +8,7 @@ from socca.errors import ConfigError
 from socca.models import Tie
 from socca.parameters.expressions import evaluate
 from socca.parameters.units import factor
-from socca.priors import beta, loguniform, normal, uniform
+from socca.priors import REGISTRY, beta, loguniform, normal, uniform
 from socca.survey.config.values import Context, is_prior, parse_value, scalar
 
 SCALE = 0.2 / 3600
@@ -95,9 +95,9 @@ def test_priors_are_told_from_parameters_of_their_name(raw, wanted):
 
 
 def test_the_schema_knows_the_defaults():
-    from socca.survey.config.components import _PRIOR_SCHEMAS
+    from socca.survey.config.components import prior_schema
 
-    (schema,) = (one["properties"]["beta"]["anyOf"][0] for one in _PRIOR_SCHEMAS if "beta" in one["properties"])
+    schema = prior_schema("beta", REGISTRY["beta"])["properties"]["beta"]["anyOf"][0]
     assert (schema["minItems"], schema["maxItems"]) == (2, 4)
 
 
