@@ -238,6 +238,7 @@ class IndependentNoise(NoiseModel[A], abstract=True):
         """
 
 
+@tagged("arrays/none")
 class NoData(NamedTuple):
     """The arrays of a noise model without data: none."""
 

@@ -13,6 +13,7 @@ from socca.errors import DataError
 from socca.noise.covariance import Covariance, cut_cube, scale_of
 from socca.parameters.parameterised import Spec
 from socca.utils.lazy import jax, jnp
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _ASYMMETRY = 1e-6
 
 
+@tagged("arrays/pixel_covariance")
 class PixelCovarianceArrays(NamedTuple):
     """Arrays of an image with a covariance of all its pixels.
 

@@ -12,6 +12,7 @@ from socca.errors import DataError
 from socca.noise.covariance import Covariance, cut_cube, scale_of
 from socca.parameters.parameterised import Spec
 from socca.utils.lazy import jnp
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _ASYMMETRY = 1e-5
 
 
+@tagged("arrays/power_spectrum")
 class PowerSpectrumArrays(NamedTuple):
     """Arrays of an image with a power spectrum of its noise.
 

@@ -10,6 +10,7 @@ import numpy as np
 from socca.data.fits import read_plane
 from socca.errors import DataError
 from socca.noise.base import NoiseModel
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -27,6 +28,7 @@ FORMS = {
 _MAD_TO_SIGMA = 1.482602218505602
 
 
+@tagged("arrays/levels")
 class LevelArrays(NamedTuple):
     """Arrays of an image with a noise level for each pixel.
 

@@ -10,6 +10,7 @@ from socca.errors import DataError
 from socca.noise.base import IndependentNoise
 from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import jax, jnp, special
+from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -30,6 +31,7 @@ _SAMPLING = 5e-4
 _LEAST_VARIANCE = 1e-12
 
 
+@tagged("arrays/counts")
 class CountArrays(NamedTuple):
     """Arrays of an image of counts.
 

@@ -66,6 +66,8 @@ class Notes:
         Share of the posterior at each maximum.
     maxima_missing : bool
         Whether the samples lack one of them.
+    maxima_left_out : float
+        Share of the posterior of maxima that were found beyond the number that is kept.
     searches, searches_at_highest : int
         How many searches for a maximum there were, and how many ended at the highest.
     n_gradients : int
@@ -83,6 +85,7 @@ class Notes:
     maxima: int | None = None
     maxima_shares: list[float] = field(default_factory=list)
     maxima_missing: bool | None = None
+    maxima_left_out: float | None = None
     searches: int | None = None
     searches_at_highest: int | None = None
     n_gradients: int | None = None

@@ -9,6 +9,7 @@ import pytest
 from astropy.table import Table
 
 from socca.errors import PosteriorError
+from socca.likelihood.revision import migrated
 from socca.posterior import Posterior
 from socca.posterior.record import RECORD_VERSION, FitRecord
 from socca.posterior.storage import ResultLocation, header_of, open_result, read_headers, write_container
@@ -181,7 +182,7 @@ def test_failures_are_tried_again_for_the_same_reasons(golden):
         # Its files are not here: without them, what is left to compare is how it failed.
         record = FitRecord(provenance=record.provenance, failure=record.failure)
         more = {"max_minutes": 1.0, "max_memory_mb": 64.0}
-        reasons[target] = reason_to_fit(record, {}, record.provenance.params, more)
+        reasons[target] = reason_to_fit(record, {}, migrated(record.provenance.params), more)
     assert reasons == {
         "timeout": "more than before of max_minutes",
         "memory": "",

@@ -8,6 +8,7 @@ import yaml
 
 from socca.likelihood import revision
 from socca.likelihood.revision import LIKELIHOOD_REVISION, migrated, stated
+from socca.posterior.record import FitRecord, Provenance
 from socca.survey import survey as survey_module
 from socca.survey.chunks import Chunk
 from socca.survey.freshness import described, reason_to_fit, size_and_time
@@ -52,7 +53,7 @@ def reason(make_survey):
     files = survey.files("T0")
 
     def why(**params):
-        record = {"status": "done", "meta": {"params": params, "files": described(files)}}
+        record = FitRecord(provenance=Provenance(params=params), files=described(files))
         return reason_to_fit(record, files, survey.fit_params("T0", "g"))
 
     return why

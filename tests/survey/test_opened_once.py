@@ -111,7 +111,7 @@ def test_a_fit_opens_each_file_once_and_once_more_for_its_digest(survey, noise, 
     made = survey(noise)
     assert len(made.files("t")) == (8 if noise is None else 5)
     with opened as counts:
-        outcomes = list(fit_all(made, made.fits()))
+        outcomes = list(fit_all(made, made.jobs()))
     assert [outcome.status for outcome in outcomes] == ["done"], outcomes
     assert of_inputs(counts, made) == dict.fromkeys(once(made), 2)
     with opened as counts:
