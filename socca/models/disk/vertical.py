@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from socca.parameters.parameterised import Parameterised, param
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 REGISTRY: dict[str, type[Vertical]] = {}
 
 
-class Vertical(Parameterised):
+class Vertical(Parameterised, ABC):
     """A vertical profile, which is 1 in the plane; also holds the inclination.
 
     A subclass gives `profile` and `thickness`.
@@ -35,14 +36,14 @@ class Vertical(Parameterised):
         self._assign(values)
 
     @staticmethod
+    @abstractmethod
     def profile(z: Array, values: dict[str, Any]) -> Array:
         """Return the profile at height `z` (degrees)."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def thickness(values: dict[str, Any]) -> Array:
         """Return the integral of the profile over all heights, degrees."""
-        raise NotImplementedError
 
 
 class HyperSecantHeight(Vertical):

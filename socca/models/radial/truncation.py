@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from socca.errors import ModelError, nearest
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 REGISTRY: dict[str, type[Truncation]] = {}
 
 
-class Truncation:
+class Truncation(ABC):
     """A factor that is 1 at the centre and 0 far beyond ``rt``."""
 
     fields: ClassVar[dict[str, Parameter]] = {
@@ -27,9 +28,9 @@ class Truncation:
         REGISTRY[cls.__name__] = cls
 
     @staticmethod
+    @abstractmethod
     def factor(r: Array, rt: Array, wt: Array) -> Array:
         """Return the factor at radius `r`; all lengths in degrees."""
-        raise NotImplementedError
 
 
 class Exponential(Truncation):
