@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from socca.models.drawing import Alone, fixed_map
@@ -98,18 +99,18 @@ class Component(Parameterised):
             self.id = before  # that in the model which it is part of
 
 
-class Extended(Component, abstract=True):
+class Extended(Component, ABC, abstract=True):
     """A source with a brightness at every point of the sky, which is integrated over pixels."""
 
     role = "extended"
 
     @classmethod
+    @abstractmethod
     def isophote_shape(cls, values: dict[str, Any], spec: Spec) -> tuple[Array, Array]:
         """Return roughly the position angle (rad) and the axis ratio of the isophotes.
 
         They only say where a pixel needs many points of quadrature.
         """
-        raise NotImplementedError
 
     @classmethod
     def smooth(cls, spec: Spec) -> bool:
@@ -122,6 +123,7 @@ class Extended(Component, abstract=True):
         return None
 
     @classmethod
+    @abstractmethod
     def brightness(cls, dx: Array, dy: Array, values: dict[str, Any], spec: Spec, cell: Array) -> Array:
         """Return the brightness at an offset from the centre.
 
@@ -142,4 +144,3 @@ class Extended(Component, abstract=True):
         array
             In the unit of the image.
         """
-        raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -80,9 +81,9 @@ class Bridge(Extended, abstract=True):
         self._assign(values)
 
     @staticmethod
+    @abstractmethod
     def default_profiles() -> tuple[Radial, Radial]:
         """Return the profiles across and along the major axis where none are given."""
-        raise NotImplementedError
 
     @property
     def radial(self) -> Radial:
@@ -145,9 +146,9 @@ class Bridge(Extended, abstract=True):
         return values["Is"] * cls.combined(profiles[0], profiles[1]) * share
 
     @staticmethod
+    @abstractmethod
     def combined(f: Array, g: Array) -> Array:
         """Return the shape of the bridge from the values of both profiles."""
-        raise NotImplementedError
 
 
 class SimpleBridge(Bridge):

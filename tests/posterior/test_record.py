@@ -39,6 +39,7 @@ WHOLE = FitRecord(
             maxima=2,
             maxima_shares=[0.6, 0.4],
             maxima_missing=False,
+            maxima_left_out=0.25,
             searches=6,
             searches_at_highest=1,
             n_gradients=50,

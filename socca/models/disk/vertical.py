@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from socca.parameters.parameterised import Parameterised, param
@@ -19,7 +20,7 @@ REGISTRY: Registry[Vertical] = Registry("vertical")
 
 
 @tagged("vertical/Vertical")
-class Vertical(Parameterised):
+class Vertical(Parameterised, ABC):
     """A vertical profile, which is 1 in the plane; also holds the inclination.
 
     A subclass gives `profile` and `thickness`.
@@ -38,14 +39,14 @@ class Vertical(Parameterised):
         self._assign(values)
 
     @staticmethod
+    @abstractmethod
     def profile(z: Array, values: dict[str, Any]) -> Array:
         """Return the profile at height `z` (degrees)."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def thickness(values: dict[str, Any]) -> Array:
         """Return the integral of the profile over all heights, degrees."""
-        raise NotImplementedError
 
 
 class HyperSecantHeight(Vertical):

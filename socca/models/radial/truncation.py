@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from socca.errors import ModelError, nearest
@@ -18,7 +19,7 @@ REGISTRY: Registry[Truncation] = Registry("truncation")
 
 
 @tagged("truncation/Truncation")
-class Truncation:
+class Truncation(ABC):
     """A factor that is 1 at the centre and 0 far beyond ``rt``."""
 
     fields: ClassVar[dict[str, Parameter]] = {
@@ -30,9 +31,9 @@ class Truncation:
         REGISTRY.add(cls.__name__, cls)
 
     @staticmethod
+    @abstractmethod
     def factor(r: Array, rt: Array, wt: Array) -> Array:
         """Return the factor at radius `r`; all lengths in degrees."""
-        raise NotImplementedError
 
 
 class Exponential(Truncation):
