@@ -604,7 +604,7 @@ def test_a_signal_keeps_checkpoints(make_survey, tmp_path, number):
     while time.monotonic() < deadline and job.poll() is None:
         time.sleep(0.2)
         log = (tmp_path / "log.txt").read_text() if (tmp_path / "log.txt").exists() else ""
-        if log.count("reached the highest maximum") == 2:
+        if log.count("reached the highest of") == 2:
             break
     assert survey_status(survey.results(), survey.config.folder).counts["running"] == 2
     job.send_signal(number)
