@@ -1,4 +1,4 @@
-"""The command line: each step of the workflow, to be run and debugged by hand too."""
+"""Command line: each step of the workflow as a command."""
 
 from __future__ import annotations
 
@@ -162,8 +162,8 @@ def fit(
 ) -> None:
     """Fit targets, one after another, and write posteriors and model images.
 
-    A fit that fails is recorded in its output, and the exit status is still 0: one bad image costs only itself. Under
-    mpirun or srun, all processes share each fit, and the first one writes.
+    A fit that fails is recorded in its output, and the exit status is still 0: a failure affects its own target only.
+    Under mpirun or srun, all processes share each fit, and the first one writes.
 
     In a survey in chunks, what is up to date is not fitted again unless --target names it, and then nothing else is; as
     many targets as there are cores are fitted at once.

@@ -1,4 +1,4 @@
-"""The exceptions that socca raises on purpose."""
+"""Exceptions that socca raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pixels of an image a cutout takes."""
+"""Cutouts: the window of an image that a centre and a size select, and its header."""
 
 from __future__ import annotations
 

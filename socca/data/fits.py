@@ -1,4 +1,4 @@
-"""Reading planes out of FITS, and writing files whole or not at all."""
+"""Planes of numbers and their headers, from FITS files and arrays."""
 
 from __future__ import annotations
 

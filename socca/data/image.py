@@ -1,4 +1,4 @@
-"""Images: what is fitted, where it lies on the sky, and which of its pixels count."""
+"""Images to be fitted: data, mask, PSF, noise, and their place on the sky."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks: which pixels FITS masks, region files and region objects leave."""
+"""Masks of pixels, from FITS files, region files and region objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Point-spread functions: from files, arrays and functions to arrays."""
+"""Point-spread functions, from files, arrays and functions."""
 
 from __future__ import annotations
 

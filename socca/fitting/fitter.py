@@ -183,7 +183,7 @@ class fitter:  # noqa: N801  (public name)
 
     @property
     def logz_data(self) -> float:
-        """Log-evidence of the empty model: the data are noise, without any source or background."""
+        """Log-evidence of the null model: noise only, without any source or background."""
         return self.posterior.logz_data
 
     @property
@@ -203,7 +203,7 @@ class fitter:  # noqa: N801  (public name)
 
     @root_only
     def bmc(self, verbose: bool = True) -> tuple[float, float, float, float]:
-        """Compare the model with the empty one; see `socca.Posterior.bmc`."""
+        """Compare the model with the null model; see `socca.Posterior.bmc`."""
         return self.posterior.bmc(verbose)
 
     def aic(self) -> float:

@@ -1,4 +1,4 @@
-"""What an evidence is compared with: that of the empty model, and how much of the prior a model can use at all."""
+"""Evidence of the null model (noise only), and the share of the prior on which a model is possible."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def add_evidences(posterior: WeightedSamples, problem: Problem, *, getzprior: bo
         Of these draws.
     """
     posterior.record = replace(posterior.record, n_data=problem.n_data)
-    posterior.logz_data = empty_evidence(problem)
+    posterior.logz_data = null_evidence(problem)
     if getzprior:
         posterior.logz_prior, posterior.logz_prior_err = prior_mass(problem, seed)
 
@@ -93,8 +93,8 @@ def prior_mass(problem: Problem, seed: int, n: int = N_DRAWS) -> tuple[float, fl
     return math.log(k / n), math.sqrt(float(variance))
 
 
-def empty_evidence(problem: Problem) -> float:
-    """Return the log-evidence of the empty model: the data are noise, without any source or background.
+def null_evidence(problem: Problem) -> float:
+    """Return the log-evidence of the null model: noise only, without any source or background.
 
     Parameters
     ----------
@@ -112,20 +112,20 @@ def empty_evidence(problem: Problem) -> float:
         spec = problem.spec
         axes = _axes(spec)
         if len(axes) > _MOST_AXES:
-            log.warning("the noise depends on %d free parameters: no evidence of the empty model", len(axes))
+            log.warning("the noise depends on %d free parameters: no evidence of the null model", len(axes))
             return math.nan
 
         def log_likelihood(u: np.ndarray) -> np.ndarray:
             cube = np.full((len(u), problem.ndim), 0.5)
             cube[:, axes] = u
-            program = functools.partial(_empty_program(spec), problem.on_device)
-            return np.asarray(in_batches(program, problem.prior_transform(cube), problem.ndim, "empty_evidence"))
+            program = functools.partial(_null_program(spec), problem.on_device)
+            return np.asarray(in_batches(program, problem.prior_transform(cube), problem.ndim, "null_evidence"))
 
         return float(log_integral(log_likelihood, len(axes))[0])
 
 
 @functools.lru_cache(maxsize=256)
-def _empty_program(spec: ProblemSpec) -> Any:
+def _null_program(spec: ProblemSpec) -> Any:
     """Return the compiled log-likelihood of a model image of zeros."""
 
     def one(arrays: dict[str, Any], theta: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Figures of a fit: those of its posterior, and those that need the image too."""
+"""Figures of a fit, for scripts."""
 
 from __future__ import annotations
 
@@ -45,32 +45,32 @@ class FitPlots:
         return self._fit.rank
 
     @root_only
-    def comparison(self, name: str | Path = "comparison.png", **looks: Any) -> Path:
-        """Draw data, model and residual; see `socca.plotting.comparison.comparison_figure` for its looks."""
+    def comparison(self, name: str | Path = "comparison.png", **style: Any) -> Path:
+        """Draw data, model and residual; see `socca.plotting.comparison.comparison_figure` for its style."""
         from socca.plotting.comparison import comparison_figure
         from socca.plotting.model_images import draw_model_images
 
         fit = self._fit
         header = {"STATUS": "done", "LOGZ": fit.posterior.logz}
         images = draw_model_images(fit.problem, fit.img, fit.mod, fit.posterior.best, header)
-        comparison_figure(images, Path(name), **looks)
+        comparison_figure(images, Path(name), **style)
         return Path(name)
 
     @root_only
-    def corner(self, name: str | Path = "corner.png", **looks: Any) -> Path:
+    def corner(self, name: str | Path = "corner.png", **style: Any) -> Path:
         """Draw the posterior, all pairs of parameters; see `socca.plotting.corner.PosteriorPlots.corner`."""
-        return self._fit.posterior.plot.corner(name, **looks)
+        return self._fit.posterior.plot.corner(name, **style)
 
     @root_only
-    def trace(self, name: str | Path = "trace.png", **looks: Any) -> Path:
+    def trace(self, name: str | Path = "trace.png", **style: Any) -> Path:
         """Draw the samples in their order; see `socca.plotting.corner.PosteriorPlots.trace`."""
-        return self._fit.posterior.plot.trace(name, **looks)
+        return self._fit.posterior.plot.trace(name, **style)
 
     @root_only
-    def profile(self, name: str | Path = "profile.png", **looks: Any) -> Path:
+    def profile(self, name: str | Path = "profile.png", **style: Any) -> Path:
         """Draw radial profiles of data, model and components; see `socca.plotting.radial_profiles.profile_figure`."""
         from socca.plotting.radial_profiles import profile_figure
 
         fit = self._fit
-        profile_figure(fit.problem, fit.img, fit.mod, fit.posterior, name, **looks)
+        profile_figure(fit.problem, fit.img, fit.mod, fit.posterior, name, **style)
         return Path(name)

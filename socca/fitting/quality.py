@@ -1,4 +1,4 @@
-"""Goodness of fit, and the description of the image, as records keep them."""
+"""Goodness of fit, and the description of the fitted image."""
 
 from __future__ import annotations
 

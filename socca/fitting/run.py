@@ -1,4 +1,4 @@
-"""One fit, from a compiled problem to a posterior with its record: the same for scripts and for surveys."""
+"""One fit, from a compiled problem to a posterior with its record, for scripts and surveys."""
 
 from __future__ import annotations
 

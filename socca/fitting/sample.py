@@ -1,4 +1,4 @@
-"""From a problem to its posterior: options, pool, seed, timing and provenance, the same for every sampler."""
+"""Posterior of a problem by any sampler: options, pool, seed, timing and provenance."""
 
 from __future__ import annotations
 

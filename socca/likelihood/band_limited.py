@@ -1,4 +1,4 @@
-"""A source's light as a PSF sees it: samples at the pixels' centres whose Fourier transform is that of the light.
+"""Band-limited light of a source, for a convolution with a PSF.
 
 Values at the pixels' centres, or means over pixels, have that transform only where the light is smooth on the scale of
 a pixel; all that is finer would come back as aliases, which move and widen a compact source. Here the fine structure

@@ -1,4 +1,4 @@
-"""Grids and weights that sample light for a PSF. They depend on no parameter.
+"""Grids and weights that sample light for a PSF.
 
 A PSF on pixels passes spatial frequencies below the Nyquist frequency of its pixels. What it needs of a source is the
 source's Fourier transform there, free of aliases. Grids of samples follow the light to ever smaller scales:

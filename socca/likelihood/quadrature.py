@@ -1,4 +1,4 @@
-"""Points of the quadrature over pixels: everything about it that does not depend on parameters.
+"""Quadrature points for the integral over pixels.
 
 Pixels are ranked by their distance from a source's centre in units of its isophotes, so that a thin source has its
 points along its ridge. The nearest few are integrated along rays from the centre, which does away with cusps; the

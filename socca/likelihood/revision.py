@@ -1,4 +1,4 @@
-"""The revision of the likelihood: what tells results of versions of socca apart that would differ."""
+"""Revision of the likelihood: raised when its values change, so that surveys are fitted again."""
 
 from __future__ import annotations
 

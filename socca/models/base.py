@@ -1,4 +1,4 @@
-"""What a component of a model is."""
+"""Base classes of components."""
 
 from __future__ import annotations
 

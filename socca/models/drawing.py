@@ -1,4 +1,4 @@
-"""Drawing a model on an image: the way of models and components up to the likelihood, which renders them."""
+"""Images of models and components."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class NormalRI(Levels):
     ``-1/2 sum((B m - 2 d) m) / sigma^2``: the noise of dirty pixels is correlated by the beam itself, and no
     covariance need be inverted.
 
-    The left-out constant makes it relative to the empty model, whose log-likelihood is zero: evidences compare among
+    The left-out constant makes it relative to the null model, whose log-likelihood is zero: evidences compare among
     models of the same data and sigma alone, and sigma cannot be fitted. Pixels that are not used add nothing, which is
     an approximation: light there is not compared with the data, but still reaches other pixels through the beam.
 

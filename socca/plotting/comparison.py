@@ -1,4 +1,4 @@
-"""The figure of one fit beside its image. Never pyplot, here or elsewhere: no global state."""
+"""Comparison figure: data, model and residual of one fit."""
 
 from __future__ import annotations
 

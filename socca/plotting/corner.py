@@ -1,4 +1,4 @@
-"""Figures of a posterior alone: all pairs of its parameters, and its samples in their order."""
+"""Corner and trace figures of a posterior."""
 
 from __future__ import annotations
 

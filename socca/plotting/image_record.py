@@ -1,4 +1,4 @@
-"""Model images of a fit as one record, which its FITS file holds and its figure shows. Nothing here loads JAX."""
+"""Record of model images, for the FITS writer and the figure. It loads no JAX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparison of models by Bayes factors and information criteria, and how well samples stand for the posterior.
+"""Model comparison: Bayes factors, information criteria, and diagnostics of importance weights.
 
 AIC, BIC and `Elpd.ic` are on the scale of the deviance, where less is better.
 """
@@ -63,7 +63,7 @@ class Elpd:
 
 
 def bayes_factor(logz: float, logz_data: float, logz_prior: float = math.nan) -> tuple[float, float, float, float]:
-    """Compare an evidence with that of the empty model.
+    """Compare an evidence with that of the null model (noise only).
 
     Parameters
     ----------

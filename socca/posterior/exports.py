@@ -1,4 +1,4 @@
-"""A posterior in the forms of other packages."""
+"""Export of posteriors to astropy tables and ArviZ."""
 
 from __future__ import annotations
 

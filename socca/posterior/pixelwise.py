@@ -1,4 +1,4 @@
-"""What every pixel does over the samples of a posterior, in bounded memory."""
+"""Statistics of the model image in each pixel over the samples of a posterior, in bounded memory."""
 
 from __future__ import annotations
 

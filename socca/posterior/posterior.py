@@ -1,4 +1,4 @@
-"""Results of one fit: in memory, and in HDF5."""
+"""Posterior of one fit: weighted samples, evidence and record."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Posterior:
     logz_prior, logz_prior_err : float
         Log of the share of the prior on which the model is possible, and its standard error; NaN where nobody asked.
     logz_data : float
-        Log-evidence of the empty model, for which the data are noise alone; NaN where it is not known.
+        Log-evidence of the null model (noise only); NaN where it is not known.
     """
 
     names: list[str]
@@ -173,7 +173,7 @@ class Posterior:
         return "\n".join([head, *rows])
 
     def bmc(self, verbose: bool = True) -> tuple[float, float, float, float]:
-        """Compare the model with the empty one, for which the data are noise alone.
+        """Compare the model with the null model (noise only).
 
         Parameters
         ----------

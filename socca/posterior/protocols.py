@@ -1,4 +1,4 @@
-"""What functions of a posterior ask of it, so that they need not know its class."""
+"""Interface of a posterior, for functions that need only its samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a result came about: typed records, and their form on disk.
+"""Typed records of a fit: sampler, timing, inputs, provenance and quality, and their form on disk.
 
 A record is one mapping in JSON, whose keys have been the same since the first version. Only this module knows that
 form: whoever makes or reads a result uses the attributes of `FitRecord`.

@@ -1,4 +1,4 @@
-"""Results on disk, in HDF5: a file of one posterior or failure, and a container with those of many targets.
+"""Storage of results in HDF5: single files, and containers of many targets.
 
 A fit is a group with its samples, and attributes that say how it went. It is the root of a file of its own, or one of
 the groups below ``fits`` of a container, which also keeps the attributes of all of them in one place: a catalogue of a

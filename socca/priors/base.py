@@ -1,4 +1,4 @@
-"""What every prior has."""
+"""Base class and interface of priors."""
 
 from __future__ import annotations
 

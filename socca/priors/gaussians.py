@@ -1,4 +1,4 @@
-"""Gaussians: whole, cut, folded and of two widths."""
+"""Gaussian priors: normal, truncated, half and split."""
 
 from __future__ import annotations
 

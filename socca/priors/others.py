@@ -1,4 +1,4 @@
-"""Families that rest on the incomplete beta and gamma functions."""
+"""Beta, gamma and Student priors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Powers of the value between two bounds, the flat ones among them."""
+"""Priors that are powers of the value between two bounds: uniform, log-uniform and power laws."""
 
 from __future__ import annotations
 

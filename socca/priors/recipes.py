@@ -1,4 +1,4 @@
-"""Splitting a numpyro distribution into what is static and its numbers, and putting it together again.
+"""Recipes of numpyro distributions: their static structure apart from their numbers.
 
 JAX's own flattening of a pytree would not do: numpyro orders the fields of a distribution differently in each process,
 and these recipes are hashed into checkpoints and sent to workers. Numbers that a distribution computed when it was made

@@ -1,4 +1,4 @@
-"""Priors made of numpyro's distributions. Neither numpyro nor JAX is imported until one is handed over."""
+"""Priors made of numpyro distributions, which load numpyro and JAX only when one is given."""
 
 from __future__ import annotations
 

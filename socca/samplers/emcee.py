@@ -1,4 +1,4 @@
-"""An ensemble of walkers: emcee (Foreman-Mackey et al. 2013, PASP 125, 306)."""
+"""Ensemble of walkers: emcee (Foreman-Mackey et al. 2013, PASP 125, 306)."""
 
 from __future__ import annotations
 

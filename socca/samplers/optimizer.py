@@ -1,4 +1,4 @@
-"""The maximum of the posterior, from several starts, and a Gaussian around it."""
+"""Maximum of the posterior from several starts, with a Gaussian around it."""
 
 from __future__ import annotations
 

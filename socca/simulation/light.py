@@ -1,4 +1,4 @@
-"""Light of simulated sources: what they show through a PSF, on pixels.
+"""Light of simulated sources, drawn ten times finer than the pixels.
 
 Nothing of socca's forward model is used, so that a fit of these images tests it. Extended light is astropy's
 `Sersic2D`, integrated over cells of a tenth of a pixel with 2 x 2 Gauss-Legendre points; the 9 x 9 cells around the

@@ -1,4 +1,4 @@
-"""Compares posteriors of simulated targets with the truth, to see whether the uncertainties are right."""
+"""Recovery of the true parameters of simulated targets: pulls, ranks and coverage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo survey: simulated galaxies whose true parameters are known.
+"""Demo survey: simulated galaxies with known parameters.
 
 Nothing of socca's forward model is used, so that a fit of these images tests it: `socca.simulation.light` draws the
 sources. The PSF that is written is what a star shows: it has the pixel in it.

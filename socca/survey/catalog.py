@@ -1,4 +1,4 @@
-"""The catalogue: one row per target and model, gathered from the files of the fits without reading a sample."""
+"""Catalogue: one row for each target and model, gathered from the files of the fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a survey's inputs, found before anything runs."""
+"""Check of a survey: all that is wrong with its inputs, before anything runs."""
 
 from __future__ import annotations
 

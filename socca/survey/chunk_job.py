@@ -1,4 +1,4 @@
-"""One job of a survey in chunks: fits those targets of a chunk that are not up to date, and gathers all in one file.
+"""Job of a chunk: fits the targets that are not up to date, and gathers all results in one file.
 
 While the job runs, each result is a file of its own in a folder beside the chunk's. A job that was killed finds there
 what is done already, and the checkpoint of what was not.

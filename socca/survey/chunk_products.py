@@ -1,4 +1,4 @@
-"""Model images and figures of the fits of a chunk: of all of them, or of those that are flagged."""
+"""Model images and figures of the fits of a chunk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def draw_chunk(survey: Survey, chunk: Chunk) -> int:
     """Draw what the config asks for, as far as it is not there already.
 
-    A file beside the chunk's says what was drawn, of which fits and in which looks; what an earlier one has and is not
+    A file beside the chunk's says what was drawn, of which fits and in which style; what an earlier one has and is not
     wanted any more is deleted.
 
     Parameters
@@ -48,7 +48,7 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
         raise PosteriorError(f"{chunk.path(survey.config.folder)}: is not there")
     manifest = chunk.path(survey.config.folder).with_suffix(".drawn.json")
     before = _earlier(manifest)
-    looks = survey.config.plots.model_dump()
+    style = survey.config.plots.model_dump()
     kept: dict[str, dict[str, Any]] = {}
     for target, header in headers.items():
         wanted = _wanted(survey, header)
@@ -59,7 +59,7 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
                 images = None
                 if old.get("finished") != finished or not survey.path(target, chunk.model, "model.fits").exists():
                     images, old = _draw_images(survey, chunk, target), {}
-                drawn = old.get("figure") and looks == before["looks"]
+                drawn = old.get("figure") and style == before["style"]
                 drawn = drawn and survey.figure(target, chunk.model).exists()
                 if wanted["figure"] and not drawn:
                     draw_figure(survey, target, chunk.model, images)
@@ -68,13 +68,13 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
                 continue
             kept[target] = {"finished": finished, "figure": wanted["figure"]}
     for target, old in before["fits"].items():
-        figure = survey.figure(target, chunk.model).with_suffix(f".{before['looks'].get('format', '')}")
-        if old.get("figure") and (not kept.get(target, {}).get("figure") or figure.suffix[1:] != looks["format"]):
+        figure = survey.figure(target, chunk.model).with_suffix(f".{before['style'].get('format', '')}")
+        if old.get("figure") and (not kept.get(target, {}).get("figure") or figure.suffix[1:] != style["format"]):
             figure.unlink(missing_ok=True)
         if target not in kept:
             survey.path(target, chunk.model, "model.fits").unlink(missing_ok=True)
     with atomic_path(manifest) as temporary:
-        temporary.write_text(json.dumps({"looks": looks, "fits": kept}, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps({"style": style, "fits": kept}, indent=1), encoding="utf-8")
     return len(kept)
 
 
@@ -90,7 +90,8 @@ def _earlier(manifest: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = {}
-    return {"looks": {}, "fits": {}, **found}
+    # Up to 0.2.0, the style was called looks.
+    return {"style": found.get("looks", {}), "fits": {}, **found}
 
 
 def _draw_images(survey: Survey, chunk: Chunk, target: str) -> ModelImages:
@@ -109,7 +110,7 @@ def _draw_images(survey: Survey, chunk: Chunk, target: str) -> ModelImages:
 
 
 def draw_figure(survey: Survey, target: str, model: str, images: ModelImages | None = None) -> None:
-    """Draw the comparison figure of one fit, in the looks that the config asks for.
+    """Draw the comparison figure of one fit, in the style of the config.
 
     Parameters
     ----------
@@ -128,6 +129,6 @@ def draw_figure(survey: Survey, target: str, model: str, images: ModelImages | N
     from socca.plotting.comparison import comparison_figure
     from socca.plotting.image_record import read_model_images
 
-    looks = survey.config.plots.model_dump(exclude={"format"})
+    style = survey.config.plots.model_dump(exclude={"format"})
     shown = read_model_images(survey.path(target, model, "model.fits")) if images is None else images
-    comparison_figure(shown, survey.figure(target, model), **looks)
+    comparison_figure(shown, survey.figure(target, model), **style)

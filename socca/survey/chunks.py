@@ -1,4 +1,4 @@
-"""Which fits share a job.
+"""Chunks: groups of targets that share a job and a file.
 
 At survey scale a job is a chunk: fits of one model, run by one process, whose posteriors lie in one file. Which chunk a
 target is in depends on its name and on the number of chunks alone, and that number is a power of two: rows that come,

@@ -1,4 +1,4 @@
-"""What ``socca fit`` does: fits one by one, or by chunks, with a heartbeat for `socca status`."""
+"""Command ``socca fit``: single fits or chunks, with a heartbeat for `socca status`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality flags of a fit. They are decided when the catalogue is made, not when the fit is."""
+"""Quality flags. They are decided when the catalogue is made, not when the fit is."""
 
 from __future__ import annotations
 

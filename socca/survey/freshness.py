@@ -1,4 +1,4 @@
-"""Whether a fit is up to date: what its result says it was made from, against what there is now."""
+"""Freshness: whether a fit is up to date with its files, its settings and the likelihood."""
 
 from __future__ import annotations
 

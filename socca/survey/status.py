@@ -1,4 +1,4 @@
-"""What is being fitted now: a small file for each process that fits, and how far a survey is, from files alone."""
+"""Status of a survey: heartbeats of running fits, and progress read from files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two signs of life, and after how many without one a process is taken for dead.
+#: Seconds between two heartbeats, and after how many without one a process is taken for dead.
 BEAT, DEAD = 15.0, 60.0
 _FORGOTTEN = 3600.0
 #: Seconds of the past over which a rate is taken.
@@ -88,7 +88,7 @@ def running(folder: Path) -> set[tuple[str, str]]:
     Returns
     -------
     set of (str, str)
-        Of processes that gave a sign of life within the last `DEAD` seconds.
+        Of processes that had a heartbeat within the last `DEAD` seconds.
     """
     found: set[tuple[str, str]] = set()
     for path in (folder / "running").glob("*.json"):

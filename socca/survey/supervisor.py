@@ -1,4 +1,4 @@
-"""Worker processes for the fits of a chunk, and what they may take: one bad fit costs neither its chunk nor the others.
+"""Supervisor of the worker processes of a chunk, with limits on their time and memory.
 
 A process that does no more than watch hands out one target at a time. A fit that takes too long, or too much memory,
 is ended with its worker, and recorded as failed; another worker goes on with the next. A worker that dies on its own

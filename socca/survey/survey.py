@@ -1,4 +1,4 @@
-"""A survey: a config and its targets, and where everything lies. This is what the Snakefile asks."""
+"""Survey: a config, its targets and jobs, and the paths of their files. The Snakefile asks it."""
 
 from __future__ import annotations
 

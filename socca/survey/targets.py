@@ -1,4 +1,4 @@
-"""The table of targets: one row a target."""
+"""Table of targets, one row for each."""
 
 from __future__ import annotations
 

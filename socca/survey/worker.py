@@ -1,4 +1,4 @@
-"""A process that fits targets of a chunk one after another, as `socca.survey.supervisor` tells it to.
+"""Worker process: fits targets of a chunk one after another for `socca.survey.supervisor`.
 
 It reads lines of JSON, what to work on and then one target at a time, and answers each with a line. When its input
 ends it ends too, in the middle of a fit if there is one: whoever started it is gone.

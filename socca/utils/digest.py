@@ -1,4 +1,4 @@
-"""What tells two things apart that would compile to different programs, or lead to different results.
+"""Digests: equal for problems that share a program and a result, in every process.
 
 The same in every process: nothing here depends on addresses, on the seed of hashes, or on the order of a set. And the
 same after a file or a class of socca has moved: what socca defines is named by its tag (`socca.utils.tags`).

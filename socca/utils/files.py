@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and told apart by their content."""
+"""Files written whole or not at all, and their digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a launcher of MPI started this process, told by its environment: mpi4py is not loaded before it is needed."""
+"""Detection of MPI launchers by environment variables, without loading mpi4py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JAX for the modules that describe models: reading a config needs these descriptions, and no JAX.
+"""JAX modules that load when they are first used.
 
 Type checkers see the modules themselves.
 """

@@ -1,4 +1,4 @@
-"""Where the command line and its workers log to."""
+"""Logging of the command line and its workers."""
 
 from __future__ import annotations
 

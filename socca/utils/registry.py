@@ -1,4 +1,4 @@
-"""The registry of a family: its members by name, socca's own, those of scripts, and those of plug-ins."""
+"""Registry of a family: its members by name, from socca, scripts and plug-ins."""
 
 from __future__ import annotations
 

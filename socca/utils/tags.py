@@ -1,4 +1,4 @@
-"""Tags: the names of socca's own classes and functions in digests. They stay as they are when a file or a class moves.
+"""Tags: names of classes and functions in digests, which stay when a file or class moves.
 
 A tag is a family and a name, such as ``component/Sersic`` or ``spec/ModelSpec``, and belongs to one thing alone.
 """

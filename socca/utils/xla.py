@@ -1,4 +1,4 @@
-"""What compiling costs, how it is remembered between processes, and how many threads it may use."""
+"""Settings of XLA: compile times, the persistent cache of programs, and threads."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from scipy import integrate, stats
 
 import socca
 from socca.data import Image
-from socca.fitting.null_evidence import empty_evidence, log_integral, prior_mass
+from socca.fitting.null_evidence import log_integral, null_evidence, prior_mass
 from socca.likelihood.problem import Problem
 from socca.models import Background, Model
 from socca.noise import Normal, NormalCorrelated, Poisson, StudentT
@@ -48,7 +48,7 @@ def test_empty_model_is_noise_alone(noise, density, counts):
     made = problem(noise, counts)
     used = image(noise, counts).mask > 0
     assert made.n_data == used.sum() == 78
-    assert empty_evidence(made) == pytest.approx(density(counts[used]).sum(), rel=1e-12)
+    assert null_evidence(made) == pytest.approx(density(counts[used]).sum(), rel=1e-12)
 
 
 def test_empty_model_with_correlated_noise():
@@ -57,11 +57,11 @@ def test_empty_model_with_correlated_noise():
     made = Problem(Image(data, noise=NormalCorrelated(cov=covariance), pixel_scale=0.2), Model(Background(a0=1.0)))
     assert made.n_data == 81
     truth = stats.multivariate_normal.logpdf(data.ravel(), np.zeros(81), covariance)
-    assert empty_evidence(made) == pytest.approx(truth, rel=1e-9)
+    assert null_evidence(made) == pytest.approx(truth, rel=1e-9)
 
 
 def test_photons_where_none_are_expected(counts):
-    assert empty_evidence(problem(Poisson(), counts)) == -math.inf
+    assert null_evidence(problem(Poisson(), counts)) == -math.inf
 
 
 def integrated(data, sigma_of, prior):
@@ -83,7 +83,7 @@ def test_free_noise_is_integrated_over():
     img = image(Normal(sigma=1.0, scale=prior))
     made = Problem(img, Model(Background(a0=normal(0, 1))))
     truth = integrated(img.data[img.mask > 0], lambda scale: scale, prior)
-    assert empty_evidence(made) == pytest.approx(truth, abs=1e-6)
+    assert null_evidence(made) == pytest.approx(truth, abs=1e-6)
 
 
 def test_noise_tied_to_a_component_is_integrated_over_that():
@@ -92,7 +92,7 @@ def test_noise_tied_to_a_component_is_integrated_over_that():
     img.noise.scale = lambda comp_00_a0: 0.4 + comp_00_a0
     made = Problem(img, Model(Background(a0=prior)))
     truth = integrated(img.data[img.mask > 0], lambda a0: 0.4 + a0, prior)
-    assert empty_evidence(made) == pytest.approx(truth, abs=1e-6)
+    assert null_evidence(made) == pytest.approx(truth, abs=1e-6)
 
 
 def test_two_levels_that_add_up():
@@ -105,7 +105,7 @@ def test_two_levels_that_add_up():
     variance = scale[:, None] ** 2 + floor[None, :] ** 2
     log_f = -0.5 * (np.sum(data**2) / variance + data.size * np.log(2 * np.pi * variance))
     truth = np.logaddexp.reduce(log_f, axis=None) - 2 * math.log(2000)
-    assert empty_evidence(made) == pytest.approx(truth, abs=1e-4)
+    assert null_evidence(made) == pytest.approx(truth, abs=1e-4)
 
 
 def test_integrals_in_closed_form():

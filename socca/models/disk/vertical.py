@@ -1,4 +1,4 @@
-"""How the brightness of a disk falls off with the height above its plane."""
+"""Vertical profiles of disks."""
 
 from __future__ import annotations
 

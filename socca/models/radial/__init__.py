@@ -1,4 +1,4 @@
-"""Radial profiles, and what cuts them off."""
+"""Radial profiles and their truncations."""
 
 from socca.models.radial import truncation
 from socca.models.radial.base import Radial

@@ -1,4 +1,4 @@
-"""Factors that cut a radial profile off around a radius ``rt``."""
+"""Truncations of radial profiles at a radius ``rt``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a target and the config to the objects that are fitted."""
+"""Images, models and problems from a target and the config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of a config that describe components: one for each type, made from the component itself."""
+"""Config sections of components, made from the components themselves."""
 
 from __future__ import annotations
 

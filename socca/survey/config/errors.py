@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a config, in the words of whoever wrote it."""
+"""Error messages for users, from the errors that pydantic finds in a config."""
 
 from __future__ import annotations
 

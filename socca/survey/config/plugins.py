@@ -1,4 +1,4 @@
-"""The plug-ins that a config asks for."""
+"""Plug-ins that a config names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference page of the config, made from its definition."""
+"""Reference page of the config, made from its schema."""
 
 from __future__ import annotations
 

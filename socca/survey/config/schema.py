@@ -1,4 +1,4 @@
-"""The config of a survey: one definition, from which the errors, the JSON schema and the reference page are made."""
+"""Schema of the config: the source of its errors, its JSON schema and its reference page."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Config(Strict):
     pool: PoolConfig = optional(PoolConfig, "Workers within one fit.")
     batch: BatchConfig = optional(BatchConfig, "Fits that share a job.")
     outputs: OutputsConfig = optional(OutputsConfig, "What is written for each target.")
-    plots: PlotsConfig = optional(PlotsConfig, "Looks of the figures.")
+    plots: PlotsConfig = optional(PlotsConfig, "Style of the figures.")
     flags: FlagsConfig = optional(FlagsConfig, "When a fit is flagged.")
     overrides: dict[str, dict[str, Any]] = Field(
         default_factory=dict,

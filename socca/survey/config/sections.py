@@ -1,4 +1,4 @@
-"""The sections of a survey's config."""
+"""Sections of the config."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ class OutputsConfig(Strict):
 
 
 class PlotsConfig(Strict):
-    """Looks of the figures. Changing these makes figures anew, and fits nothing."""
+    """Style of the figures. A change draws figures again, and fits nothing."""
 
     format: Literal["png", "pdf"] = Field("png", description="File format.")
     colormap: str = Field("viridis", description="A colour map of matplotlib.")

@@ -1,4 +1,4 @@
-"""Values of parameters as a config writes them: numbers, expressions, priors, ties."""
+"""Values of parameters in a config: numbers, expressions, priors and ties."""
 
 from __future__ import annotations
 
