@@ -68,7 +68,7 @@ def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # ArviZ 1 takes log-likelihoods, of which the log weights of a leave-one-out estimate are the negative.
         smoothed, tails = array_stats.psislw(-log_weights)
     else:
-        smoothed, tails = arviz.psislw(log_weights)
+        smoothed, tails = arviz.psislw(np.array(log_weights))  # it may write into what it is given
     return np.asarray(smoothed), np.asarray(tails)
 
 
