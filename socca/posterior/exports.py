@@ -20,17 +20,17 @@ _SCALARS = ("logz", "logz_err", "logz_prior", "logz_data")
 
 
 def load_arviz() -> Any:
-    """Return arviz.
+    """Return the module `arviz`, of version 0.x or 1.
 
     Returns
     -------
     module
-        It is loaded here, without its notice, once a day, that another version is to come.
+        Version 0.23 announces version 1 by a warning, once a day; this warning is suppressed.
 
     Raises
     ------
     ConfigError
-        If it is not installed.
+        If ArviZ is not installed.
     """
     try:
         with warnings.catch_warnings():
@@ -41,8 +41,47 @@ def load_arviz() -> Any:
     return arviz
 
 
+def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Pareto-smoothed importance weights (Vehtari et al. 2024, J. Mach. Learn. Res. 25, 72), by ArviZ.
+
+    Parameters
+    ----------
+    log_weights : ndarray, shape (..., draws)
+        Logarithms of the importance weights.
+
+    Returns
+    -------
+    log_weights : ndarray, shape (..., draws)
+        The smoothed weights, normalised along the last axis.
+    k_hat : ndarray, shape (...)
+        Shape of the tail of the weights. ArviZ 0.x and ArviZ 1 differ by about 0.01 for 1000 draws.
+
+    Raises
+    ------
+    ConfigError
+        If ArviZ is not installed.
+    """
+    arviz = load_arviz()
+    if _is_version_1(arviz):
+        from arviz_stats.base import array_stats
+
+        # ArviZ 1 takes log-likelihoods, of which the log weights of a leave-one-out estimate are the negative.
+        smoothed, tails = array_stats.psislw(-log_weights)
+    else:
+        smoothed, tails = arviz.psislw(np.array(log_weights))  # it may write into what it is given
+    return np.asarray(smoothed), np.asarray(tails)
+
+
+def _is_version_1(arviz: Any) -> bool:
+    """Tell whether ArviZ has the interface of version 1.
+
+    Not by `InferenceData`: version 1 still has that name, and warns of its use.
+    """
+    return not hasattr(arviz, "psislw")
+
+
 def to_arviz(posterior: WeightedSamples, *, n_draws: int = 1000, seed: int = 1) -> Any:
-    """Return samples of equal weight for arviz.
+    """Return samples of equal weight as ArviZ has them.
 
     Parameters
     ----------
@@ -55,15 +94,15 @@ def to_arviz(posterior: WeightedSamples, *, n_draws: int = 1000, seed: int = 1) 
 
     Returns
     -------
-    arviz.InferenceData
-        One chain. ``posterior``: free and tied parameters by label, with their units as attributes;
-        ``sample_stats``: ``lp``, the log posterior density but for the evidence, and ``log_likelihood_total``, that of
-        all pixels; evidences are attributes.
+    arviz.InferenceData or xarray.DataTree
+        A ``DataTree`` with ArviZ 1. One chain. ``posterior``: free and tied parameters by label, with their units as
+        attributes; ``sample_stats``: ``lp``, the log posterior density but for the evidence, and
+        ``log_likelihood_total``, that of all pixels. Evidences are attributes of ``posterior``.
 
     Raises
     ------
     ConfigError
-        If arviz is not installed, or `n_draws` is not positive.
+        If ArviZ is not installed, or `n_draws` is not positive.
     """
     arviz = load_arviz()
     if n_draws < 1:
@@ -73,11 +112,13 @@ def to_arviz(posterior: WeightedSamples, *, n_draws: int = 1000, seed: int = 1) 
         picked = posterior.resampled(n_draws, np.random.default_rng([int(seed), 4]))
     likelihood, prior = posterior.log_likelihood[picked], posterior.log_prior[picked]
     attrs = {key: getattr(posterior, key) for key in _SCALARS} | {"inference_library": "socca"}
-    found = arviz.from_dict(
-        posterior={label: values[picked][None] for label, _, values in posterior.columns()},
-        sample_stats={"lp": (likelihood + prior)[None], "log_likelihood_total": likelihood[None]},
-        posterior_attrs=attrs,
-    )
+    samples = {label: values[picked][None] for label, _, values in posterior.columns()}
+    stats = {"lp": (likelihood + prior)[None], "log_likelihood_total": likelihood[None]}
+    if _is_version_1(arviz):
+        groups = {"posterior": samples, "sample_stats": stats}
+        found = arviz.from_dict(groups, attrs={"posterior": attrs})
+    else:
+        found = arviz.from_dict(posterior=samples, sample_stats=stats, posterior_attrs=attrs)
     for label, unit, _ in posterior.columns():
         found.posterior[label].attrs["unit"] = image_unit(posterior) if unit == "image" else unit
     return found

@@ -221,7 +221,7 @@ class Posterior:
         return to_table(self)
 
     def to_arviz(self, *, n_draws: int = 1000, seed: int = 1) -> Any:
-        """Return samples of equal weight as an ``arviz.InferenceData``; see `socca.posterior.exports.to_arviz`."""
+        """Return samples of equal weight as ArviZ has them; see `socca.posterior.exports.to_arviz`."""
         from socca.posterior.exports import to_arviz
 
         return to_arviz(self, n_draws=n_draws, seed=seed)

@@ -1,4 +1,4 @@
-"""Posteriors as tables and for arviz."""
+"""Posteriors as tables and for ArviZ."""
 
 import sys
 
@@ -65,14 +65,16 @@ def test_table_without_a_known_unit(posterior, bunit):
     assert (bunit or "not known") in column.info.description
 
 
-def test_arviz(posterior):
+def test_arviz(posterior, arviz):
     found = posterior.to_arviz(n_draws=1500, seed=2)
+    assert type(found).__name__ == ("InferenceData" if hasattr(arviz, "psislw") else "DataTree")
     assert found.posterior["disk.re"].shape == (1, 1500)
     error = 4 / np.sqrt(1500)
     assert float(found.posterior["disk.re"].mean()) == pytest.approx(2, abs=error)
     assert float(found.posterior["disk.re"].std()) == pytest.approx(1, abs=error)
     assert float(found.posterior["disk.theta"].std()) == pytest.approx(0.1, abs=0.1 * error)
     assert found.posterior["disk.Ie"].attrs["unit"] == "nJy"
+    assert found.posterior["disk.theta"].attrs["unit"] == "rad"
     assert found.posterior.attrs["logz"] == -12.5
     re = found.posterior["disk.re"].values
     np.testing.assert_array_equal(found.posterior["bulge.re"], re / 5)
@@ -81,8 +83,12 @@ def test_arviz(posterior):
     same, other = (posterior.to_arviz(n_draws=1500, seed=seed).posterior["disk.re"].values for seed in (2, 3))
     assert np.array_equal(same, re)
     assert not np.array_equal(other, re)
+    # ArviZ reads what it was given: its mean of a parameter is that of the samples.
+    summary = arviz.summary(found, var_names=["disk.re"], round_to="none")
+    assert float(summary["mean"].iloc[0]) == pytest.approx(re.mean(), rel=1e-12)
 
 
+@pytest.mark.usefixtures("arviz")
 def test_arviz_gets_samples_of_equal_weight_as_they_are(posterior):
     posterior.log_weights = np.full(N, -np.log(N))
     found = posterior.to_arviz(n_draws=10)
