@@ -93,8 +93,9 @@ def covariance_at(
     -----
     `jax.hessian` of `LogDensity.traced` is exact, but has to be compiled: in 31 s of a CPU for a Sersic profile on
     64 x 64 pixels with a PSF (7 parameters), 42 s for bulge, disk and sky (12), besides the 22 s and 30 s of likelihood
-    and gradient. The differences take 0.03 s and 0.09 s, with programs that are there already, and are right to 1e-3
-    of the standard deviations, and to 1e-3 in Laplace's ln Z (there and on those of ``tests/posteriors.py``).
+    and gradient. The differences take 0.03 s and 0.09 s, with programs that are there already. There, and on those of
+    ``tests/posteriors.py`` whose maximum is proper and narrower than the prior, they are right to 1e-3 in the standard
+    deviations and in Laplace's ln Z.
     """
     width = np.ptp(problem.prior_transform([[0.1587] * problem.ndim, [0.8413] * problem.ndim]), axis=0) / 2
     scale = _curvature_scale(problem, theta, width, evaluate)
