@@ -2,21 +2,17 @@
 
 import itertools
 
-import jax
 import numpy as np
 import pytest
 from astropy.wcs import WCS
 from scipy.integrate import dblquad
 from scipy.special import erf, gamma, gammainc, gammaincinv
 
-from socca.likelihood import quadrature
 from socca.likelihood.problem import Problem
 from socca.models import Exponential, Gaussian, Model, Sersic, TopHat
 from socca.priors import uniform
-from socca.utils import fastmath
 
 SHAPE = (61, 61)
-MIDDLE = (SHAPE[0] - 1) / 2
 
 
 class Truth:
@@ -223,48 +219,6 @@ def test_constant_brightness_is_kept(sersic, pixel, make_image):
     np.testing.assert_allclose(flat.getmap(make_image(shape=(31, 31))), 2.5, rtol=1e-12)
 
 
-def test_rank():
-    table = quadrature.ranking()
-    span = np.arange(-60, 61)
-    row, col = (axis.ravel() for axis in np.meshgrid(span, span, indexing="ij"))
-    for a, ratio in enumerate(quadrature.RATIOS):
-        for b in range(quadrature.ORIENTATIONS):
-            angle = np.pi * b / quadrature.ORIENTATIONS
-            for c in range(quadrature.POSITIONS):
-                for d in range(quadrature.POSITIONS):
-                    entry = table[a, b, c, d].astype(int)
-                    codes = (entry[0] + 60) * 121 + entry[1] + 60
-                    # Each pixel once, and the one that holds the centre among the first two.
-                    assert len(set(codes.tolist())) == quadrature.RANKED
-                    assert 60 * 121 + 60 in codes[:2]
-                    if (b + c + d) % 5:  # a fifth of them is enough
-                        continue
-                    y = row - ((c + 0.5) / quadrature.POSITIONS - 0.5)
-                    x = col - ((d + 0.5) / quadrature.POSITIONS - 0.5)
-                    major, minor = y * np.cos(angle) + x * np.sin(angle), x * np.cos(angle) - y * np.sin(angle)
-                    radius = np.hypot(major, minor / ratio)
-                    inside = np.zeros(radius.size, bool)
-                    inside[codes] = True
-                    # No gap: whatever is left out is farther than all that is in.
-                    assert radius[inside].max() <= radius[~inside].min() * (1 + 1e-12)
-
-
-def test_rung_weights():
-    for smooth in (True, False):
-        rungs = quadrature.rungs(smooth)
-        assert [rung.first for rung in rungs] == [quadrature.RAY_PIXELS if smooth else 0] + [
-            rung.last for rung in rungs[:-1]
-        ]
-        assert rungs[-1].last == quadrature.RANKED
-        for rung in rungs:
-            assert rung.weight.sum() == pytest.approx(1, rel=1e-12)
-            # The second moment of a pixel; of equal cells, that of their centres.
-            moment = (1 if smooth else 1 - rung.size**2) / 12
-            for offset in (rung.row, rung.col):
-                assert np.abs(offset).max() < 0.5
-                assert rung.weight @ offset**2 == pytest.approx(moment, rel=1e-12)
-
-
 # Distorted frames.
 
 
@@ -360,83 +314,6 @@ def test_small_round_gaussian(make_image, pixel):
         values = {"xc": east * pixel, "yc": north * pixel, "rs": rs * pixel}
         got = problem.render([values[name.removeprefix("comp_00_")] for name in problem.names]).raw
         np.testing.assert_allclose(got, truth, rtol=0, atol=1e-3 * truth.max())
-
-
-# Elementary functions.
-
-
-@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 3e-14), (np.float32, 3e-6)])
-def test_exp(dtype, rtol):
-    rng = np.random.default_rng(1)
-    high = 700 if dtype == np.float64 else 85
-    x = np.concatenate([rng.uniform(-high, high, 4000), rng.normal(0, 1, 4000), [0, -0.0, 1e-300, np.log(2) / 2]])
-    x = x.astype(dtype)
-    with jax.enable_x64(True):
-        got = np.asarray(jax.jit(fastmath.exp)(x))
-        slope = np.asarray(jax.jit(jax.vmap(jax.grad(fastmath.exp)))(x))
-        ends = np.asarray(jax.jit(fastmath.exp)(np.array([-1e300, -750.0, -708.0, 709.0], float)))
-    truth = np.exp(x.astype(np.longdouble))
-    assert got.dtype == slope.dtype == dtype
-    assert np.all(np.abs(got / truth - 1) < rtol * (1 + np.abs(x) / 10))
-    np.testing.assert_array_equal(slope, got)
-    # Far tails stay numbers, and positive.
-    assert np.all((ends[:3] > 0) & (ends[:3] < 1e-307))
-    assert ends[3] == pytest.approx(np.exp(709.0), rel=1e-13)
-
-
-@pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 2e-14), (np.float32, 3e-7)])
-def test_log(dtype, atol):
-    rng = np.random.default_rng(2)
-    ends = [1e-300, 1e300, 2.3e-308] if dtype == np.float64 else [1e-37, 1e38]
-    x = np.concatenate([10 ** rng.uniform(-35, 35, 4000), rng.uniform(0.5, 2, 4000), [1.0, 2.0, 0.5], ends])
-    x = x.astype(dtype)
-    with jax.enable_x64(True):
-        got = np.asarray(jax.jit(fastmath.log)(x))
-        slope = np.asarray(jax.jit(jax.vmap(jax.grad(fastmath.log)))(x))
-    truth = np.log(x.astype(np.longdouble)).astype(float)
-    assert got.dtype == slope.dtype == dtype
-    np.testing.assert_allclose(got, truth, rtol=atol, atol=atol)
-    # Beyond the range of normal numbers the reciprocal of the largest is flushed to zero in single precision.
-    np.testing.assert_allclose(slope, 1 / x, rtol=10 * atol, atol=np.finfo(dtype).tiny)
-
-
-def test_power():
-    rng = np.random.default_rng(3)
-    x, exponent = 10 ** rng.uniform(-8, 8, 3000), rng.uniform(-5, 5, 3000)
-    with jax.enable_x64(True):
-        got = np.asarray(jax.jit(fastmath.power)(x, exponent))
-        gradient = jax.jit(jax.vmap(jax.grad(fastmath.power, argnums=(0, 1))))(x, exponent)
-    # An exponent of up to 92 magnifies the logarithm's rounding.
-    np.testing.assert_allclose(got, x**exponent, rtol=5e-13)
-    np.testing.assert_allclose(gradient[0], exponent * x ** (exponent - 1), rtol=5e-13)
-    np.testing.assert_allclose(gradient[1], np.log(x) * x**exponent, rtol=5e-13)
-    with jax.enable_x64(True):
-        single = fastmath.power(np.float32([0.5, 3.0]), np.float32([2.0, -1.5]))
-    assert single.dtype == np.float32
-    np.testing.assert_allclose(single, [0.25, 3**-1.5], rtol=1e-6)
-
-
-@pytest.mark.parametrize("points", [3, 4, 5, 12])
-def test_square_rules(points):
-    row, col, weight = quadrature.square(points)
-    assert weight.min() > 0
-    for a, b in itertools.product(range(2 * points), repeat=2):
-        if a + b < 2 * points:
-            # The mean of x^a y^b over the unit square about zero.
-            exact = np.prod([(1 - k % 2) / ((k + 1) * 2**k) for k in (a, b)])
-            assert weight @ (row**a * col**b) == pytest.approx(exact, abs=1e-15)
-
-
-@pytest.mark.parametrize("shape", [(1, 5), (7, 3), (8, 3), (16, 2), (41, 37)])
-def test_total(shape):
-    x = np.random.default_rng(4).normal(size=shape)
-    with jax.enable_x64(True):
-        value, gradient = jax.jit(jax.value_and_grad(fastmath.total))(x)
-    assert float(value) == pytest.approx(x.sum(), abs=1e-12)
-    np.testing.assert_array_equal(gradient, np.ones(shape))
-    single = fastmath.total(jax.numpy.asarray(x, "float32"))
-    assert single.dtype == np.float32
-    assert float(single) == pytest.approx(x.sum(), abs=1e-4)
 
 
 def test_small_units_in_single_precision(make_image, pixel):
