@@ -1,11 +1,14 @@
 """Fits under a real Slurm: `tests/slurm/start` makes one (as root, on Debian). Without it, these tests are skipped."""
 
-import shutil
 import subprocess
 import sys
 import time
 
 import pytest
+
+from tests.slurm.running import needs_slurm
+
+pytestmark = needs_slurm
 
 FIT = """
 import os
@@ -28,21 +31,6 @@ if "killed" in sys.argv and os.environ["SLURM_PROCID"] == "1":
 fit.run(seed=4, n_live=100, n_eff=200)
 print("ended", fit.posterior.meta["pool"], fit.posterior.meta["workers"], fit.logz.hex(), flush=True)
 """
-
-
-def state():
-    """Return the state of the node, as Slurm sees it; nothing where there is no Slurm."""
-    if shutil.which("sinfo") is None:
-        return ""
-    try:
-        return subprocess.run(["sinfo", "-h", "-o", "%t"], capture_output=True, text=True, timeout=10).stdout.strip()
-    except subprocess.TimeoutExpired:
-        return ""
-
-
-pytestmark = pytest.mark.skipif(
-    state() not in ("idle", "mix"), reason="needs a running Slurm: tests/slurm/start, as root on Debian"
-)
 
 
 @pytest.fixture(scope="module")

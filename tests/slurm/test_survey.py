@@ -16,7 +16,7 @@ from astropy.table import Table
 import socca
 from socca.survey.chunks import Chunk
 from socca.survey.survey import Survey
-from tests.slurm.test_slurm import pytestmark as needs_slurm
+from tests.slurm.running import needs_slurm
 
 pytestmark = needs_slurm
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from astropy.table import Table
 from socca.posterior import Posterior
 from socca.posterior.storage import read_headers
 from socca.survey.chunks import Chunk, number_of
-from tests.workflow.test_workflow import NAMES, ROOT, Folder, config, row, write_target
+from tests.workflow.folder import NAMES, ROOT, Folder, config, row, write_target
 
 ONE = Chunk("sky", 0, 1)
 

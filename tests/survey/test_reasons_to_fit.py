@@ -1,0 +1,85 @@
+"""What is up to date, and what is a reason to fit a target again."""
+
+import os
+import time
+from dataclasses import replace
+
+import pytest
+
+from socca.posterior.record import Failure, FitRecord, Provenance
+from socca.survey.freshness import described, reason_to_fit
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "a.fits").write_text("image")
+    (tmp_path / "b.fits").write_text("psf")
+    return {"image": tmp_path / "a.fits", "psf": tmp_path / "b.fits"}
+
+
+PARAMS = {"row": "r", "settings": "s", "likelihood": 1}
+
+
+@pytest.fixture
+def record(files):
+    return FitRecord(provenance=Provenance(params=dict(PARAMS)), files=described(files))
+
+
+def test_what_is_up_to_date_is_not_fitted_again(record, files):
+    assert reason_to_fit(record, files, PARAMS) == ""
+    assert reason_to_fit(None, files, PARAMS) == "no result yet"
+
+
+@pytest.mark.parametrize("key", PARAMS)
+def test_other_params_are_a_reason(record, files, key):
+    assert reason_to_fit(record, files, PARAMS | {key: "x"})
+
+
+@pytest.mark.parametrize("content", ["IMAGE", "a longer one"])
+def test_other_content_is_a_reason_and_another_time_is_none(record, files, content):
+    later = time.time() + 60
+    os.utime(files["psf"], (later, later))
+    assert reason_to_fit(record, files, PARAMS) == ""
+    files["image"].write_text(content)
+    os.utime(files["image"], (later, later))
+    assert reason_to_fit(record, files, PARAMS) == "image has changed"
+
+
+def test_files_that_come_and_go_are_a_reason(record, files):
+    files["psf"].unlink()
+    assert reason_to_fit(record, files, PARAMS) == "other files: psf"
+    before = replace(record, files=described(files), failure=Failure("no PSF"))
+    assert reason_to_fit(before, files, PARAMS) == ""
+    files["psf"].write_text("psf")
+    assert reason_to_fit(before, files, PARAMS) == "other files: psf"
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_reason(record, files):
+    record = replace(record, files=described(files, digests=False), failure=Failure("cut off"))
+    assert reason_to_fit(record, files, PARAMS) == ""
+    files["image"].write_text("whole")
+    assert reason_to_fit(record, files, PARAMS) == "image has changed"
+
+
+def test_a_file_that_cannot_be_read_stops_nothing(record, files, monkeypatch):
+    os.utime(files["psf"])
+
+    def refused(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr("socca.survey.freshness.file_digest", refused)
+    assert reason_to_fit(record, files, PARAMS) == "psf has changed"
+    assert described(files)["psf"].sha256 == ""
+
+
+@pytest.mark.parametrize(("cap", "again"), [(1.0, False), (2.0, True), (None, True), (0.5, False)])
+@pytest.mark.parametrize("key", ["max_minutes", "max_memory_mb"])
+def test_more_time_or_memory_is_a_reason_for_what_lacked_it(record, files, key, cap, again):
+    record = replace(record, failure=Failure("took more", capped={key: 1.0}))
+    other = {"max_minutes": 1e9, "max_memory_mb": 1e9}
+    assert bool(reason_to_fit(record, files, PARAMS, other | {key: cap})) is again
+
+
+def test_a_death_is_a_reason_whenever_one_asks(record, files):
+    record = replace(record, failure=Failure("died", died=True))
+    assert reason_to_fit(record, files, PARAMS) == "its process had died"

@@ -1,0 +1,39 @@
+"""How far a survey is: what runs, at what rate, and the time left."""
+
+import os
+import time
+
+import pytest
+
+from socca.survey.status import Heartbeat, rate, running, summary_line
+
+
+def test_what_is_running_is_known_from_files(tmp_path):
+    with Heartbeat(tmp_path) as progress:
+        progress.now([("a", "m"), ("b", "m")])
+        assert running(tmp_path) == {("a", "m"), ("b", "m")}
+        (file,) = (tmp_path / "running").iterdir()
+        long_ago = time.time() - 100
+        os.utime(file, (long_ago, long_ago))
+        assert running(tmp_path) == set()
+        file.write_text("{")
+        assert running(tmp_path) == set()
+        progress.now([("c", "m")])
+        assert running(tmp_path) == {("c", "m")}
+    assert list((tmp_path / "running").iterdir()) == []
+    with Heartbeat(tmp_path / "other", writes=False) as progress:
+        progress.now([("a", "m")])
+    assert not (tmp_path / "other").exists()
+
+
+def test_rate_and_time_left():
+    now = 1e9
+    # One a minute, for an hour and more: 60 in the last hour.
+    assert rate([now - 60 * k for k in range(200)], now) == pytest.approx(1 / 60, rel=0.02)
+    assert rate([], now) == rate([now], now) == rate([now - 5000] * 9, now) == 0
+    counts = {"done": 10, "failed": 1, "running": 2, "pending": 118}
+    assert summary_line("s", counts, 1 / 60) == (
+        "s: 131 fit(s): 10 done, 1 failed, 2 running, 118 pending; 1.0 a minute, 2.0 h left"
+    )
+    assert summary_line("s", counts, 0).endswith("118 pending")
+    assert summary_line("s", {"done": 3, "pending": 0}, 1.0).endswith("0 pending")
