@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from socca.fitting.goodness_of_fit import describe_image, goodness_of_fit
 from socca.fitting.null_evidence import add_evidences
-from socca.fitting.quality import describe_image, goodness_of_fit
 from socca.fitting.sample import sample
 
 if TYPE_CHECKING:

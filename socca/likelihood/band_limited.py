@@ -19,7 +19,7 @@ from socca.likelihood import lowpass
 from socca.likelihood.grid import BORDER, coordinates, grid_size
 from socca.likelihood.lowpass import Scheme, Window
 from socca.likelihood.pixel_integration import SourceGeometry, aligned_with_isophotes, bordered
-from socca.likelihood.ridge import along_ridge, ridge
+from socca.likelihood.thin_sources import along_ridge, ridge
 from socca.likelihood.windows import Axes, falloff, product, square
 from socca.parameters.parameterised import Spec
 

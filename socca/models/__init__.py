@@ -8,7 +8,7 @@ from socca.models.base import REGISTRY, Component, Extended, Parameter, Spec, Ti
 from socca.models.bridge import MesaBridge, SimpleBridge
 from socca.models.disk import Disk
 from socca.models.model import Model
-from socca.models.other import Background, Point
+from socca.models.point_and_background import Background, Point
 from socca.models.radial import (
     Beta,
     CustomProfile,

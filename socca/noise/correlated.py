@@ -10,7 +10,7 @@ import numpy as np
 
 from socca.data.fits import read_cube, read_plane
 from socca.errors import DataError
-from socca.noise.covariance import Covariance, cut_cube, scale_of
+from socca.noise.correlated_base import Covariance, cut_cube, scale_of
 from socca.parameters.parameterised import Spec
 from socca.utils.lazy import jax, jnp
 from socca.utils.tags import tagged

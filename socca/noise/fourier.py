@@ -9,7 +9,7 @@ import numpy as np
 
 from socca.data.fits import PlainInput, read_cube, read_plane
 from socca.errors import DataError
-from socca.noise.covariance import Covariance, cut_cube, scale_of
+from socca.noise.correlated_base import Covariance, cut_cube, scale_of
 from socca.parameters.parameterised import Spec
 from socca.utils.lazy import jnp
 from socca.utils.tags import tagged

@@ -1,4 +1,4 @@
-"""Workers on this machine: processes of loky, which needs no fork after JAX has started and no ``__main__`` guard.
+"""Pool of loky processes on this machine, which needs no fork after JAX has started and no ``__main__`` guard.
 
 Each worker has a pipe of its own, over which rows go as raw bytes: a batch costs a fifth of what loky's executor, with
 its threads and pickles, takes for it (`benchmarks/pool.py`), and a worker's death is seen at once as the pipe's end.

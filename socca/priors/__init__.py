@@ -10,8 +10,8 @@ from typing import Any
 
 from socca.parameters.ties import boundto
 from socca.priors.base import REGISTRY, Family, Prior
+from socca.priors.beta_gamma_student import beta, gamma, studentt
 from socca.priors.gaussians import halfnormal, normal, splitnormal, truncnormal
-from socca.priors.others import beta, gamma, studentt
 from socca.priors.powers import logpowerlaw, loguniform, powerlaw, uniform
 from socca.priors.wrapped import Distribution, as_prior, from_numpyro
 

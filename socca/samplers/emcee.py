@@ -11,8 +11,8 @@ from socca.errors import ConfigError, ModelError
 from socca.samplers.base import Draws, PeriodicLogger, Sampler
 from socca.samplers.maximum import Maximum, correlation_root
 from socca.samplers.periodic import PeriodicParameters
+from socca.samplers.repartitioning_check import quick_maxima
 from socca.samplers.student import Student
-from socca.samplers.trial import quick_maxima
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity

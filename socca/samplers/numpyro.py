@@ -14,7 +14,7 @@ import numpy as np
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, PeriodicLogger, Sampler
-from socca.samplers.trial import quick_maxima
+from socca.samplers.repartitioning_check import quick_maxima
 from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ again a mixture, of a constant and of the ``q_mk``, with known weights: here for
 `socca.samplers.mixture` for several.
 
 A posterior that is curved, or has a maximum that nobody knows of, has parts that no ``q_m`` covers.
-`socca.samplers.trial` measures them.
+`socca.samplers.repartitioning_check` measures them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 
 from socca.samplers.base import Draws
 from socca.samplers.repartitioning import IdentityMap, Repartitioning
-from socca.samplers.trial import (
+from socca.samplers.repartitioning_check import (
     UNCOVERED,
     UNCOVERED_IN_RUN,
     bounds_on_share_beyond,

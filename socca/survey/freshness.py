@@ -1,4 +1,6 @@
-"""Freshness: whether a fit is up to date with its files, its settings and the likelihood."""
+"""Freshness: whether a fit of a chunk is up to date with its files, its settings and the likelihood.
+
+Fits that are jobs of their own are Snakemake's to compare: by their input files, and by `Survey.stated_params`."""
 
 from __future__ import annotations
 

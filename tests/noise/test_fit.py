@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from socca.fitting.quality import goodness_of_fit
+from socca.fitting.goodness_of_fit import goodness_of_fit
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
 from socca.models import Background, Model

@@ -200,8 +200,9 @@ def test_the_catalogue_is_as_it_was(golden, version):
         **dict.fromkeys(FAILED, ""),
     }
     assert list(found["status"]) == ["done"] * len(DONE) + ["failed"] * len(FAILED)
-    assert found.colnames == expected.colnames
-    for name in found.colnames:
+    # Later versions may have more columns, and no fewer.
+    assert set(expected.colnames) <= set(found.colnames)
+    for name in expected.colnames:
         here, there = found[name], expected[name]
         mask = np.ma.getmaskarray(here)
         if here.dtype.kind == "U":  # for which an empty text is a blank

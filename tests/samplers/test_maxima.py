@@ -18,9 +18,9 @@ from socca.samplers import get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
 from socca.samplers.maximum import Maximum
 from socca.samplers.repartitioning import EQUAL_SHARE, PRIOR_SHARE, WIDTH, IdentityMap, Repartitioning
+from socca.samplers.repartitioning_check import bounds_on_share_beyond
 from socca.samplers.search import Maxima, find_maxima
 from socca.samplers.starts import ImageStarts
-from socca.samplers.trial import bounds_on_share_beyond
 from socca.samplers.unit_cube import UnitCube
 from socca.survey.config.sections import FlagsConfig
 from socca.survey.flags import flags_of
@@ -230,7 +230,7 @@ def blind(monkeypatch):
         found = find_maxima(*given, **named)
         return dataclasses.replace(found, found=(found.highest,), masses=np.ones(1))
 
-    monkeypatch.setattr("socca.samplers.trial.find_maxima", only_highest)
+    monkeypatch.setattr("socca.samplers.repartitioning_check.find_maxima", only_highest)
     monkeypatch.setattr("socca.samplers.unit_cube.uncovered_share", lambda *given: 0.0)
 
 

@@ -122,7 +122,11 @@ class Config(Strict):
         return self.model_copy(update=self._sections[target])
 
     def fit_settings(self, target: str, model: str) -> dict[str, Any]:
-        """Return all settings that the posterior of a target and model depends on, JSON-serialisable."""
+        """Return all settings that the posterior of a target and model depends on, JSON-serialisable.
+
+        Their digest decides whether a fit is up to date. A new key is left out here while it has its default, or every
+        finished survey is fitted again.
+        """
         own = self.for_target(target)
         return {
             "seed": own.seed,

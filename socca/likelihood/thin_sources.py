@@ -1,4 +1,4 @@
-"""Light along the ridge of a thin source, for a convolution with a PSF.
+"""Samples of sources thinner than a pixel, along their ridge, for a convolution with a PSF.
 
 Thin isophotes are finer than a pixel across the major axis, however far from the centre. There, every row of pixels
 that the axis crosses (or every column, if the axis runs along the columns) has a line of cells. One axis is enough: the

@@ -1,4 +1,4 @@
-"""Base of correlated Gaussian noise."""
+"""Base class of `NormalCorrelated` and `NormalFourier`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trial of a repartitioning before a sampler uses it: weighted draws measure masses and coverage."""
+"""Check that a repartitioning covers the posterior, by weighted draws, before a sampler uses it."""
 
 from __future__ import annotations
 
