@@ -1,6 +1,7 @@
 """Freshness: whether a fit of a chunk is up to date with its files, its settings and the likelihood.
 
-Fits that are jobs of their own are Snakemake's to compare: by their input files, and by `Survey.stated_params`."""
+Fits that are jobs of their own are Snakemake's to compare: by their input files, and by `Survey.stated_params`.
+"""
 
 from __future__ import annotations
 
