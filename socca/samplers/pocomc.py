@@ -125,6 +125,7 @@ class Pocomc(Sampler):
             points, log_weights, log_likelihood, _ = sampler.posterior(return_logw=True, trim_importance_weights=False)
             cube.check_coverage(log_weights, log_likelihood)
             checkpoint.offer(state, last=True)
+            n_eff = effective_number(points, log_weights, int(sampler.n_active))
         return cube.draws(
             points,
             log_weights,
@@ -133,6 +134,7 @@ class Pocomc(Sampler):
             logz_err=math.nan if sampler.logz_err is None else float(sampler.logz_err),
             converged=True,
             sampler=sampler,
+            n_eff=n_eff,
             notes={"n_iterations": int(sampler.t), "logz_of_particles": float(sampler.particles.get("logz", -1))},
         )
 
@@ -143,6 +145,39 @@ class Pocomc(Sampler):
         if not found["precondition"] and found.get("n_steps") is None:
             found["n_steps"] = 2 * cube.ndim  # pocoMC's quarter of that leaves particles where they were
         return found
+
+
+def effective_number(points: np.ndarray, log_weights: np.ndarray, n_active: int) -> float:
+    """Return the effective number of weighted particles, which a few Markov steps part from those before.
+
+    The variance of a weighted mean is the sum of the covariances between iterations, as far as they are positive
+    (Geyer 1992, Stat. Sci. 7, 473). What it exceeds that of independent points by divides Kish's number.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, ndim)
+        The particles, one iteration after another.
+    log_weights : ndarray, shape (n,)
+        Their weights.
+    n_active : int
+        Particles of an iteration.
+
+    Returns
+    -------
+    float
+        The smallest for any parameter.
+    """
+    weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
+    residuals = weights[:, None] * (points - weights @ points)
+    sums = residuals.reshape(-1, n_active, points.shape[1]).sum(axis=1)
+    total = np.sum(sums**2, axis=0)
+    rising = np.ones(points.shape[1], bool)
+    for lag in range(1, len(sums) // 2):
+        covariance = 2 * np.sum(sums[lag:] * sums[:-lag], axis=0)
+        rising &= covariance > 0
+        total += np.where(rising, covariance, 0.0)
+    longer = np.max(total / np.maximum(np.sum(residuals**2, axis=0), 1e-300))
+    return float(1 / np.sum(weights**2) / max(1.0, longer))
 
 
 def _evidence(
