@@ -193,7 +193,7 @@ def sample(
             now = meter().reading()
             if not draws.converged:
                 log.warning("%s stopped before it converged: use its result with care", method)
-            posterior = _posterior(problem, draws)
+            posterior = posterior_of(problem, draws)
             posterior.record = FitRecord(
                 sampler=SamplerRecord(
                     method=method,
@@ -268,7 +268,7 @@ def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | str | list | dict | tuple)
 
 
-def _posterior(problem: Problem, draws: Draws) -> Posterior:
+def posterior_of(problem: Problem, draws: Draws) -> Posterior:
     spec = problem.spec.model
     labels, units = problem.all_labels, problem.all_units
     tied = [spec.names[i] for i, _, _ in spec.tied]

@@ -81,11 +81,11 @@ def comparison_figure(
         figure = Figure(figsize=(6.4, 3.2))
         _draw_failure(figure, images.header)
     else:
-        fit = _Planes(images)
+        fit = Planes(images)
         extra = fit.components if components else {}
         rows = 1 + math.ceil(len(extra) / 4)
         figure = Figure(figsize=(17, TITLE_HEIGHT + ROW_HEIGHT * rows))
-        _draw_fit(figure, fit, extra, rows, colormap, _normalisation(fit, percentile, stretch), percentile)
+        _draw_fit(figure, fit, extra, rows, colormap, normalisation(fit, percentile, stretch), percentile)
     save_figure(figure, output, dpi)
 
 
@@ -115,7 +115,7 @@ def save_figure(figure: Figure, output: str | Path, dpi: float = 100) -> None:
             raise ConfigError(f"{output}: {error}") from None
 
 
-class _Planes:
+class Planes:
     """The images of one fit, and where their pixels lie."""
 
     def __init__(self, images: ModelImages) -> None:
@@ -169,7 +169,7 @@ def _draw_failure(figure: Figure, header: Mapping[str, Any]) -> None:
     figure.text(0.05, 0.67, "\n".join(lines), fontsize=10, va="top", linespacing=1.4, parse_math=False)
 
 
-def _normalisation(fit: _Planes, percentile: float, stretch: str) -> Normalize:
+def normalisation(fit: Planes, percentile: float, stretch: str) -> Normalize:
     """Return the mapping of brightness to colour that data and model share."""
     from astropy.visualization import AsinhStretch, ImageNormalize, LinearStretch, LogStretch, SqrtStretch
 
@@ -191,7 +191,7 @@ def _normalisation(fit: _Planes, percentile: float, stretch: str) -> Normalize:
 
 def _draw_fit(
     figure: Figure,
-    fit: _Planes,
+    fit: Planes,
     extra: dict[str, np.ndarray],
     rows: int,
     colormap: str,
@@ -226,7 +226,7 @@ def _draw_fit(
 
 
 def _draw_plane(
-    figure: Figure, axes: Axes, fit: _Planes, plane: np.ndarray, colours: str, norm: Normalize, hide: bool, unit: str
+    figure: Figure, axes: Axes, fit: Planes, plane: np.ndarray, colours: str, norm: Normalize, hide: bool, unit: str
 ) -> None:
     """Draw one image with its colour bar; masked pixels are grey and hatched where `hide` says so."""
     rows, cols = plane.shape
@@ -242,7 +242,7 @@ def _draw_plane(
         x = np.linspace(extent[0], extent[1], cols + 1)
         y = np.linspace(extent[2], extent[3], rows + 1)
         squares = [
-            [(x[j], y[i]), (x[j + n], y[i]), (x[j + n], y[i + 1]), (x[j], y[i + 1])] for i, j, n in _runs(~fit.used)
+            [(x[j], y[i]), (x[j + n], y[i]), (x[j + n], y[i + 1]), (x[j], y[i + 1])] for i, j, n in runs_of(~fit.used)
         ]
         hatch = PolyCollection(squares, facecolor="none", edgecolor="0.45", linewidth=0, hatch="//////")
         axes.add_collection(hatch, autolim=False)
@@ -257,7 +257,7 @@ def _draw_plane(
     bar.set_label(unit, fontsize=11)
 
 
-def _runs(mask: np.ndarray) -> list[tuple[int, int, int]]:
+def runs_of(mask: np.ndarray) -> list[tuple[int, int, int]]:
     """Return the horizontal runs of true pixels: row, first column, length."""
     edges = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     starts, ends = np.argwhere(edges == 1), np.argwhere(edges == -1)
@@ -278,7 +278,7 @@ def _spread_ticks(norm: Any) -> list[float]:
     return ticks
 
 
-def _label_axes(axes: Any, fit: _Planes, first: bool) -> None:
+def _label_axes(axes: Any, fit: Planes, first: bool) -> None:
     """Name the axes: RA and Dec, offsets or pixels. What the first panel of a row says, others leave out."""
     if fit.wcs is not None:
         lon, lat = axes.coords[0], axes.coords[1]
@@ -313,7 +313,7 @@ def annuli(largest: float) -> np.ndarray:
     return np.array(edges)
 
 
-def _draw_profile(axes: Axes, fit: _Planes) -> None:
+def _draw_profile(axes: Axes, fit: Planes) -> None:
     """Draw means over the used pixels of annuli around the model's brightest pixel.
 
     Not medians: in an annulus of an elongated galaxy, noise moves the median of the data away from the model's.

@@ -211,7 +211,7 @@ class PosteriorPlots:
                 axis.values, posterior.weights, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2]
             )
             above = f"{axis.origin}\n" if axis.origin else ""
-            panels[k, k].set_title(above + _interval(low, median, high), fontsize=9)
+            panels[k, k].set_title(above + interval_of(low, median, high), fontsize=9)
             for edge in (low, high):
                 panels[k, k].axvline(edge, color="0.55", linewidth=0.9, linestyle="--")
             panels[k, k].axvline(median, color="0.55", linewidth=0.9)
@@ -310,7 +310,7 @@ def _span(values: np.ndarray, weights: np.ndarray, mark: float | None) -> tuple[
     return low - room, high + room
 
 
-def _interval(low: float, median: float, high: float) -> str:
+def interval_of(low: float, median: float, high: float) -> str:
     """Return a median and its errors, these with two significant digits."""
     least = min(x for x in (median - low, high - median) if x > 0) if high > low else 0.0
     if not least > 0:
@@ -319,7 +319,7 @@ def _interval(low: float, median: float, high: float) -> str:
     if digits > 6 or abs(median) >= 1e6:
         power = math.floor(math.log10(max(abs(median), least)))
         scale = 10.0**power
-        inner = _interval(low / scale, median / scale, high / scale)
+        inner = interval_of(low / scale, median / scale, high / scale)
         return f"({inner})$\\times10^{{{power}}}$"
     plus, minus = high - median, median - low
     median = round(median, digits) + 0.0  # no negative zero

@@ -89,7 +89,7 @@ def _connected(comm: Any) -> dict[socket.socket, str]:
             if port is None:
                 return {}
             if server:
-                peers = _accepted(server, word, names)
+                peers = accepted(server, word, names)
             else:
                 host = "127.0.0.1" if nodes[comm.rank] == nodes[0] else nodes[0]
                 connection = socket.create_connection((host, port), timeout=_CONNECT)
@@ -108,7 +108,7 @@ def _connected(comm: Any) -> dict[socket.socket, str]:
     return peers
 
 
-def _accepted(server: socket.socket, word: bytes, names: list[str]) -> dict[socket.socket, str]:
+def accepted(server: socket.socket, word: bytes, names: list[str]) -> dict[socket.socket, str]:
     """Return connections of all other ranks, as many as come in time."""
     peers: dict[socket.socket, str] = {}
     deadline = time.monotonic() + _CONNECT

@@ -119,7 +119,7 @@ class Emcee(Sampler):
         progress = PeriodicLogger("emcee")
         while not self._converged(chain, taus) and chain.iteration < self.options["max_steps"]:
             last = sampler.run_mcmc(last, _CHUNK, skip_initial_state_check=True)
-            if _is_look_due(chain.iteration // _CHUNK) or chain.iteration >= self.options["max_steps"]:
+            if is_look_due(chain.iteration // _CHUNK) or chain.iteration >= self.options["max_steps"]:
                 taus = np.stack([taus[1], _autocorrelation_times(chain, taus[1])])
             checkpoint.offer(state)
             if progress.due():
@@ -175,7 +175,7 @@ class _StudentProposal:
         return there, self._student.log_density(x) - self._student.log_density(there)
 
 
-def _is_look_due(chunk: int) -> bool:
+def is_look_due(chunk: int) -> bool:
     """Tell whether to look at the autocorrelation times after so many chunks: each, and of many one in 3 to 6 %."""
     return chunk % max(1, 1 << chunk.bit_length() >> 5) == 0
 

@@ -120,7 +120,9 @@ class Pocomc(Sampler):
             else:
                 sampler.run(progress=False, save_every=1, resume_state_path="kept" if saved else None, **options)
             if not sampler.preconditioned and sampler.n_evidence > 0 and sampler.logz_err is None:
-                sampler.logz, sampler.logz_err = _evidence(sampler, likelihood, np.random.default_rng([seed, 2]))
+                sampler.logz, sampler.logz_err = importance_evidence(
+                    sampler, likelihood, np.random.default_rng([seed, 2])
+                )
             # All of them: those of least weight are the tails, without which variances are 2 to 4 % too small.
             points, log_weights, log_likelihood, _ = sampler.posterior(return_logw=True, trim_importance_weights=False)
             cube.check_coverage(log_weights, log_likelihood)
@@ -180,7 +182,7 @@ def effective_number(points: np.ndarray, log_weights: np.ndarray, n_active: int)
     return float(1 / np.sum(weights**2) / max(1.0, longer))
 
 
-def _evidence(
+def importance_evidence(
     sampler: Any, log_likelihood: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
 ) -> tuple[float, float]:
     """Return the log-evidence and its error, by importance sampling from what pocoMC knows of the posterior.

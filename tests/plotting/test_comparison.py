@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 
 from socca.errors import ConfigError
-from socca.plotting.comparison import _normalisation, _Planes, _runs, annuli, comparison_figure
+from socca.plotting.comparison import normalisation, Planes, runs_of, annuli, comparison_figure
 from socca.plotting.image_record import FailedFit, ModelImages
 
 SHAPE = (32, 40)
@@ -114,8 +114,8 @@ def test_components_have_panels(make, tmp_path):
 
 @pytest.mark.parametrize("stretch", ["asinh", "linear", "log", "sqrt"])
 def test_stretch(make, stretch):
-    fit = _Planes(make())
-    norm = _normalisation(fit, 99.0, stretch)
+    fit = Planes(make())
+    norm = normalisation(fit, 99.0, stretch)
     assert (norm.vmin, norm.vmax) == pytest.approx(np.percentile(fit.data[fit.used], [1, 99]))
     middle = float(norm((norm.vmin + norm.vmax) / 2))
     assert middle == pytest.approx(0.5) if stretch == "linear" else middle > 0.6
@@ -169,12 +169,12 @@ def test_failed_fit_shows_its_message(tmp_path):
 
 def test_pieces(make):
     mask = np.array([[0, 1, 1, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=bool)
-    assert _runs(mask) == [(0, 1, 2), (0, 4, 1), (2, 0, 5)]
+    assert runs_of(mask) == [(0, 1, 2), (0, 4, 1), (2, 0, 5)]
     edges = annuli(40)
     assert edges[-1] >= 40
     assert np.all(np.diff(np.diff(edges)[1:]) >= -1e-12)
-    fit = _Planes(make(sky=True))
+    fit = Planes(make(sky=True))
     assert fit.scale == pytest.approx(0.2, rel=1e-6)
-    assert _Planes(make(PIXSCALE=0.3)).scale == 0.3
+    assert Planes(make(PIXSCALE=0.3)).scale == 0.3
     assert list(fit.components) == ["bulge", "disk", "sky"]
     assert "reduced χ² = 1.010" in fit.title

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from socca.errors import ConfigError, PosteriorError
 from socca.plotting import corner as posterior_figures
-from socca.plotting.corner import _interval, axes_of
+from socca.plotting.corner import interval_of, axes_of
 from socca.posterior import Posterior
 from socca.posterior.record import FitRecord, ImageDescription
 
@@ -166,4 +166,4 @@ def test_mistakes(tmp_path):
     ],
 )
 def test_interval(numbers, text):
-    assert _interval(*numbers) == text
+    assert interval_of(*numbers) == text

@@ -220,7 +220,7 @@ def test_a_killed_rank_ends_all_where_the_launcher_does_not(tmp_path, rank):
 
 
 def test_strangers_are_not_taken_for_ranks():
-    from socca.pool.rank_watchdog import _accepted
+    from socca.pool.rank_watchdog import accepted
 
     word = bytes(range(16))
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -231,7 +231,7 @@ def test_strangers_are_not_taken_for_ranks():
                 connection = stack.enter_context(socket.create_connection(address))
                 connection.sendall(words)
                 connection.shutdown(socket.SHUT_WR)
-            peers = _accepted(server, word, ["rank 0", "rank 1", "rank 2"])
+            peers = accepted(server, word, ["rank 0", "rank 1", "rank 2"])
             assert sorted(peers.values()) == ["rank 1", "rank 2"]
             for connection in peers:
                 connection.close()

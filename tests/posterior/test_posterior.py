@@ -126,7 +126,7 @@ def test_unwrapped_moves_by_whole_periods():
 
 def test_a_tied_angle_is_unwrapped_like_the_one_it_is_tied_to(make_image, pixel):
     """Tied to the same angle, across the end of its period."""
-    from socca.fitting.sample import _posterior
+    from socca.fitting.sample import posterior_of
     from socca.likelihood.problem import Problem
     from socca.models import Exponential, Model, boundto
     from socca.priors import uniform
@@ -137,7 +137,7 @@ def test_a_tied_angle_is_unwrapped_like_the_one_it_is_tied_to(make_image, pixel)
     model.addcomponent(Exponential(xc=0, yc=0, theta=boundto(disk, "theta"), rs=pixel, Is=1))
     theta = np.random.default_rng(1).normal(0, 0.1, (500, 1)) % math.pi
     draws = Draws(theta, np.full(500, -math.log(500)), np.zeros(500), 0.0, 0.1, True)
-    free, tied = _posterior(Problem(make_image(), model), draws).summary()
+    free, tied = posterior_of(Problem(make_image(), model), draws).summary()
     assert free["std"] == pytest.approx(0.1, rel=0.2)
     assert tied["std"] == pytest.approx(free["std"])
 

@@ -76,9 +76,9 @@ def test_a_chain_that_is_too_short_is_not_converged():
 
 
 def test_chains_are_looked_at_less_and_less_often():
-    from socca.samplers.emcee import _is_look_due
+    from socca.samplers.emcee import is_look_due
 
-    looks = [chunk for chunk in range(1, 2000) if _is_look_due(chunk)]
+    looks = [chunk for chunk in range(1, 2000) if is_look_due(chunk)]
     assert looks[:32] == list(range(1, 33))
     steps = np.diff(looks)[32:] / np.array(looks)[32:-1]
     assert 0.03 < steps.min() < steps.max() < 0.07

@@ -17,7 +17,7 @@ from tests.fakes import Numpy, gaussian
 def test_evidence_of_pocomc_by_importance_sampling(wrong):
     """Whatever the Student density is like: a Gaussian in a square, most of it within, to 4 of the stated errors."""
     scaler = pytest.importorskip("pocomc").scaler.Reparameterize(2, bounds=np.array([[0.0, 1.0]] * 2))
-    from socca.samplers.pocomc import _evidence
+    from socca.samplers.pocomc import importance_evidence
 
     rng = np.random.default_rng(4)
     loc, sigma = np.array([0.4, 0.7]), np.array([1e-7 if wrong == "thin" else 0.02, 0.05])
@@ -29,7 +29,7 @@ def test_evidence_of_pocomc_by_importance_sampling(wrong):
     elif wrong in ("narrow", "wide"):
         geometry.t_cov = geometry.t_cov * {"narrow": 0.1, "wide": 10.0}[wrong]
     fake = SimpleNamespace(u_geometry=geometry, scaler=scaler, n_evidence=4000, n_dim=2)
-    logz, error = _evidence(fake, lambda x: gaussian(x, loc, sigma), np.random.default_rng(5))
+    logz, error = importance_evidence(fake, lambda x: gaussian(x, loc, sigma), np.random.default_rng(5))
     assert 0 < error < 0.1
     assert abs(logz) < 4 * error
 
