@@ -269,6 +269,7 @@ def _is_json(value: Any) -> bool:
 
 
 def posterior_of(problem: Problem, draws: Draws) -> Posterior:
+    """Return the posterior of a problem from a sampler's draws, without its record."""
     spec = problem.spec.model
     labels, units = problem.all_labels, problem.all_units
     tied = [spec.names[i] for i, _, _ in spec.tied]

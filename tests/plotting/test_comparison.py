@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 
 from socca.errors import ConfigError
-from socca.plotting.comparison import normalisation, Planes, runs_of, annuli, comparison_figure
+from socca.plotting.comparison import Planes, annuli, comparison_figure, normalisation, runs_of
 from socca.plotting.image_record import FailedFit, ModelImages
 
 SHAPE = (32, 40)

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from socca.errors import ConfigError, PosteriorError
 from socca.plotting import corner as posterior_figures
-from socca.plotting.corner import interval_of, axes_of
+from socca.plotting.corner import axes_of, interval_of
 from socca.posterior import Posterior
 from socca.posterior.record import FitRecord, ImageDescription
 
