@@ -22,7 +22,7 @@ autodoc_default_options = {"members": True}
 napoleon_google_docstring = False
 napoleon_use_ivar = True  # attributes are described once, though some of them are properties too
 default_role = "py:obj"
-smartquotes = False
+smartquotes_action = "D"  # dashes alone: quotes stay as they are typed
 
 # Every name in backticks that looks like a path into socca must be known; see `_ext/reference.py`.
 nitpicky = True

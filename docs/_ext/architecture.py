@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 #: Sizes in the picture, in units of its coordinates.
-WIDTH, HEIGHT, GAP, LANE, LETTERS = 240, 66, 24, 30, 40
+WIDTH, HEIGHT, GAP, LANE, LETTERS = 240, 66, 24, 30, 38
 
 
 @dataclass(frozen=True)

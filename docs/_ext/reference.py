@@ -25,6 +25,8 @@ ALIASES = {
 }
 
 PARAMETERS = ["parameter", "unit", "range", "default", "meaning"]
+#: Stands for a colon while napoleon is at work.
+HIDDEN = "\ue000"
 OPTIONS = ["option", "default", "range"]
 
 
@@ -147,6 +149,18 @@ def append_tables(app: Any, what: str, name: str, kind: Any, options: Any, lines
     lines += ["", *table]
 
 
+def keep_colons(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Hide colons in the docstrings of properties: napoleon would take what is before one for a type."""
+    if what == "property":
+        lines[:] = [line.replace(":", HIDDEN) for line in lines]
+
+
+def restore_colons(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Undo `keep_colons`, after napoleon."""
+    if what == "property":
+        lines[:] = [line.replace(HIDDEN, ":") for line in lines]
+
+
 def all_fields(kind: Any) -> Mapping[str, Any]:
     """Return the parameters of a component; of one that is made of parts, with those of its default parts."""
     try:
@@ -251,6 +265,9 @@ def setup(app: Any) -> dict[str, Any]:
     for name in ("components", "noise-models", "priors", "samplers", "truncations", "vertical-profiles"):
         app.add_directive(name, FamilyDirective)
     app.add_directive("command-line", CommandLine)
+    # napoleon has the priority 500.
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-docstring", restore_colons, priority=600)
     app.connect("autodoc-process-docstring", append_tables, priority=900)
     app.connect("missing-reference", resolve)
     return {"version": "1", "parallel_read_safe": True}

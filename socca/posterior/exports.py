@@ -119,6 +119,7 @@ def to_arviz(posterior: WeightedSamples, *, n_draws: int = 1000, seed: int = 1) 
         found = arviz.from_dict(groups, attrs={"posterior": attrs})
     else:
         found = arviz.from_dict(posterior=samples, sample_stats=stats, posterior_attrs=attrs)
+        found.posterior = found.posterior[list(samples)]  # sorted by name where dm-tree is installed
     for label, unit, _ in posterior.columns():
         found.posterior[label].attrs["unit"] = image_unit(posterior) if unit == "image" else unit
     return found

@@ -68,6 +68,7 @@ def test_table_without_a_known_unit(posterior, bunit):
 def test_arviz(posterior, arviz):
     found = posterior.to_arviz(n_draws=1500, seed=2)
     assert type(found).__name__ == ("InferenceData" if hasattr(arviz, "psislw") else "DataTree")
+    assert list(found.posterior.data_vars) == ["disk.re", "disk.Ie", "disk.theta", "bulge.re"]
     assert found.posterior["disk.re"].shape == (1, 1500)
     error = 4 / np.sqrt(1500)
     assert float(found.posterior["disk.re"].mean()) == pytest.approx(2, abs=error)
