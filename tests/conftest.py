@@ -1,5 +1,7 @@
 """Fixtures that the whole suite shares: factories of images, PSFs and WCS headers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -17,8 +19,28 @@ settings.load_profile("repeatable")
 PIXEL = 0.2
 
 
+#: Folders and files of the fast tier (`-m fast`): those that compile little or nothing. Within two minutes, they tell
+#: whether anything in reading, describing and recording is broken.
+FAST = (
+    *("parameters", "priors", "posterior/test_statistics.py", "posterior/test_record.py", "posterior/test_golden.py"),
+    *("data/test_broken_files.py", "data/test_cutout.py", "data/test_frames.py", "data/test_images.py"),
+    *("data/test_maps.py", "data/test_mask_arrays.py", "data/test_properties.py", "data/test_psf.py"),
+    *("data/test_region_files.py", "data/test_regions.py", "data/test_survey_masks.py"),
+    *("models/test_registry.py", "noise/test_arguments.py", "likelihood/test_quadrature.py"),
+    *("samplers/test_student.py", "samplers/test_lockstep.py", "plotting/test_corner.py", "test_interfaces.py"),
+    *("survey/config", "survey/test_catalog.py", "survey/test_chunks.py", "survey/test_flags.py"),
+    *("survey/test_likelihood_revision.py", "survey/test_reasons_to_fit.py", "survey/test_status.py"),
+    *("survey/test_targets.py", "utils/test_tags.py"),
+)
+
+
 def pytest_collection_modifyitems(items):
-    """Begin with those that run whole surveys for minutes: at the end, one core would wait for another."""
+    """Mark the fast tier, and begin with whole surveys: at the end, one core would wait for another."""
+    here = Path(__file__).parent
+    fast = [here / place for place in FAST]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in fast) and not item.get_closest_marker("slow"):
+            item.add_marker("fast")
     items.sort(key=lambda item: item.path.parent.name not in ("workflow", "slurm"))
 
 
