@@ -30,14 +30,12 @@ def test_a_worker_that_dies_is_an_error_and_no_hang(death):
             os.kill(os.getpid(), signal.SIGKILL)
         return likelihood(theta)
 
-    start = time.monotonic()
     with MultiPool(2, deadly) as pool:
         assert np.array_equal(pool.evaluate(abs(THETA)), likelihood(abs(THETA)))
         with pytest.raises(PoolError, match="worker of the pool of 2 died"):
             pool.evaluate(THETA)
         with pytest.raises(PoolError):
             pool.evaluate(abs(THETA))
-    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("when", ["starting", "idle"])
@@ -47,10 +45,8 @@ def test_a_worker_that_dies_while_nobody_asks_is_an_error(when):
             pool.evaluate(THETA)
         pid = pool.worker_pids[1]
         os.kill(pid, signal.SIGKILL)
-        start = time.monotonic()
         with pytest.raises(PoolError, match=f"worker of the pool of 2 died .process {pid}: signal SIGKILL"):
             pool.evaluate(THETA)
-        assert time.monotonic() - start < 30
         with pytest.raises(PoolError, match="has ended"):
             pool.map(square, [1])
     assert not any(alive(pid) for pid in pool.worker_pids)

@@ -28,10 +28,9 @@ def until_started(pool, patience=30):
 
 
 def test_nobody_waits_for_workers_to_start():
-    start = time.monotonic()
     with MultiPool(2, SlowToLoad(), meanwhile=True) as pool:
         assert set(pool.evaluate(THETA)) == {os.getpid()}
-        assert time.monotonic() - start < 2
+        assert not pool.started
         with pytest.raises(ZeroDivisionError):  # which costs the pool nothing
             pool.evaluate(np.full((1, 3), -99.0))
         assert set(until_started(pool)) == set(pool.worker_pids)
@@ -71,11 +70,10 @@ def test_a_worker_that_dies_while_it_starts_is_an_error():
 
 
 def test_a_pool_that_is_starting_can_be_closed():
-    start = time.monotonic()
     pool = MultiPool(2, SlowToLoad(), meanwhile=True)
     pool.evaluate(THETA)
+    assert not pool.started
     pool.close()
-    assert time.monotonic() - start < 10
     assert not any(alive(pid) for pid in pool.worker_pids)
     with pytest.raises(PoolError, match="has ended"):
         pool.evaluate(THETA)
@@ -85,12 +83,10 @@ def test_a_pool_that_is_starting_can_be_closed():
 def test_a_worker_that_does_not_end_is_ended(monkeypatch, when):
     """As one does not that the system has stopped."""
     monkeypatch.setattr("socca.pool.mp._PATIENCE", 0.5)
-    start = time.monotonic()
     pool = MultiPool(2, SlowToLoad() if when == "starting" else likelihood, meanwhile=when == "starting")
     pool.evaluate(THETA)
     os.kill(pool.worker_pids[0], signal.SIGSTOP)
     pool.close()
-    assert time.monotonic() - start < 20
     assert not any(alive(pid) for pid in pool.worker_pids)
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -75,12 +74,9 @@ def test_ranks_that_do_not_see_each_other_are_refused(run):
 
 
 def test_a_killed_rank_ends_the_step(run):
-    start = time.monotonic()
     done = run("srun", "--mpi=pmix", "--ntasks=2", "--kill-on-bad-exit=0", arguments=["killed"])
     assert done.returncode != 0
     assert not ended(done)
-    # Slurm, the interpreter, JAX and compiling included, beside other tests.
-    assert time.monotonic() - start < 120
 
 
 def test_an_allocation_is_no_launcher(tmp_path, alone):

@@ -90,9 +90,7 @@ def test_a_dead_worker_costs_its_target_alone(supervisor, children, how, caplog)
 
 
 def test_a_straggler_is_ended(supervisor, children):
-    start = time.monotonic()
     assert supervisor(["sleeps", "x"], workers=1, minutes=0.02) == Counter([("sleeps", "timeout"), ("x", "done")])
-    assert time.monotonic() - start < 30
     assert not children()
 
 
