@@ -14,7 +14,9 @@ def round_source(pixel):
 
 
 @pytest.mark.parametrize("includes_pixel", [True, False])
-@pytest.mark.parametrize("psf", [(39, 39), (38, 39), (39, 36), (38, 38)])
+@pytest.mark.parametrize(
+    "psf", [(39, 39), (38, 39), *(pytest.param(n, marks=pytest.mark.slow) for n in ((39, 36), (38, 38)))]
+)
 def test_gaussian_through_a_fine_gaussian(make_image, pixel, psf, round_source, includes_pixel):
     shape, sigma, finer = (31, 34), 1.2, 3
     image = make_image(shape=shape)

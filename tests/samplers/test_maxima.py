@@ -353,7 +353,7 @@ def test_more_maxima_than_are_kept_are_not_forgotten(monkeypatch):
     maxima = find_maxima(found, found.log_likelihood, np.random.default_rng(1), n_draws=1000, n_starts=6, maxiter=200)
     assert len(maxima.found) == 8
     assert maxima.left_out == pytest.approx(2 / 3, rel=1e-3)
-    assert not maxima.alone
+    assert not maxima.is_single
     again = type(maxima).from_arrays(maxima.arrays())
     assert again.left_out == maxima.left_out
     pool = SerialPool(found.log_likelihood)

@@ -10,6 +10,7 @@ from scipy.stats import kstest, norm
 
 from socca.errors import ConfigError
 from socca.posterior import Posterior
+from socca.posterior.record import Failure, FitRecord
 from socca.posterior.statistics import INTERVAL
 from socca.posterior.storage import save_failure
 from socca.simulation.recovery import format_summary, recovery_figure, recovery_summary, recovery_table
@@ -131,7 +132,7 @@ def test_truths_drawn_from_the_posteriors_are_recovered(tmp_path):
 
 def test_what_cannot_be_compared_is_counted(tmp_path):
     gaussian([10.0, 2.0, 1.5], [0.1] * 3).save(tmp_path / "good.h5")
-    save_failure(tmp_path / "failed.h5", "no PSF", {})
+    save_failure(tmp_path / "failed.h5", FitRecord(failure=Failure("no PSF")))
     (tmp_path / "damaged.h5").write_bytes((tmp_path / "good.h5").read_bytes()[:2000])
     results = [("t", "m", tmp_path / f"{name}.h5") for name in ("good", "failed", "damaged", "absent")]
     table = recovery_table(truths([10.0, 2.0, 1.5]), [*results, ("t", "other", tmp_path / "good.h5")])
