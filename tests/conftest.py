@@ -34,6 +34,12 @@ FAST = (
 )
 
 
+def pytest_configure(config):
+    """Make the cache before processes of xdist start, which would race for it in a fresh clone."""
+    if not hasattr(config, "workerinput"):
+        config.cache.mkdir("programs")
+
+
 def pytest_collection_modifyitems(items):
     """Mark the fast tier, and begin with whole surveys: at the end, one core would wait for another."""
     here = Path(__file__).parent
