@@ -134,7 +134,8 @@ class Pocomc(Sampler):
             log_likelihood,
             logz=float(sampler.logz),
             logz_err=math.nan if sampler.logz_err is None else float(sampler.logz_err),
-            converged=True,
+            # The share of particles at each maximum is then known to no more than the root of their number.
+            converged=not cube.parted,
             sampler=sampler,
             n_eff=n_eff,
             notes={"n_iterations": int(sampler.t), "logz_of_particles": float(sampler.particles.get("logz", -1))},

@@ -93,6 +93,11 @@ class UnitCube:
         return isinstance(self._map, Repartitioning)
 
     @property
+    def parted(self) -> bool:
+        """Whether several maxima matter, and the cube is not focused on them: particles do not move between them."""
+        return not self.focused and self._maxima is not None and not self._maxima.is_single
+
+    @property
     def periodic(self) -> list[int]:
         """Axes that are a whole period of an angle, to be walked around without an edge."""
         # Repartitioning turns whole periods out of the way by itself.

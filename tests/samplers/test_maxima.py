@@ -359,3 +359,4 @@ def test_more_maxima_than_are_kept_are_not_forgotten(monkeypatch):
     pool = SerialPool(found.log_likelihood)
     cube = UnitCube(found, pool, 1, Checkpoint(), focus=True)
     assert not cube.focused
+    assert cube.parted
