@@ -9,7 +9,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from socca.posterior.record import FitRecord, Notes, Provenance, SamplerRecord, 
 from socca.samplers import Draws, Sampler, get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
 from socca.utils.plugins import plugins_in
+from socca.utils.timestamps import utc_now
 from socca.utils.xla import meter
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def sample(
                     versions=versions(requires),
                     host=platform.node(),
                     cpus=os.cpu_count(),
-                    finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+                    finished=utc_now(),
                 ),
             )
             return posterior, draws

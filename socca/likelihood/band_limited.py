@@ -20,7 +20,7 @@ from socca.likelihood.grid import BORDER, coordinates, grid_size
 from socca.likelihood.lowpass import Scheme, Window
 from socca.likelihood.pixel_integration import SourceGeometry, aligned_with_isophotes, bordered
 from socca.likelihood.thin_sources import along_ridge, ridge
-from socca.likelihood.windows import Axes, falloff, product, square
+from socca.likelihood.windows import Axes, beyond_if_negative, falloff, nearest, product, square
 from socca.parameters.parameterised import Spec
 
 #: The least axis ratio that the nodes on rays are fitted to.
@@ -74,7 +74,7 @@ def band_limited(
     """
     place, form = aligned_with_isophotes(spec, values, place)
     brightness = functools.partial(spec.kind.brightness, values=values, spec=spec)
-    middle = tuple(_nearest(at) for at in (place.row, place.col))
+    middle = tuple(nearest(at) for at in (place.row, place.col))
     # The centre as seen from the middle of the pixel that holds it.
     share = tuple(at - k for at, k in zip((place.row, place.col), middle, strict=True))
     axes = _axes(form)
@@ -83,7 +83,7 @@ def band_limited(
         return functools.partial(_around_center, scheme, spec, brightness, place, share, axes)
 
     if spec.kind.smooth(spec):
-        light, seen = _at_centers(brightness, place, arrays, axes)
+        light, seen = _at_centers(brightness, place, arrays)
 
         # Computed anew for derivatives: kept, its cells would cost round sources as much as thin ones.
         @jax.checkpoint
@@ -100,18 +100,17 @@ def band_limited(
 
     n, m = light.shape
     rows, cols = (k + np.arange(-_REACH, _REACH + 1) for k in middle)
-    # What lies beyond the grid is given a row beyond it, and dropped.
-    rows, cols = (jnp.where(at < 0, length, at) for at, length in ((rows, n), (cols, m)))
+    rows, cols = beyond_if_negative(rows, n), beyond_if_negative(cols, m)
     light = light.at[rows[:, None], cols].add(patch, mode="drop")
     within = [
-        inside.at[jnp.where(k < 0, length, k)].get(mode="fill", fill_value=False)
+        inside.at[beyond_if_negative(k, length)].get(mode="fill", fill_value=False)
         for inside, k, length in zip(map(jnp.asarray, on_image), middle, (n, m), strict=True)
     ]
     seen = jnp.where(on_image[0][:, None] & on_image[1], seen, jnp.inf)
     return Sampled(light, jnp.minimum(jnp.min(seen), jnp.where(within[0] & within[1], lowest, jnp.inf)))
 
 
-def _at_centers(brightness: Any, place: SourceGeometry, arrays: dict[str, Any], axes: Axes) -> tuple[Any, Any]:
+def _at_centers(brightness: Any, place: SourceGeometry, arrays: dict[str, Any]) -> tuple[Any, Any]:
     """Return the light outside the widest window, at the pixels' centres, and the brightness there."""
     n, m = (length - 2 * BORDER for length in grid_size(arrays))
     inner = slice(BORDER, -BORDER)
@@ -121,12 +120,7 @@ def _at_centers(brightness: Any, place: SourceGeometry, arrays: dict[str, Any], 
         return brightness(x - place.x, y - place.y, cell=place.cell)
 
     centers = bordered(place.x + place.y, at_centers, jnp.full((n, m), jnp.nan, arrays["x"][0].dtype))
-    windows = [scheme.patches[0].window for scheme in (lowpass.SLIM, lowpass.ROUND)]
-    edge, width = (
-        jnp.where(axes.ratio < lowpass.THIN, *sizes)
-        for sizes in zip(*((w.edge, w.width) for w in windows), strict=True)
-    )
-    near = [falloff(np.arange(length) - at, edge, width) for length, at in ((n, place.row), (m, place.col))]
+    near = [falloff(lowpass.OUTER, np.arange(length) - at) for length, at in ((n, place.row), (m, place.col))]
     return centers * (1 - near[0][:, None] * near[1]), centers
 
 
@@ -150,10 +144,7 @@ def _of_sharp_edges(brightness: Any, place: SourceGeometry, arrays: dict[str, An
     cells = bordered(place.x + place.y, in_cells, jnp.full((n * k, m * k), jnp.nan, arrays["x"][0].dtype))
     window = lowpass.SHARP.patches[0].window
     positions = [(np.arange(length)[:, None] + within).ravel().astype(within.dtype) for length in (n, m)]
-    near = [
-        falloff(at - center, window.edge, window.width)
-        for at, center in zip(positions, (place.row, place.col), strict=True)
-    ]
+    near = [falloff(window, at - center) for at, center in zip(positions, (place.row, place.col), strict=True)]
     transform = jnp.fft.rfft2(cells * (1 - near[0][:, None] * near[1]))
     kept = jnp.concatenate([transform[: (n + 1) // 2], transform[n * k - n // 2 :]])[:, : m // 2 + 1]
     light = jnp.fft.irfft2(kept * lowpass.from_cells(n, m, k).astype(kept.dtype), s=(n, m))
@@ -173,12 +164,6 @@ def _axes(form: tuple[Any, Any, Any]) -> Axes:
     mean, spread = (a + c) / 2, jnp.sqrt(((a - c) / 2) ** 2 + b**2)
     turn = 0.5 * jnp.arctan2(-2 * b, c - a)
     return Axes(jnp.cos(turn), jnp.sin(turn), jnp.sqrt(jnp.maximum(a * c - b**2, 0.0)) / (mean + spread))
-
-
-def _nearest(at: Any) -> Any:
-    """Return the whole number nearest to a coordinate, within reason."""
-    at = jax.lax.stop_gradient(at)
-    return jnp.round(jnp.clip(jnp.where(jnp.isfinite(at), at, 0.0), -1e4, 1e6)).astype(jnp.int32)
 
 
 class _Core(NamedTuple):

@@ -110,18 +110,20 @@ class Scheme:
         return sum(patch.size**2 for patch in self.patches) + self.radii * ANGLES
 
 
-#: Three schemes: for isophotes of an axis ratio of `THIN` or more; for thinner ones, whose fine structure reaches
-#: further from the centre; and for sharp edges, which may be anywhere, so that all pixels of the image have
+#: Window of the outermost grids of `ROUND`, `SLIM` and `STRIPS`, which the pixels themselves must resolve.
+OUTER = Window(4.3, 0.95)
+#: Three schemes: for isophotes of an axis ratio of `THIN` or more; for thinner ones, which have finer cells, and
+#: `STRIPS` further from the centre; and for sharp edges, which may be anywhere, so that all pixels of the image have
 #: `SHARP_CELLS` cells on each axis. The width of a window is about a cell of the grid outside. Its edge lies 4.5 widths
 #: from the centre, where a cusp would alias, and 3.5 widths or more from the end of its own grid, wherever in its pixel
 #: the centre is. A cell that a sharp edge cuts has the window of its centre: there, cells are small and windows wide.
-ROUND = Scheme((Patch(8, 3, Window(4.3, 0.95)),), Window(1.35, 0.3), 1.35)
-SLIM = Scheme((Patch(8, 8, Window(4.3, 0.95)),), Window(0.5, 0.11), 1.35)
+ROUND = Scheme((Patch(8, 3, OUTER),), Window(1.35, 0.3), 1.35)
+SLIM = Scheme((Patch(8, 8, OUTER),), Window(0.5, 0.11), 1.35)
 SHARP = Scheme((Patch(6, 12, Window(3.7, 0.65)),), Window(1.45, 0.3), 1.45, step=0.025)
 THIN, SHARP_CELLS = 0.28, 6
 #: Strips of cells along the ridge of thin isophotes, outside of `SLIM`: at every row (or column) that the major axis
 #: crosses, a line of cells across it. Their windows are of the distance from the axis.
-STRIPS = (Patch(11, 3, Window(4.3, 0.95)), Patch(4, 12, Window(1.35, 0.3)))
+STRIPS = (Patch(11, 3, OUTER), Patch(4, 12, Window(1.35, 0.3)))
 #: Number of angles of the nodes on rays, and the logarithm of the ratio of the outermost radius to the innermost.
 ANGLES, RANGE = 32, 10.2
 #: Distance from the centre to the outermost nodes, in units of the edge of the core's window.

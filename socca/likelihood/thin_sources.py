@@ -16,7 +16,7 @@ import numpy as np
 from socca.likelihood import lowpass
 from socca.likelihood.grid import BORDER, coordinates_at
 from socca.likelihood.pixel_integration import SourceGeometry, bordered
-from socca.likelihood.windows import Axes, falloff, product
+from socca.likelihood.windows import Axes, beyond_if_negative, falloff, nearest, product
 
 
 class _Lines(NamedTuple):
@@ -32,12 +32,15 @@ class _Lines(NamedTuple):
         The pixel of it in which the ridge lies.
     share : array, shape (lines,)
         Where the ridge lies, from that pixel's centre.
+    center : tuple of scalar
+        The source's centre, along the axis of the lines' numbers and across it.
     """
 
     by_row: Any
     along: Any
     across: Any
     share: Any
+    center: tuple[Any, Any]
 
     def pixels(self, offsets: Any) -> tuple[Any, Any]:
         """Return rows and columns of what is `offsets` pixels across from each line's own pixel."""
@@ -52,15 +55,14 @@ def _lines(place: SourceGeometry, axes: Axes, shape: tuple[int, int]) -> _Lines:
     slope = jnp.where(by_row, axes.sin, axes.cos) / jnp.where(by_row, axes.cos, axes.sin)
     along = jnp.arange(max(shape))
     ridge = other + (along - first) * slope
-    across = jnp.round(jnp.clip(jnp.where(jnp.isfinite(ridge), ridge, 0.0), -1e4, 1e6)).astype(jnp.int32)
-    return _Lines(by_row, along, across, ridge - across)
+    across = nearest(ridge)
+    return _Lines(by_row, along, across, ridge - across, (first, other))
 
 
 def along_ridge(place: SourceGeometry, axes: Axes, shape: tuple[int, int]) -> Any:
     """Return the share of the light in each pixel's centre that `ridge` takes, shape (n, m)."""
     row, col = (np.arange(length) - at for length, at in zip(shape, (place.row, place.col), strict=True))
-    window = lowpass.STRIPS[0].window
-    return falloff(axes.along(row[:, None], col)[1], window.edge, window.width)
+    return falloff(lowpass.OUTER, axes.along(row[:, None], col)[1])
 
 
 def ridge(brightness: Any, place: SourceGeometry, arrays: dict[str, Any], axes: Axes, shape: tuple[int, int]) -> Any:
@@ -105,24 +107,21 @@ def ridge(brightness: Any, place: SourceGeometry, arrays: dict[str, Any], axes: 
 
     minor = (offsets - lines.share[:, None]) * steep
     # Outside of the square window of the patches: a product over rows and columns.
-    patch = lowpass.SLIM.patches[0].window
-    first, other = (jnp.where(lines.by_row, *pair) for pair in ((place.row, place.col), (place.col, place.row)))
-    beside = falloff(lines.along - first, patch.edge, patch.width)[:, None]
-    outside = 1 - beside * falloff(lines.across[:, None] - other + offsets, patch.edge, patch.width)
+    beside = falloff(lowpass.OUTER, lines.along - lines.center[0])[:, None]
+    outside = 1 - beside * falloff(lowpass.OUTER, lines.across[:, None] - lines.center[1] + offsets)
     total = jnp.zeros(shape, dtype)
     start = 0
     inner = [strip.window for strip in lowpass.STRIPS[1:]]
     for k, strip in enumerate(lowpass.STRIPS):
         part = slice(start, start + strip.size)
         start += strip.size
-        share = falloff(minor[:, part], strip.window.edge, strip.window.width)
+        share = falloff(strip.window, minor[:, part])
         if k < len(inner):
-            share = share * (1 - falloff(minor[:, part], inner[k].edge, inner[k].width))
+            share = share * (1 - falloff(inner[k], minor[:, part]))
         light = found[:, part] * (share * outside[:, part]).astype(dtype)
         spread = product(light, lowpass.onto_pixels(strip).astype(dtype).T)
         reach = spread.shape[1] // 2
         at = lines.pixels(np.arange(-reach, reach + 1))
-        # What lies beyond the grid is given a row beyond it, and dropped.
-        rows, cols = (jnp.where(index < 0, length, index) for index, length in zip(at, shape, strict=True))
+        rows, cols = map(beyond_if_negative, at, shape)
         total = total.at[rows, cols].add(spread, mode="drop")
     return total

@@ -24,16 +24,27 @@ class Axes(NamedTuple):
         return row * self.cos + col * self.sin, col * self.cos - row * self.sin
 
 
-def falloff(offset: Any, edge: Any, width: Any) -> Any:
+def falloff(window: Window, offset: Any) -> Any:
     """Return a window that falls from 1 to 0 at a distance from zero."""
-    return 0.5 * jax.scipy.special.erfc((jnp.abs(offset) - edge) * (1 / (math.sqrt(2) * width)))
+    return 0.5 * jax.scipy.special.erfc((jnp.abs(offset) - window.edge) * (1 / (math.sqrt(2) * window.width)))
 
 
 def square(window: Window, row: Any, col: Any) -> Any:
     """Return a window as a product over rows and columns."""
-    return falloff(row, window.edge, window.width) * falloff(col, window.edge, window.width)
+    return falloff(window, row) * falloff(window, col)
 
 
 def product(left: Any, right: Any) -> Any:
     """Return a matrix product in full precision."""
     return jnp.matmul(left, right, precision=EXACT)
+
+
+def nearest(at: Any) -> Any:
+    """Return the whole number nearest to a coordinate, within reason."""
+    at = jax.lax.stop_gradient(at)
+    return jnp.round(jnp.clip(jnp.where(jnp.isfinite(at), at, 0.0), -1e4, 1e6)).astype(jnp.int32)
+
+
+def beyond_if_negative(index: Any, length: int) -> Any:
+    """Return indices of an axis, those before its start moved beyond its end: there, writes are dropped."""
+    return jnp.where(index < 0, length, index)

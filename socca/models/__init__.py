@@ -1,7 +1,6 @@
 """Surface-brightness models and their components."""
 
 import sys
-from typing import Any
 
 from socca.models import bridge, disk, radial
 from socca.models.base import REGISTRY, Component, Extended, Parameter, Spec, Tie, param
@@ -68,8 +67,4 @@ def zoo() -> None:
         sys.stdout.write(f"{name:<16} {line}{f' [{plugin.release}]' if plugin else ''}\n")
 
 
-def __getattr__(name: str) -> Any:
-    found = REGISTRY.attribute(name)
-    if found is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return found
+__getattr__ = REGISTRY.module_getattr(__name__)

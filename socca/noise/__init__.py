@@ -1,7 +1,5 @@
 """Noise models: one file for each, with the interface `NoiseModel`."""
 
-from typing import Any
-
 from socca.noise.base import REGISTRY, GaussianNoise, IndependentNoise, NoiseArrays, NoiseModel
 from socca.noise.correlated import NormalCorrelated
 from socca.noise.fourier import NormalFourier
@@ -27,8 +25,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    found = REGISTRY.attribute(name)
-    if found is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return found
+__getattr__ = REGISTRY.module_getattr(__name__)

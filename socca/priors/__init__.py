@@ -6,8 +6,6 @@ problem's structure; its numbers are arguments, so that targets with other numbe
 Distributions of numpyro can be used too, in Python: see `from_numpyro`.
 """
 
-from typing import Any
-
 from socca.parameters.ties import boundto
 from socca.priors.base import REGISTRY, Family, Prior
 from socca.priors.beta_gamma_student import beta, gamma, studentt
@@ -37,8 +35,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    found = REGISTRY.attribute(name)
-    if found is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return found
+__getattr__ = REGISTRY.module_getattr(__name__)

@@ -21,7 +21,6 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ import numpy as np
 
 from socca.errors import CheckpointError
 from socca.utils.files import atomic_path
+from socca.utils.timestamps import utc_now
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class CheckpointFile(Checkpoint):
         manifest = {
             "identity": self._identity,
             "spent": dict(self._spent()),
-            "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "written": utc_now(),
             "sha256": hashlib.sha256(payload).hexdigest(),
         }
         if self._key is not None:

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from socca.posterior.record import Failure, FitRecord, InputFile, Provenance, Ti
 from socca.posterior.storage import save_failure
 from socca.survey.freshness import described
 from socca.utils.launcher import launched
+from socca.utils.timestamps import utc_now
 from socca.utils.xla import meter
 
 if TYPE_CHECKING:
@@ -270,9 +270,7 @@ def record_failure(
     record = FitRecord(
         target=target,
         model=model,
-        provenance=Provenance(
-            params=survey.fit_params(target, model), finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        ),
+        provenance=Provenance(params=survey.fit_params(target, model), finished=utc_now()),
         timing=Timing(total=round(seconds, 3)),
         files=dict(files),
         failure=Failure(message, capped=dict(capped or {}), died=died),

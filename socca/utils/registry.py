@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from socca.errors import PluginError
@@ -79,13 +79,17 @@ class Registry(Mapping[str, type[T]]):
         plugin = find(self.family, name, self.own)
         return plugin if plugin is not None and self[name] is plugin.load() else None
 
-    def attribute(self, name: str) -> type[T] | None:
-        """Return the plug-in that has this name in a config, or as a class; None if there is none."""
-        if not name.startswith("_"):
-            for same in offered(self.family).values():
-                if name in (same[0].name, same[0].entry.attr):
-                    return self[same[0].name]
-        return None
+    def module_getattr(self, module: str) -> Callable[[str], type[T]]:
+        """Return a ``__getattr__`` for a module: it gives plug-ins by their name in a config, or as a class."""
+
+        def attribute(name: str) -> type[T]:
+            if not name.startswith("_"):
+                for same in offered(self.family).values():
+                    if name in (same[0].name, same[0].entry.attr):
+                        return self[same[0].name]
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+        return attribute
 
     def plugins(self) -> list[str]:
         """Load all plug-ins of the family, and return their names.
