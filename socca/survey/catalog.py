@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import PosteriorError
+from socca.posterior.endings import read_ending
 from socca.posterior.record import FitRecord
 from socca.posterior.storage import ResultHeader, ResultLocation, header_of, open_result, read_headers
 from socca.survey.chunks import Chunk
@@ -183,7 +184,7 @@ def survey_status(results: Iterable[tuple[str, str, Path | ResultLocation]], fol
         A fit that runs counts as running whatever there is of an earlier one.
     """
     results = list(results)
-    rows = _rows([place for _, _, place in results], DEFAULTS)
+    rows = _rows([place for _, _, place in results], DEFAULTS, _ending)
     now_running = running(folder)
     counts = dict.fromkeys(("done", "failed", "running", "pending"), 0)
     failures = []
@@ -198,15 +199,32 @@ def survey_status(results: Iterable[tuple[str, str, Path | ResultLocation]], fol
     return Status(counts, failures, rate(finished, time.time() if now_running else max(finished, default=0.0)))
 
 
-def _rows(places: Sequence[Path | ResultLocation], thresholds: Thresholds) -> list[dict[str, Any]]:
-    """Return a row for each result. Never raises for what the files hold."""
+def _ending(path: Path, thresholds: Thresholds) -> dict[str, Any]:
+    """Return what a row of `survey_status` needs of a file of one fit."""
+    found = read_ending(path)
+    if found is None:  # no such file, or one that cannot be used: the whole row says why
+        return _read(path, thresholds)
+    return {
+        "status": found.status,
+        "message": _shortened(found.message),
+        "finished": finished_at(found.finished),
+    }
+
+
+def _rows(
+    places: Sequence[Path | ResultLocation],
+    thresholds: Thresholds,
+    read: Callable[[Path, Thresholds], dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Return a row for each result, of files of one fit by `read`. Never raises for what the files hold."""
+    read = read or _read
     rows: list[dict[str, Any]] = [{}] * len(places)
     gathered: dict[Path, dict[str, int]] = {}
     for k, place in enumerate(places):
         if isinstance(place, ResultLocation) and place.target is not None:
             gathered.setdefault(place.path, {})[place.target] = k
         else:
-            rows[k] = _read(place.path if isinstance(place, ResultLocation) else Path(place), thresholds)
+            rows[k] = read(place.path if isinstance(place, ResultLocation) else Path(place), thresholds)
     # One file after another: all that a survey says of itself is too much to hold at once.
     counts: dict[Path, list[int]] = {}  # one look into each folder, which may hold thousands of files
     for path, members in gathered.items():
@@ -277,12 +295,9 @@ def _row_of(header: ResultHeader, thresholds: Thresholds) -> dict[str, Any]:
 
 def _row(status: str, message: str, record: FitRecord = UNKNOWN) -> dict[str, Any]:
     """Return one fit as a flat dictionary, from its status and its record."""
-    message = " ".join(message.split())
-    if len(message) > MESSAGE_LENGTH:
-        message = message[: MESSAGE_LENGTH - 3] + "..."
     return {
         "status": status,
-        "message": message,
+        "message": _shortened(message),
         "flags": "",
         "summary": [],
         "bunit": record.image.bunit,
@@ -296,8 +311,14 @@ def _row(status: str, message: str, record: FitRecord = UNKNOWN) -> dict[str, An
         "n_calls": _number(record.sampler.n_calls),
         "wall_time": _number(record.timing.total),
         "converged": bool(record.sampler.converged),
-        "finished": finished_at(record),
+        "finished": finished_at(record.provenance.finished),
     }
+
+
+def _shortened(message: str) -> str:
+    """Return a message in one line, of `MESSAGE_LENGTH` characters at most."""
+    message = " ".join(message.split())
+    return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 3] + "..."
 
 
 def _number(value: Any) -> float:

@@ -13,12 +13,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from socca.utils.files import atomic_path
-
-if TYPE_CHECKING:
-    from socca.posterior.record import FitRecord
 
 log = logging.getLogger(__name__)
 
@@ -142,9 +139,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def finished_at(record: FitRecord) -> float | None:
-    """Return when a fit ended, seconds since the epoch; None where it does not say."""
+def finished_at(finished: str) -> float | None:
+    """Return when a fit ended, seconds since the epoch, from its record's `finished`; None where it does not say."""
     try:
-        return datetime.fromisoformat(record.provenance.finished).timestamp()
+        return datetime.fromisoformat(finished).timestamp()
     except ValueError:
         return None

@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from socca.posterior import Posterior
 from socca.posterior.record import Failure, FitRecord, Timing
-from socca.posterior.storage import ResultLocation, save_failure, write_container
+from socca.posterior.storage import ResultLocation, header_of, save_failure, write_container
 from socca.survey.catalog import build_catalog, survey_status, write_catalog
 from socca.survey.chunks import Chunk
 from socca.survey.flags import DefaultThresholds
@@ -225,6 +225,17 @@ def test_status(survey, tmp_path):
     assert [failure[:2] for failure in found.failures] == [("b", "two"), ("c", "damaged"), ("c", "empty")]
     assert found.failures[0][2].startswith("the PSF")
     assert found.rate == 0
+
+
+def test_status_reads_the_records_of_unreadable_files_only(survey, tmp_path, monkeypatch):
+    """Of thousands of files, records take a second for each thousand."""
+    read = []
+    monkeypatch.setattr("socca.survey.catalog.header_of", lambda group: read.append(group) or header_of(group))
+    survey_status(survey, tmp_path)
+    assert read == []
+    with h5py.File(survey[0][2], "a") as file:
+        del file.attrs["meta"]
+    assert survey_status(survey, tmp_path).counts["failed"] == 4
 
 
 def test_a_container_has_the_rows_of_its_fits(survey, tmp_path):
