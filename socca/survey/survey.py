@@ -19,6 +19,7 @@ from socca.survey.config.plugins import plugins_of
 from socca.survey.config.schema import Config, load_config, settings_digest
 from socca.survey.freshness import size_and_time
 from socca.survey.targets import Target, from_columns, load_targets
+from socca.utils.files import exists
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,11 @@ class Survey:
             columns = {key: [_missing(row[key]) for row in rows] for key in rows[0]}
             found = from_columns(columns, config.table.parent, "simulated targets", only)
         else:
-            found = load_targets(config.table, only)
-            if only is None and not any(target.files["image"].is_file() for target in found.values()):
+            try:
+                found = load_targets(config.table, only)
+            except ConfigError as error:
+                raise ConfigError(f"{path}: targets: {error}") from error
+            if only is None and not any(exists(target.files["image"]) for target in found.values()):
                 first = next(iter(found.values())).files["image"]
                 raise ConfigError(
                     f"{config.table}: not one of its images is there, such as {first}: a disk not mounted?"
@@ -81,7 +85,7 @@ class Survey:
                     )
         for name in config.overrides:
             if name not in found and only is None:
-                raise ConfigError(f"overrides: unknown target {name!r}{nearest(name, found)}")
+                raise ConfigError(f"{path}: overrides: unknown target {name!r}{nearest(name, found)}")
         return cls(config, found)
 
     @functools.cached_property
@@ -202,7 +206,7 @@ class Survey:
         A file that does not exist is left out, so that it costs its own target only, whose fit then records what is
         missing. Once it appears, the set of inputs has changed, and the target is fitted again.
         """
-        return [str(file) for file in self.files(target).values() if self.config.simulate is not None or file.exists()]
+        return [str(file) for file in self.files(target).values() if self.config.simulate is not None or exists(file)]
 
     def state(self, chunk: Chunk) -> str:
         """Return a digest of all that a chunk's posteriors are made from: settings, rows, sizes and times of files.

@@ -25,7 +25,8 @@ from socca.survey.config.components import PositionConfig, new_component
 from socca.survey.config.schema import Config
 from socca.survey.config.sections import CutoutConfig
 from socca.survey.config.values import Context, parse_value, scalar
-from socca.survey.targets import Angle, Target
+from socca.survey.table_file import Angle
+from socca.survey.targets import Target
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +109,9 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
     if not has_wcs:
         if settings.pixel_scale is None:
             raise ConfigError("image.pixel_scale is needed: the image has no celestial WCS")
-        node = scalar(settings.pixel_scale)
-        degrees = Context(target.columns, None).number(node, "deg")
+        degrees = _number(Context(target.columns, None), settings.pixel_scale, "deg", "image.pixel_scale")
         # A plain number is arcsec, as for Image; with a unit it is converted.
-        scale = degrees * 3600 if _has_unit(node, target) else degrees
+        scale = degrees * 3600 if _has_unit(scalar(settings.pixel_scale), target) else degrees
     noise = _noise(target, config, read)
     response, exposure = (read(kind) if kind in target.files else None for kind in ("response", "exposure"))
     image = Image(Plane(plane.data, header), response, exposure, noise, subgrid=settings.subgrid, pixel_scale=scale)
@@ -124,7 +124,9 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
         if not regions.recognised:
             raise DataError(f"regions: {regions.path} is no DS9 or CRTF region file; FITS masks go in the column mask")
         image.addmask(regions)
-    if "segmentation" in target.files and target.segment is not None:
+    if "segmentation" in target.files:
+        if target.segment is None:
+            raise ConfigError("segment: the target has no value in this column")
         image.keep_segment(read("segmentation"), target.segment)
     if "psf" in target.files:
         psf = settings.psf
@@ -156,17 +158,24 @@ def _cut(image: Image, settings: CutoutConfig, target: Target) -> None:
                 raise ConfigError(f"({xc:g}, {yc:g}) lies too far off the image") from None
             center = (float(col), float(row))
         where, size = "size", scalar(settings.size)
+        side = context.number(size, "deg") / image.frame.pixel_scale
         if not _has_unit(size, target):
             raise ConfigError("it needs a unit, such as '20 arcsec' or '64 pix'")
-        side = context.number(size, "deg") / image.frame.pixel_scale
     except ConfigError as error:
         raise ConfigError(f"image.cutout.{where}: {error}") from error
     image.cutout(center, round(side))
 
 
+def _number(context: Context, raw: Any, unit: str, where: str) -> float:
+    try:
+        return context.number(scalar(raw), unit)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
 def _has_unit(node: Node, target: Target) -> bool:
     return any(part.kind == "unit" for part in node.walk()) or any(
-        isinstance(target.columns[name], Angle) for name in node.columns()
+        isinstance(target.columns.get(name), Angle) for name in node.columns()
     )
 
 
@@ -178,7 +187,7 @@ def _noise(target: Target, config: Config, read: Callable[[str], Any]) -> NoiseM
         form, _ = target.noise
         given[form] = read(form).data
     elif settings.level is not None:
-        given["sigma"] = context.number(scalar(settings.level), "image")
+        given["sigma"] = _number(context, settings.level, "image", "noise.level")
     elif target.noise is not None:
         log.info("%s: %s noise does not use %s", target.name, settings.kind, target.noise[1])
     for key, path in settings.files(config.table.parent).items():

@@ -63,8 +63,27 @@ class _ValueSchema:
 ValueField = Annotated[Any, BeforeValidator(_checked_value), _ValueSchema()]
 #: A number or an expression.
 ScalarField = Annotated[Any, BeforeValidator(_checked_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
+
+
+def _not_truth(raw: Any) -> Any:
+    """Refuse `yes` where a number is wanted: it is true to YAML, and true is 1 to Python."""
+    if isinstance(raw, bool):
+        raise ValueError(f"expected a number, and got {raw} (to YAML, yes and on are true, no and off are false)")
+    return raw
+
+
+def _checked_hdu(raw: Any) -> Any:
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise ValueError(f"expected the number or the name of an HDU, got {raw!r}")
+    return raw
+
+
+#: A whole number, a number, and the HDU of a file: its number or name.
+Whole = Annotated[int, BeforeValidator(_not_truth)]
+Real = Annotated[float, BeforeValidator(_not_truth)]
+Hdu = Annotated[int | str, BeforeValidator(_checked_hdu)]
 #: A name that the user chooses.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=100)]
 
 
 class Strict(BaseModel):
@@ -217,7 +236,7 @@ def _part_fields(kind: type[models.Component], profiles: _Profiles) -> dict[str,
                 ScalarField,
                 Field("10 arcsec", description="How far the line of sight is integrated to both sides."),
             ),
-            "losbins": (int, Field(plain.losbins, ge=16, le=10_000, description="Points on each line of sight.")),
+            "losbins": (Whole, Field(plain.losbins, ge=16, le=10_000, description="Points on each line of sight.")),
         }
     if issubclass(kind, Bridge):
         across, along = kind.default_profiles()
