@@ -42,8 +42,8 @@ def read_columns(path: Path, as_text: Sequence[str] = ()) -> dict[str, list[Any]
     Parameters
     ----------
     path : Path
-        A text table with one line of column names (its cells are separated by commas, semicolons, tabs, bars or blanks),
-        ECSV, FITS, VOTable or Parquet; text, ECSV and VOTable may be compressed (``.gz``, ``.bz2``, ``.xz``).
+        A text table with one line of column names, whose cells are separated by commas, semicolons, tabs, bars or
+        blanks; ECSV, FITS, VOTable or Parquet. Any may be compressed (``.gz``, ``.bz2``, ``.xz``).
     as_text : sequence of str
         Columns of a text table in which names that look like numbers stay as they are written: 007 is not 7.
 
@@ -68,10 +68,8 @@ def read_columns(path: Path, as_text: Sequence[str] = ()) -> dict[str, list[Any]
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     kind = next((kind for start, kind in _BEGINNINGS.items() if content.startswith(start)), FORMATS.get(ending))
     if kind is None:
-        raise ConfigError(
-            f"{path}: {f'a table that ends with {ending}' if ending else 'a table without an ending'} is not read: save it as "
-            f"one of {', '.join(FORMATS)}"
-        )
+        named = f"a table that ends with {ending}" if ending else "a table without an ending"
+        raise ConfigError(f"{path}: {named} is not read: save it as one of {', '.join(FORMATS)}")
     return _text_table(path, content, as_text) if kind == "text" else _binary_table(path, content, kind)
 
 
@@ -129,6 +127,7 @@ def _decoded(path: Path, content: bytes) -> str:
 
 def _text_table(path: Path, content: bytes, as_text: Sequence[str]) -> dict[str, list[Any]]:
     from astropy.io import ascii as text_tables
+    from astropy.utils.exceptions import AstropyWarning
 
     lines = _decoded(path, content).split("\n")
     try:
@@ -145,7 +144,9 @@ def _text_table(path: Path, content: bytes, as_text: Sequence[str]) -> dict[str,
     converters = {name: [text_tables.convert_numpy(str)] for name in as_text}
     given = [_joined(header), *(_joined(row) for _, row in rows)]
     try:
-        table = text_tables.read(given, format="csv", guess=False, converters=converters)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)  # numbers of objects may be too long for integers
+            table = text_tables.read(given, format="csv", guess=False, converters=converters)
     except Exception as error:  # astropy's readers raise many kinds
         raise ConfigError(f"{path}: cannot be read as text: {error}") from error
     return {str(name): _plain(table[name]) for name in table.colnames}

@@ -1,7 +1,7 @@
 """YAML as configs are written in: every value with its line, and nothing read in a way that its writer did not mean.
 
-Keys are text as they stand: a target called ``NO`` or ``007`` is neither false nor 7. Refused are repeated keys, and what
-YAML 1.1 takes for something else than it looks like: dates, numbers that begin with 0, and numbers to base 60.
+Keys are text as they stand: a target called ``NO`` or ``007`` is neither false nor 7. Repeated keys are refused. So is
+what YAML 1.1 takes for something else than it looks like: dates, numbers that begin with 0, and numbers to base 60.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def read_yaml(path: str | Path) -> Document:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            f"{path}: cannot be read: line {line}: byte 0x{content[error.start]:02x} is not UTF-8: save the file as UTF-8"
+            f"{path}: cannot be read: line {line}: 0x{content[error.start]:02x} is not UTF-8: save the file as UTF-8"
         ) from None
     mistakes: list[str] = []
     try:
