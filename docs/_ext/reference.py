@@ -67,8 +67,7 @@ def parameter_rows(fields: Mapping[str, Any], upper_limits: Mapping[str, tuple[f
 def option_rows(sampler: Any) -> Iterable[list[str]]:
     """Return the rows of a table of a sampler's own options and of those with another default than the back end."""
     for name, value in sampler.defaults.items():
-        least = sampler.at_least.get(name)
-        yield [f"``{name}``", f"``{value!r}``", "" if least is None else f"≥ {least}"]
+        yield [f"``{name}``", f"``{value!r}``", str(sampler.allowed_values(name))]
 
 
 def other_options(sampler: Any) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import numbers
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ import numpy as np
 
 from socca.errors import ConfigError, ModelError, nearest
 from socca.samplers.checkpoint import Checkpoint
+from socca.samplers.options import Allowed, derived
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -86,14 +86,14 @@ class Sampler(ABC):
     Raises
     ------
     ConfigError
-        If an option is unknown, with the nearest known one, or a number is too small.
+        If an option is unknown, with the nearest known one, or its value is of another type or out of range.
     """
 
     name: ClassVar[str]
     #: Options whose default differs from the back end's own, or that are ours.
     defaults: ClassVar[dict[str, Any]] = {}
-    #: The least that an option may be, of those that are numbers.
-    at_least: ClassVar[dict[str, int]] = {}
+    #: What options may be, where their defaults do not tell; see `socca.samplers.options`.
+    allowed: ClassVar[dict[str, Allowed]] = {}
     #: Arguments of the back end that are set here, and are no options.
     reserved: ClassVar[frozenset[str]] = frozenset()
     #: Fewest parameters that it can explore; none at all need no sampler.
@@ -114,12 +114,12 @@ class Sampler(ABC):
         for key in options:
             if key not in known:
                 raise ConfigError(f"{self.name} has no option {key!r}{nearest(key, known)}")
-        for key, least in self.at_least.items():
-            value = options.get(key)
-            number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            if value is not None and not (number and value >= least):
-                raise ConfigError(f"{self.name}: {key} must be a number, and at least {least}; got {value!r}")
-        self.options: dict[str, Any] = {**self.defaults, **options}
+        self.options: dict[str, Any] = {**self.defaults}
+        for key, value in options.items():
+            try:
+                self.options[key] = self.allowed_values(key).value(value)
+            except ValueError as error:
+                raise ConfigError(f"{self.name}: {key} {error}") from None
 
     @classmethod
     def signatures(cls) -> tuple[Callable[..., Any], ...]:
@@ -134,6 +134,11 @@ class Sampler(ABC):
         return tuple(
             key for key in dict.fromkeys([*names, *cls.defaults]) if key not in cls.reserved | {"self", "cls", "kwargs"}
         )
+
+    @classmethod
+    def allowed_values(cls, option: str) -> Allowed:
+        """Return what an option may be."""
+        return cls.allowed.get(option) or derived(option, cls.signatures(), cls.defaults)
 
     def arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
         """Return those of the options that a function of the back end takes."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from socca.samplers.base import Draws, PeriodicLogger, Sampler
 from socca.samplers.lockstep import LockstepPool
+from socca.samplers.options import FUNCTION, LIST, MAPPING, OBJECT, number, whole, word
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
@@ -41,7 +42,23 @@ class Dynesty(Sampler):
     pickles = True
     requires = ("dynesty", "numpy")
     defaults = {"nlive": 500, "dynamic": False, "focus": True, "n_batch": None}  # noqa: RUF012  (never changed)
-    at_least = {"nlive": 10, "n_batch": 1}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        "nlive": whole(10),
+        "bound": word("none", "single", "multi", "balls", "cubes") | OBJECT,
+        "sample": word("auto", "unif", "rwalk", "slice", "rslice") | OBJECT,
+        "reflective": LIST | None,
+        **dict.fromkeys(("n_batch", "walks", "slices", "nlive_init", "nlive_batch"), whole(1) | None),
+        **dict.fromkeys(("maxiter", "maxcall", "maxiter_init", "maxcall_init"), whole(1, infinite=True) | None),
+        **dict.fromkeys(("maxiter_batch", "maxcall_batch", "maxbatch"), whole(infinite=True) | None),
+        **dict.fromkeys(("first_update", "wt_kwargs", "stop_kwargs"), MAPPING | None),
+        **dict.fromkeys(("wt_function", "stop_function"), FUNCTION | None),
+        "update_interval": number(above=0) | None,
+        "enlarge": number(1) | None,
+        "bootstrap": whole() | None,
+        "facc": number(0, 1),
+        **dict.fromkeys(("dlogz", "dlogz_init"), number(0) | None),
+        "n_effective": number(0, infinite=True) | None,
+    }
     reserved = frozenset(
         {
             *("loglikelihood", "prior_transform", "ndim", "rstate", "periodic", "pool", "use_pool", "queue_size"),

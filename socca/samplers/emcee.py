@@ -10,6 +10,7 @@ import numpy as np
 from socca.errors import ConfigError, ModelError
 from socca.samplers.base import Draws, PeriodicLogger, Sampler
 from socca.samplers.maximum import Maximum, correlation_root
+from socca.samplers.options import LIST, OBJECT, number, whole
 from socca.samplers.periodic import PeriodicParameters
 from socca.samplers.repartitioning_check import quick_maxima
 from socca.samplers.student import Student
@@ -50,7 +51,14 @@ class Emcee(Sampler):
         "n_eff": 3000,
         "max_steps": 50_000,
     }
-    at_least = {"nwalkers": 2, "n_tau": 1, "n_eff": 1, "max_steps": 1}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        "nwalkers": whole(2) | None,
+        "moves": LIST | OBJECT | None,
+        "n_tau": number(1),
+        "tau_change": number(above=0),
+        "n_eff": number(1),
+        "max_steps": whole(1),
+    }
     reserved = frozenset(
         {
             *("ndim", "log_prob_fn", "pool", "args", "kwargs", "backend", "vectorize", "blobs_dtype"),

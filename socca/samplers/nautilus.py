@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.samplers.options import number, whole
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
@@ -83,7 +84,17 @@ class Nautilus(Sampler):
         "n_eff": 3000,
         "focus": True,
     }
-    at_least = {"n_live": 10, "n_batch": 1, "n_eff": 0}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        "n_live": whole(10),
+        **dict.fromkeys(("n_update", "n_points_min", "n_batch", "n_like_new_bound"), whole(1) | None),
+        **dict.fromkeys(("n_networks", "n_shell"), whole()),
+        "n_like_max": whole(1, infinite=True),
+        "enlarge_per_dim": number(1),
+        "split_threshold": number(above=0),
+        "f_live": number(above=0, most=1),
+        "n_eff": number(0),
+        "timeout": number(above=0, infinite=True),
+    }
     reserved = frozenset(
         {
             *("prior", "prior_args", "prior_kwargs", "n_dim", "periodic"),

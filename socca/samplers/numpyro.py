@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from socca.errors import ConfigError
 from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.samplers.options import LIST, TRUTH, number, whole
 from socca.samplers.repartitioning_check import quick_maxima
 from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
 
@@ -42,6 +42,15 @@ class Numpyro(Sampler):
     evidence = False
     requires = ("numpyro", "jax", "jaxlib", "numpy")
     defaults = {"num_warmup": 300, "num_samples": 1000, "num_chains": None}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        "num_warmup": whole(1),
+        "num_samples": whole(4),
+        "num_chains": whole(1) | None,
+        "step_size": number(above=0),
+        "dense_mass": TRUTH | LIST,
+        "target_accept_prob": number(above=0, most=1),
+        "max_tree_depth": whole(1) | LIST,
+    }
     reserved = frozenset(
         {
             *("model", "potential_fn", "kinetic_fn", "inverse_mass_matrix", "trajectory_length", "init_strategy"),
@@ -63,8 +72,6 @@ class Numpyro(Sampler):
 
         n_chains = int(self.options["num_chains"] or pool.size)
         warmup, wanted = int(self.options["num_warmup"]), int(self.options["num_samples"])
-        if min(n_chains, warmup, wanted) < 1 or wanted < 4:
-            raise ConfigError("numpyro needs num_chains and num_warmup of at least 1, and num_samples of at least 4")
         maxima = quick_maxima(problem, pool, seed, checkpoint)
         space = UnconstrainedSpace.around(problem, maxima.found[0])
         settings = tuple(sorted(self.arguments(NUTS.__init__).items()))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from socca.errors import ConfigError
 from socca.samplers.base import Draws, Sampler
+from socca.samplers.options import whole, word
 from socca.samplers.search import find_maxima
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class Optimizer(Sampler):
         "n_samples": 4000,
     }
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if self.options["objective"] not in ("map", "ml"):
-            raise ConfigError(f"optimizer: objective must be map or ml, got {self.options['objective']!r}")
+    allowed = {  # noqa: RUF012  (never changed)
+        "objective": word("map", "ml"),
+        **dict.fromkeys(("n_draws", "n_starts", "maxiter", "n_samples"), whole(1)),
+    }
 
     def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""

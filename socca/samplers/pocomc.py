@@ -14,6 +14,7 @@ import numpy as np
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.samplers.options import LIST, OBJECT, TRUTH, whole, word
 from socca.samplers.student import Student
 from socca.samplers.unit_cube import UnitCube
 
@@ -53,7 +54,19 @@ class Pocomc(Sampler):
     pickles = True
     requires = ("pocomc", "torch", "zuko", "numpy")
     defaults = {"focus": True, "precondition": None}  # noqa: RUF012  (never changed)
-    at_least = {"n_total": 1, "n_active": 2, "n_effective": 2, "n_evidence": 0}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        **dict.fromkeys(("n_active", "n_effective"), whole(2) | None),
+        "n_total": whole(1),
+        "n_evidence": whole(),
+        "reflective": LIST | None,
+        "transform": word("probit", "logit"),
+        "flow": word() | OBJECT,
+        "metric": word("ess", "uss"),
+        "sample": word("tpcn", "rwm"),
+        "resample": word("mult", "syst"),
+        **dict.fromkeys(("pytorch_threads", "train_frequency", "n_prior", "n_steps", "n_max_steps"), whole(1) | None),
+        "precondition": TRUTH | None,
+    }
     reserved = frozenset(
         {
             *("prior", "likelihood", "n_dim", "likelihood_args", "likelihood_kwargs", "vectorize", "blobs_dtype"),
