@@ -16,7 +16,7 @@ wildcard_constraints:
 rule fit:
     input:
         # The images of a simulated survey are made first.
-        str(SURVEY.config.table) if SIMULATED else [],
+        in_results(SURVEY.config.table) if SIMULATED else [],
     output:
         f"{CHUNK}-{{state}}.done",
     log:

@@ -1,6 +1,10 @@
 # The survey, and the files that are made of it: everything is looked up here, once.
+import contextlib
 import functools
+import hashlib
+import os
 import shlex
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -40,17 +44,52 @@ def workers(wildcards, resources, threads):
     return "--pool mpi" if resources.get("mpi") else f"--cores {threads}"
 
 
+def without_braces(path):
+    """Return a file or folder as Snakemake can name it: a link to it, if it has braces in its name.
+
+    Snakemake takes what is in braces for a wildcard, also in what a function returns, and knows no way to write a brace.
+    """
+    if "{" not in path and "}" not in path:
+        return path
+    target = Path(path).absolute()
+    link = Path(".snakemake", "links", hashlib.sha256(str(target).encode()).hexdigest()[:16])
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        with contextlib.suppress(FileExistsError):  # another process may have made it
+            link.symlink_to(target)
+        # A link made anew is no reason to do anything.
+        os.utime(link, ns=(target.stat().st_mtime_ns,) * 2, follow_symlinks=False)
+    return link.as_posix()
+
+
+def results_folder():
+    """Return the folder of the results as Snakemake names it; one with braces is made, for the link to it."""
+    if "{" in RESULTS or "}" in RESULTS:
+        Path(RESULTS).mkdir(parents=True, exist_ok=True)
+    return without_braces(RESULTS)
+
+
+def in_results(path):
+    """Return a file of the results as Snakemake names it."""
+    return FOLDER + Path(path).as_posix().removeprefix(RESULTS)
+
+
+def inputs(wildcards):
+    """Return the files that a fit of a target reads, as Snakemake names them."""
+    return [in_results(file) if SIMULATED else without_braces(file) for file in SURVEY.inputs(wildcards.target)]
+
+
 @functools.cache
 def stamps():
     """Return the stamps of all chunks. Looked up when asked for: a job on a node has no need of the others'."""
-    return [SURVEY.stamp(chunk).as_posix() for chunk in SURVEY.chunks]
+    return [in_results(SURVEY.stamp(chunk)) for chunk in SURVEY.chunks]
 
 
 def posteriors(wildcards):
     """Return what is there once all fits are up to date."""
     if SURVEY.chunked:
         return stamps()
-    return [SURVEY.path(target, model, "posterior.h5").as_posix() for target, model in SURVEY.jobs()]
+    return [in_results(SURVEY.path(target, model, "posterior.h5")) for target, model in SURVEY.jobs()]
 
 
 def figures(wildcards):
@@ -59,12 +98,13 @@ def figures(wildcards):
         wanted = SURVEY.config.outputs.model_images != "none"
         return [path.removesuffix(".done") + ".drawn" for path in stamps()] if wanted else []
     wanted = SURVEY.config.outputs.figures != "none"
-    return [SURVEY.figure(target, model).as_posix() for target, model in SURVEY.jobs()] if wanted else []
+    return [in_results(SURVEY.figure(target, model)) for target, model in SURVEY.jobs()] if wanted else []
 
 
 SURVEY_CONFIG = config.get("survey", "config/demo.yaml")
 SURVEY = load_survey(SURVEY_CONFIG, config.get("targets"))
-FOLDER = SURVEY.config.folder.as_posix()
+RESULTS = SURVEY.config.folder.as_posix()
+FOLDER = results_folder()
 SIMULATED = SURVEY.config.simulate is not None
 #: How often a job is tried: what kills one (memory, a time limit, a lost node) is tried again, with more of both.
 TRIES = 3

@@ -11,7 +11,7 @@ wildcard_constraints:
 rule fit:
     input:
         # The target's own files: a newer one fits this target again, and no other.
-        lambda wildcards: SURVEY.inputs(wildcards.target),
+        inputs,
     output:
         posterior=f"{FIT}/posterior.h5",
         images=[f"{FIT}/model.fits"] if SURVEY.config.outputs.model_images == "all" else [],
