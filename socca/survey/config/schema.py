@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PrivateAttr, ValidationError, create_model, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, create_model, field_validator, model_validator
 
 from socca import models, noise, priors
 from socca.errors import ConfigError, nearest
@@ -68,11 +68,12 @@ class Config(Strict):
     #: Target -> the sections that are different for it.
     _sections: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _models_have_folders_of_their_own(self) -> Config:
-        for one, other in case_twins(self.models):
-            raise ValueError(f"models: {one!r} and {other!r} differ by case only: some file systems take them for one")
-        return self
+    @field_validator("models")
+    @classmethod
+    def _have_folders_of_their_own(cls, models: dict[str, Any]) -> dict[str, Any]:
+        for one, other in case_twins(models):
+            raise ValueError(f"{one!r} and {other!r} differ by case only: some file systems take them for one")
+        return models
 
     @model_validator(mode="after")
     def _flagged_is_known_after_the_fit(self) -> Config:

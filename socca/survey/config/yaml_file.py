@@ -110,9 +110,7 @@ class Document:
         elif kind in ("int", "float") and ":" in text:
             self._refuse(node, f"{text} is a number to base 60 to YAML: write decimal degrees, or put it in quotes")
         elif kind == "int" and _OCTAL.fullmatch(text):
-            self._refuse(
-                node, f"{text} begins with 0, which YAML takes for octal: leave the 0 out, or put it in quotes"
-            )
+            self._refuse(node, f"{text} begins with 0, which is octal to YAML: leave the 0 out, or put it in quotes")
         elif kind not in _SCALARS:
             self._refuse_tag(node)
         else:
@@ -234,11 +232,12 @@ def _inner(node: Node) -> Iterator[Node]:
 def _pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
     """Yield keys and values; first those that are merged in with ``<<``, which later ones replace."""
     pairs = [(key, value) for key, value in node.value if isinstance(key, ScalarNode)]
-    for key, value in pairs:
-        if _is_merge(key):
-            for part in reversed(_parts(value)):
-                if isinstance(part, MappingNode):
-                    yield from _pairs(part)
+    merged: dict[str, tuple[ScalarNode, Node]] = {}
+    for part in (part for key, value in pairs if _is_merge(key) for part in _parts(value)):
+        if isinstance(part, MappingNode):
+            for name, pair in {key.value: (key, value) for key, value in _pairs(part)}.items():
+                merged.setdefault(name, pair)  # of several mappings, the first one holds
+    yield from merged.values()
     yield from ((key, value) for key, value in pairs if not _is_merge(key))
 
 
