@@ -189,7 +189,8 @@ def derived(name: str, functions: Iterable[Callable[..., Any]], defaults: Mappin
     Allowed
         Anything, if they do not tell.
     """
-    taken = [found[name] for one in functions if name in (found := inspect.signature(one).parameters)]
+    signatures = [inspect.signature(one).parameters for one in functions]
+    taken = [parameters[name] for parameters in signatures if name in parameters]
     values = [*([defaults[name]] if name in defaults else []), *(parameter.default for parameter in taken)]
     hints = [parameter.annotation for parameter in taken]
     kinds = [type(value) for value in values if value is not None]

@@ -204,10 +204,11 @@ def _number(value: str | float | None) -> float:
     if isinstance(value, bool):
         return Missing(str(value))
     if isinstance(value, str):
+        text = value
         try:
-            value = float(value)
+            value = float(text)
         except ValueError:
-            return Missing() if value.strip().lower() in _BLANK else Missing(value)
+            return Missing() if text.strip().lower() in _BLANK else Missing(text)
     if value is None or value != value:
         return Missing()
     return value if isinstance(value, Angle) else float(value)

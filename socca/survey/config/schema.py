@@ -40,8 +40,8 @@ class Config(Strict):
     survey: Name = Field(description="Name of the survey.")
     targets: str | None = Field(
         None,
-        description="Table of targets (CSV, ECSV or FITS), relative to the folder of this config; ~ and $VARIABLES are "
-        "expanded. A simulated survey writes its own, <output>/images/targets.csv.",
+        description="Table of targets (text, ECSV, FITS, VOTable or Parquet), relative to the folder of this config; "
+        "~ and $VARIABLES are expanded. A simulated survey writes its own, <output>/images/targets.csv.",
     )
     output: str | None = Field(
         None,

@@ -77,10 +77,12 @@ class Document:
     def _value(self, node: Node) -> Any:
         """Return what a node holds; the same object for each alias of it."""
         if id(node) not in self._made:
-            make: Callable[[Any], Any] = {MappingNode: self._mapping, SequenceNode: self._list}.get(
-                type(node), self._scalar
-            )
-            self._made[id(node)] = make(node)
+            if isinstance(node, MappingNode):
+                self._made[id(node)] = self._mapping(node)
+            elif isinstance(node, SequenceNode):
+                self._made[id(node)] = self._list(node)
+            elif isinstance(node, ScalarNode):  # there are no others
+                self._made[id(node)] = self._scalar(node)
         return self._made[id(node)]
 
     def _list(self, node: SequenceNode) -> list[Any]:
