@@ -204,7 +204,9 @@ class Context:
         if value.prior is not None:
             if value.names():
                 raise ConfigError(f"a prior cannot depend on other parameters ({', '.join(sorted(value.names()))})")
-            return priors.REGISTRY[value.prior](*[self.number(part, unit) for part in value.parts])
+            kind = priors.REGISTRY[value.prior]
+            numbers = [self.number(part, unit) for part in value.parts]
+            return kind(**dict(zip(kind.arguments, numbers, strict=True)))
         (node,) = value.parts
         if not node.names():
             return self.number(node, unit)
