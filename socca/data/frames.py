@@ -174,7 +174,7 @@ def project(x: Any, y: Any, on_sky: bool, reference: Any, xp: Any) -> tuple[Any,
     x, y : array
         Degrees east and north. Offsets come back as they are; RA and Dec by the gnomonic projection
         (Calabretta & Greisen 2002, A&A 395, 1077, eqs. 54-57), written with half-angles so that nothing cancels.
-        What lies 90 degrees away or more is not on the plane: NaN.
+        What lies 90 degrees away or more is not on the plane: NaN (see `is_behind`).
     """
     if not on_sky:
         return x, y
@@ -182,9 +182,61 @@ def project(x: Any, y: Any, on_sky: bool, reference: Any, xp: Any) -> tuple[Any,
     ra = (x - reference[0]) * rad
     dec, dec0 = y * rad, reference[1] * rad
     haversine = 2 * xp.sin(ra / 2) ** 2
-    cos_distance = xp.cos(dec - dec0) - xp.cos(dec) * xp.cos(dec0) * haversine
+    cos_distance = _cos_distance(ra, dec, dec0, xp)
     # Beyond the horizon the same formulas would give the mirror image of the other side of the sky.
     cos_distance = xp.where(cos_distance > 0, cos_distance, xp.nan)
     east = xp.cos(dec) * xp.sin(ra) / cos_distance
     north = (xp.sin(dec - dec0) + xp.sin(dec0) * xp.cos(dec) * haversine) / cos_distance
     return east / rad, north / rad
+
+
+def _cos_distance(ra: Any, dec: Any, dec0: Any, xp: Any) -> Any:
+    """Return the cosine of the distance on the sky; `ra` is the difference (radians)."""
+    return xp.cos(dec - dec0) - xp.cos(dec) * xp.cos(dec0) * 2 * xp.sin(ra / 2) ** 2
+
+
+def is_behind(ra: Any, dec: Any, reference: Any, xp: Any) -> Any:
+    """Tell which positions lie 90 degrees or more from the centre of the field, where no image shows them.
+
+    Parameters
+    ----------
+    ra, dec : array
+        Positions, degrees. Of NaN the answer is no: it must be seen.
+    reference : array, shape (2,)
+        RA and Dec of the centre (degrees).
+    xp : module
+        `numpy` or `jax.numpy`.
+
+    Returns
+    -------
+    bool array
+        True where `project` has no result.
+    """
+    rad = xp.pi / 180
+    return _cos_distance((ra - reference[0]) * rad, dec * rad, reference[1] * rad, xp) <= 0
+
+
+def reaches_behind(ra: tuple[float, float], dec: tuple[float, float], reference: tuple[float, float]) -> bool:
+    """Tell whether a range of positions reaches 90 degrees or more from the centre of the field.
+
+    Parameters
+    ----------
+    ra, dec : tuple of float
+        Lowest and highest of each, degrees.
+    reference : tuple of float
+        RA and Dec of the centre (degrees).
+
+    Returns
+    -------
+    bool
+        Whether any of the positions does.
+    """
+    low, high = ra[0] - reference[0], ra[1] - reference[0]
+    opposite = np.floor((high - 180) / 360) * 360 + 180  # the highest below `high`
+    farthest = opposite if opposite >= low else max(low, high, key=lambda at: -np.cos(np.radians(at)))
+    south, north = (float(np.clip(at, -90, 90)) for at in dec)
+    dec0 = np.radians(reference[1])
+    # Along a meridian the cosine of the distance is itself a cosine: it is least at an end, or opposite to its peak.
+    least = np.degrees(np.arctan2(np.sin(dec0), np.cos(dec0) * np.cos(np.radians(farthest)))) + 180
+    ends = [south, north, *(at for at in (least, least - 360) if south <= at <= north)]
+    return any(bool(is_behind(np.float64(reference[0] + farthest), np.float64(at), reference, np)) for at in ends)

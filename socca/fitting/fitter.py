@@ -284,7 +284,11 @@ class fitter:  # noqa: N801  (public name)
             raise ValueError(f"what must be one of all, {', '.join(parts)}, total; got {what!r}")
         chosen = self._statistic(usebest, statistic)
         # The noise has no part in it, but its parameters may be free, and others tied to them.
-        problem = self.problem if img is None else Problem(img, self.mod, noise=NuisanceParameters(self.img.noise))
+        problem = (
+            self.problem
+            if img is None
+            else Problem(img, self.mod, noise=NuisanceParameters(self.img.noise), to_fit=False)
+        )
         only = self.mod.select(component)
         if chosen in ("best", "median"):
             theta = self.posterior.best if chosen == "best" else self.posterior.median()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from socca.errors import ConfigError, ModelError, nearest
+from socca.models.numbers import for_numbers
 from socca.models.radial.base import Radial, RadialStructure
 from socca.models.radial.truncation import Truncation
 from socca.parameters.expressions import Node, evaluate, parse
@@ -52,7 +53,7 @@ class CustomProfile(Radial):
         parameters: Mapping[str, Any] | Iterable[str | Mapping[str, Any]] = (),
         profile: Callable[..., Any] | str | None = None,
         positive: bool | None = None,
-        truncation: bool | str | type[Truncation] | None = None,
+        truncation: bool | str | Truncation | type[Truncation] | None = None,
         **values: Any,
     ) -> None:
         super().__init__(truncation, positive)
@@ -65,6 +66,12 @@ class CustomProfile(Radial):
         self.__dict__["_profile"] = _parsed(profile, self._own)
         self._try()
         self._assign({name: value for name, _, value in described if value is not None} | values)
+
+    @property
+    def profile(self) -> Callable[..., Any]:  # type: ignore[override]
+        """The profile as a function of numbers or arrays, ``profile(r, **parameters)``, without the truncation."""
+        form = self.structure()
+        return for_numbers(lambda r, **arguments: type(self).evaluate(form, r, arguments))
 
     def law_fields(self) -> list[str]:
         """Return the names of the parameters that the profile itself takes."""

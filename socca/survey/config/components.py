@@ -176,10 +176,12 @@ class _LawSection(ComponentSection):
 def radial_law(section: Any) -> models.Radial:
     """Make the radial profile that a section describes, without values."""
     kind = models.REGISTRY[section.type]
+    # In configs, true stands for the first of them; in scripts for `HyperTangent`.
+    truncation = next(iter(TRUNCATIONS)) if section.truncation is True else section.truncation
     if issubclass(kind, models.CustomProfile):
         about = {name: {"unit": p.unit, "description": p.description} for name, p in section.parameters.items()}
-        return kind(about, section.profile, truncation=section.truncation)
-    return kind(truncation=section.truncation)  # type: ignore[return-value]
+        return kind(about, section.profile, truncation=truncation)
+    return kind(truncation=truncation)  # type: ignore[return-value]
 
 
 def _union(sections: dict[str, type[BaseModel]]) -> Any:
