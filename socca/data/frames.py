@@ -52,6 +52,10 @@ class Frame:
         """
         raise NotImplementedError
 
+    def coordinates(self, rows: Any, cols: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions of pixels as a model has them, ``xc, yc`` (degrees); the inverse of `to_pixel`."""
+        raise NotImplementedError
+
     def to_plane(self, xc: Any, yc: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the field-plane coordinates of positions ``xc, yc`` (degrees)."""
         return project(np.asarray(xc, float), np.asarray(yc, float), self.on_sky, self.reference, np)
@@ -85,6 +89,10 @@ class PixelFrame(Frame):
         x = -(np.asarray(cols, float) - self._middle[1]) * self.pixel_scale
         y = (np.asarray(rows, float) - self._middle[0]) * self.pixel_scale
         return x, y
+
+    def coordinates(self, rows: Any, cols: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the offsets of pixels from the centre of the array, as `plane`."""
+        return self.plane(rows, cols)
 
     def to_pixel(self, xc: Any, yc: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the (row, column) of offsets ``xc, yc`` (degrees)."""
@@ -133,6 +141,10 @@ class SkyFrame(Frame):
         world = self._wcs.all_pix2world(np.asarray(cols, float), np.asarray(rows, float), 0)
         # A header may have declination before right ascension.
         return np.asarray(world[self._wcs.wcs.lng]), np.asarray(world[self._wcs.wcs.lat])
+
+    def coordinates(self, rows: Any, cols: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return RA and Dec of pixels (degrees)."""
+        return self._sky(rows, cols)
 
     def plane(self, rows: Any, cols: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the field-plane coordinates of pixels, as `Frame.plane`."""

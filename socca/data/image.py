@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,20 @@ if TYPE_CHECKING:
 
     from socca.noise.base import NoiseModel
 
-__all__ = ["Image"]
+__all__ = ["Image", "PixelGrid"]
+
+
+class PixelGrid(NamedTuple):
+    """Coordinates of the centres of all pixels.
+
+    Attributes
+    ----------
+    x, y : ndarray, shape (ny, nx)
+        RA and Dec or, in an image without a WCS, offsets to the east and north (degrees): as ``xc``, ``yc``.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
 
 
 class Image:
@@ -83,7 +97,6 @@ class Image:
         response: PlainInput = None,
         exposure: PlainInput = None,
         noise: NoiseModel | None = None,
-        *,
         subgrid: int = 1,
         img_idx: int | str | None = None,
         exp_idx: int | str | None = None,
@@ -92,6 +105,7 @@ class Image:
         csize: Any = None,
         addmask: dict[str, Any] | None = None,
         addpsf: dict[str, Any] | None = None,
+        *,
         pixel_scale: float | None = None,
     ) -> None:
         from astropy.io import fits
@@ -130,6 +144,20 @@ class Image:
     def shape(self) -> tuple[int, int]:
         """Number of rows and columns."""
         return self.data.shape[0], self.data.shape[1]
+
+    @property
+    def grid(self) -> PixelGrid:
+        """Where the centres of the pixels are: ``x``, ``y`` in the coordinates of ``xc``, ``yc`` (degrees)."""
+        return PixelGrid(*self.frame.coordinates(*np.indices(self.shape)))
+
+    @property
+    def convolve(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The function that convolves an array of the image's shape with its PSF; None without a PSF."""
+        from socca.data.psf import convolved
+
+        if self.psf is None:
+            return None
+        return functools.partial(convolved, psf=self.psf, oversample=self.psf_oversample)
 
     def _map(self, source: PlainInput, what: str, index: int | str | None) -> np.ndarray | None:
         """Read the response or the exposure, and mask the pixels where it is unknown."""
