@@ -13,7 +13,6 @@ from socca.likelihood.problem import Problem
 from socca.models import REGISTRY, Disk, Gaussian, Model, Point, boundto
 from socca.priors import normal, uniform
 from tests.models.laws import numbers
-from tests.models.test_registry import new
 
 SHAPE = (11, 12)
 DATA = np.random.default_rng(3).normal(size=SHAPE)
@@ -33,19 +32,20 @@ def sky(make_image, make_header, make_psf):
 FAR = [(330.0, -2.0), (280.0, 10.0), (240.000001, 0.0), (690.0, -2.0)]
 
 
-@pytest.mark.parametrize("psf", [False, True])
-@pytest.mark.parametrize("kind", sorted(set(REGISTRY) - {"Background"}))
+@pytest.mark.parametrize(
+    ("kind", "psf"),
+    [(kind, False) for kind in ("Gaussian", "Power", "TopHat", "Disk", "SimpleBridge", "Point")]
+    + [("Gaussian", True), ("Point", True)],
+)
 def test_it_gives_no_light(sky, kind, psf):
-    component = new(REGISTRY[kind])
-    component = new(REGISTRY[kind], **numbers(component, np.random.default_rng(5)))
+    component = REGISTRY[kind](**numbers(REGISTRY[kind](), np.random.default_rng(5)))
     x, y = component.position_names
     image = sky(psf)
-    for ra, dec in FAR if kind == "Gaussian" else FAR[:1]:
+    for ra, dec in FAR:
         setattr(component, x, ra)
         setattr(component, y, dec)
-        for convolve in (False, True):
-            found = component.getmap(image, convolve)
-            assert not found.any(), (ra, dec)  # nor NaN, which is true
+        found = component.getmap(image, convolve=psf)
+        assert not found.any(), (ra, dec)  # nor NaN, which is true
 
 
 def test_near_the_horizon_it_is_a_number(sky):
