@@ -52,15 +52,15 @@ def test_near_the_horizon_it_is_a_number(sky):
     for ra in (239.0, 239.9999, 239.99999999):
         found = Gaussian(xc=ra, yc=0.0, rs=1e-3, Is=1.0).getmap(sky())
         assert np.all(np.isfinite(found))
-        assert not found.any()
+        assert np.abs(found).max() < 1e-300
 
 
 def test_a_tied_source_behind_adds_nothing_to_the_likelihood(sky):
-    """Nor to its derivatives; where it is seen again, both are its own."""
+    """Nor to its derivatives."""
     image = sky(psf=True)
     seen = Point(xc=uniform(149.9, 150.1), yc=2.0, Ic=5.0)
     model = Model(seen)
-    model.addcomponent(Gaussian(xc=lambda comp_00_xc: comp_00_xc + 180, yc=2.0, rs=1e-4, Is=3.0))
+    model.addcomponent(Point(xc=lambda comp_00_xc: comp_00_xc + 180, yc=2.0, Ic=3.0))
     alone = Problem(image, Model(Point(xc=uniform(149.9, 150.1), yc=2.0, Ic=5.0)))
     rows = [[150.0], [150.0001]]
     for found, wanted in zip(
@@ -91,7 +91,7 @@ def test_priors_that_reach_there_are_refused(sky, xc, yc):
     with pytest.raises(ModelError, match=said):
         Problem(sky(), Model(source))
     disk = Disk(Gaussian(xc=xc, yc=yc, rs=1e-4, Is=1.0), **{"vertical.zs": 1e-5})
-    with pytest.raises(ModelError, match=said.replace("_", "_radial.")):
+    with pytest.raises(ModelError, match=said.replace("comp_00_", r"comp_00_radial\.")):
         Problem(sky(), Model(disk))
     # To draw it elsewhere on the sky is another matter.
     free = len(Model(source).paridx)
