@@ -146,7 +146,7 @@ def _refuse_foreign_ties(parts: Sequence[Parameterised], values: Mapping[str, An
 
 def _warn_of_order(parts: Sequence[Parameterised], values: Mapping[str, Any]) -> None:
     """Warn of functions whose arguments may name components in the order in which they were made."""
-    made = [part.made for part in parts if part.made is not None]
+    made = [part.creation_number for part in parts if part.creation_number is not None]
     functions = [name for name, value in values.items() if _is_tie(value) and not isinstance(value, Tie | EqualTo)]
     if functions and made != sorted(made):
         warnings.warn(

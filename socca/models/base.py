@@ -67,7 +67,7 @@ class Component(Parameterised):
     def __init__(self, positive: bool | None = None, **values: Any) -> None:
         super().__init__(**values)
         number = next(Component._numbers)
-        self.__dict__.update(positive=positive, made=number, id=f"comp_{number:02d}")
+        self.__dict__.update(positive=positive, creation_number=number, id=f"comp_{number:02d}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

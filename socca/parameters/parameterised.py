@@ -70,12 +70,12 @@ class Parameterised:
         those of its parts, called ``part.name``.
     id : str or None
         What the full names of its parameters begin with.
-    made : int or None
+    creation_number : int or None
         The order in which components were made.
     """
 
     id: str | None
-    made: int | None = None
+    creation_number: int | None = None
     fields: dict[str, Parameter] = {}  # noqa: RUF012  (never changed, but replaced by each subclass)
     #: Attributes that may be set and are no parameters.
     attributes: ClassVar[tuple[str, ...]] = ("id",)

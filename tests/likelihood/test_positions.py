@@ -94,8 +94,8 @@ def test_priors_that_reach_there_are_refused(sky, xc, yc):
     with pytest.raises(ModelError, match=said.replace("comp_00_", r"comp_00_radial\.")):
         Problem(sky(), Model(disk))
     # To draw it elsewhere on the sky is another matter.
-    free = len(Model(source).paridx)
-    assert not Model(source).getmodel(sky(), [330.0, -2.0][:free] if free == 2 else [330.0]).smoothed.any()
+    elsewhere = [at for at, value in ((330.0, xc), (-88.5, yc)) if not isinstance(value, float)]
+    assert not Model(source).getmodel(sky(), elsewhere).smoothed.any()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from socca.errors import ConfigError, ModelError, nearest
@@ -16,6 +17,18 @@ from socca.utils.lazy import jax, jnp
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
+
+
+@dataclass(frozen=True)
+class _Law:
+    """A profile as a function; equal ones share what is compiled."""
+
+    kind: type[CustomProfile]
+    form: RadialStructure
+
+    def __call__(self, r: Array, **arguments: Any) -> Array:
+        return self.kind.evaluate(self.form, r, arguments)
+
 
 _KEYS = ("name", "unit", "units", "description", "default", "value")
 
@@ -70,8 +83,7 @@ class CustomProfile(Radial):
     @property
     def profile(self) -> Callable[..., Any]:  # type: ignore[override]
         """The profile as a function of numbers or arrays, ``profile(r, **parameters)``, without the truncation."""
-        form = self.structure()
-        return for_numbers(lambda r, **arguments: type(self).evaluate(form, r, arguments))
+        return for_numbers(_Law(type(self), self.structure()))
 
     def law_fields(self) -> list[str]:
         """Return the names of the parameters that the profile itself takes."""
