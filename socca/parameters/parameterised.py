@@ -118,8 +118,9 @@ class Parameterised:
         for other, present in self._parts.items():
             if part is present:
                 raise ModelError(f"{type(self).__name__}: {name} and {other} are the same object: make a second one")
+        if part._part_of is None:
+            part.id = None if self.id is None else f"{self.id}_{name}"
         part.__dict__["_part_of"] = f"the {name} profile of a {type(self).__name__}"
-        part.id = None if self.id is None else f"{self.id}_{name}"
         self._parts[name] = part
         self.fields.update({f"{name}.{key}": part.fields[key] for key in exposed})
 

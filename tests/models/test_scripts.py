@@ -223,6 +223,9 @@ def test_a_component_has_its_id_from_the_beginning(make_image, pixel):
     assert one.id.startswith("comp_")
     disk = Disk()
     assert (disk.radial.id, disk.vertical.id) == (f"{disk.id}_radial", f"{disk.id}_vertical")
+    name = disk.radial.id
+    Disk(disk.radial)  # of which it is no second part
+    assert disk.radial.id == name
     model = Model(one)
     model.addcomponent(two)
     assert (one.id, two.id) == ("comp_00", "comp_01")
