@@ -23,7 +23,7 @@ def test_background(make_image, make_psf, pixel):
         out = render(make_image(shape=shape, psf=psf), Background(rs=rs, **coefficients))
         np.testing.assert_allclose(out.background, truth, rtol=1e-10, atol=1e-12)
         assert not np.any(out.raw)
-        assert not np.any(out.smoothed)
+        assert not np.any(out.sources)
 
 
 def test_parts_and_sums(make_image, make_psf, pixel):
