@@ -14,7 +14,7 @@ from socca.data.image import Image
 from socca.data.masks import read_mask
 from socca.data.region_files import RegionFile
 from socca.errors import ConfigError, DataError, ModelError, nearest
-from socca.likelihood.parameter_vector import compile_model
+from socca.likelihood.parameter_vector import check_parts
 from socca.likelihood.problem import Problem
 from socca.models import Component, Model
 from socca.noise import REGISTRY as NOISE_REGISTRY
@@ -278,7 +278,7 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
             raise ConfigError(f"{where}: no value for {', '.join(unset)}{hint}")
         model.addcomponent(component, positive=settings.positive, label=label)
     try:
-        compile_model(model.components)
+        check_parts(model.components)
     except ModelError as error:
         message = str(error)
         for parameter, shown in model.labels.items():
