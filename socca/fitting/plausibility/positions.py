@@ -39,7 +39,7 @@ class _Place:
     away : float
         Pixels from the edge of the image to the nearest point of the prior; infinite on the other side of the sky.
     wide : bool
-        Whether the prior is wider than the image on both axes.
+        Whether the prior is wider than the image: on both axes, or on one, and then mostly off the image.
     """
 
     label: str
@@ -143,9 +143,11 @@ def _place(label: str, xc: np.ndarray, yc: np.ndarray, image: Image, to_pixel: _
     last = np.array(image.shape)[:, None] - 0.5
     inside = np.all((pixels >= -0.5) & (pixels < last), axis=0)
     low, high = pixels.min(axis=1), pixels.max(axis=1)
+    on_image = float(inside.sum() / x.size)
     covers = bool(np.all(high >= -0.5) and np.all(low < last[:, 0]))
-    wide = covers and (not seen.all() or bool(np.all(high - low > image.shape)))
+    around = bool(np.any((low < -0.5) & (high > last[:, 0]))) and on_image < LEAST_ON_IMAGE
+    wide = covers and (not seen.all() or around or bool(np.all(high - low > image.shape)))
     away = float(np.maximum(np.maximum(-0.5 - pixels, pixels - last), 0).max(axis=0).min())
     rows, cols = np.rint(pixels[:, inside]).astype(int).clip(0, last.astype(int))
     used = float(np.mean(image.mask[rows, cols] > 0)) if inside.any() else 0.0
-    return _Place(label, float(inside.sum() / x.size), used, away, wide)
+    return _Place(label, on_image, used, away, wide)

@@ -159,8 +159,7 @@ def noise_doubts(image: Image, parts: Sequence[Part]) -> Iterator[Doubt]:
     """Yield a doubt if a noise map and the scatter of the pixels differ.
 
     A map is too high if it is far above the scatter of all pixels, to which a source can only add. It is too low if it
-    is far below the second differences of neighbouring pixels in the fainter half of the image, which a source hardly
-    adds to.
+    is far below what is not smooth in the fainter half of the image, to which a source hardly adds.
 
     Parameters
     ----------
@@ -188,7 +187,7 @@ def noise_doubts(image: Image, parts: Sequence[Part]) -> Iterator[Doubt]:
         return
     typical, seen = float(np.median(level)), scatter(data)
     high = 1 / max(scatter(data / level), 1e-300)
-    low = _second_differences(np.where(used, image.data, np.nan), sigma, float(np.median(data)))
+    low = _unsmooth(np.where(used, image.data, np.nan), sigma, float(np.median(data)))
     form = noise.form or "sigma"
     if high > NOISE_FACTOR and typical > NOISE_FACTOR * seen:
         said, factor = "above", typical / seen
@@ -218,18 +217,30 @@ def _better_form(form: str, sigma: float, seen: float) -> str:
     return ": is it a map of the standard deviation, the variance or the weight, in the unit of the image?"
 
 
-def _second_differences(data: np.ndarray, sigma: np.ndarray, middle: float) -> float:
-    """Return the scatter of second differences along rows or columns, whichever is less, in units of the noise.
+def _unsmooth(data: np.ndarray, sigma: np.ndarray, middle: float) -> float:
+    """Return the scatter of what is not smooth in an image, in units of the noise.
 
-    Of the pixels up to `middle`; NaN marks data that are not used. 0 if there are too few.
+    The mask of second differences along both axes leaves out what is linear along either (Immerkaer 1996, Computer
+    Vision and Image Understanding 64, 300).
+
+    Parameters
+    ----------
+    data, sigma : ndarray, shape (ny, nx)
+        Pixels, NaN where not used, and their noise.
+    middle : float
+        Only pixels up to this value are looked at.
+
+    Returns
+    -------
+    float
+        1 for white noise, less for correlated noise; 0 if there are too few pixels.
     """
-    found = []
-    for axis in (0, 1):
-        d, s = (np.moveaxis(plane, axis, 0) for plane in (data, sigma))
-        with np.errstate(invalid="ignore"):
-            change = (d[:-2] - 2 * d[1:-1] + d[2:]) / np.sqrt(s[:-2] ** 2 + 4 * s[1:-1] ** 2 + s[2:] ** 2)
-            change = change[np.isfinite(change) & (d[1:-1] <= middle)]
-        if change.size < _LEAST_PIXELS:
-            return 0.0
-        found.append(1.4826 * float(np.median(np.abs(change))))
-    return min(found)
+
+    def along(plane: np.ndarray, outer: float, inner: float) -> np.ndarray:
+        rows = outer * (plane[:-2] + plane[2:]) + inner * plane[1:-1]
+        return outer * (rows[:, :-2] + rows[:, 2:]) + inner * rows[:, 1:-1]
+
+    with np.errstate(invalid="ignore"):
+        change = along(data, 1, -2) / np.sqrt(along(sigma**2, 1, 4))
+        change = change[np.isfinite(change) & (data[1:-1, 1:-1] <= middle)]
+    return 1.4826 * float(np.median(np.abs(change))) if change.size >= _LEAST_PIXELS else 0.0

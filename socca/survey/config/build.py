@@ -29,6 +29,10 @@ from socca.survey.targets import Angle, Target
 
 log = logging.getLogger(__name__)
 
+#: Sizes of a pixel that may be given without a unit, arcsec. Below is what degrees would be (0.2 arcsec are 5.6e-5),
+#: above what milliarcseconds would be.
+PLAIN_PIXELS = (0.005, 360.0)
+
 
 def read_file(kind: str, target: Target, config: Config) -> Plane | RegionFile:
     """Read one of a target's files, opening it once.
@@ -111,7 +115,7 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
         node = scalar(settings.pixel_scale)
         degrees = Context(target.columns, None).number(node, "deg")
         # A plain number is arcsec, as for Image; with a unit it is converted.
-        scale = degrees * 3600 if _has_unit(node, target) else degrees
+        scale = degrees * 3600 if _has_unit(node, target) else _plain_arcsec(degrees)
     noise = _noise(target, config, read)
     response, exposure = (read(kind) if kind in target.files else None for kind in ("response", "exposure"))
     image = Image(Plane(plane.data, header), response, exposure, noise, subgrid=settings.subgrid, pixel_scale=scale)
@@ -137,6 +141,15 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
         )
     image.check_mask()
     return image
+
+
+def _plain_arcsec(number: float) -> float:
+    """Return a size of a pixel that has no unit, arcsec; `ConfigError` if it cannot be meant so."""
+    if not PLAIN_PIXELS[0] <= number <= PLAIN_PIXELS[1]:
+        raise ConfigError(
+            f"image.pixel_scale: {number:g} has no unit, and is taken for arcsec. Write the unit, such as '0.2 arcsec'"
+        )
+    return number
 
 
 def _cut(image: Image, settings: CutoutConfig, target: Target) -> None:
