@@ -92,6 +92,10 @@ def check(
     every: Annotated[
         bool, typer.Option("--every", help="Say every finding in full, also where many targets have the same.")
     ] = False,
+    cores: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes. Default: one, or for thousands of targets one per core, up to four."),
+    ] = None,
 ) -> None:
     """Find everything that is wrong with a survey, or may be, before anything runs.
 
@@ -99,14 +103,15 @@ def check(
     be flagged) and warnings. Exit status 1 if there is a problem or a doubt. Says first which components, priors, noise
     models and samplers are not socca's own, and where they are from.
     """
-    from socca.survey.check import check_survey, foreign_parts
+    from socca.survey.check import foreign_parts
+    from socca.survey.check_parallel import check_with_processes
     from socca.survey.findings import Report
 
     survey = _load(config, targets)
     for line in foreign_parts(survey):
         typer.echo(line)
     report = Report(every)
-    for line in report.lines(check_survey(survey)):
+    for line in report.lines(check_with_processes(survey, config, targets, cores)):
         typer.echo(line)
     typer.echo(report.summary(len(survey.targets), len(survey.jobs())))
     if not report.clean:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from socca.survey.survey import Survey
     from socca.survey.targets import Target
 
-__all__ = ["Finding", "Severity", "check_survey", "foreign_parts"]
+__all__ = ["Finding", "Severity", "check_survey", "check_targets", "foreign_parts", "survey_findings"]
 
 
 def foreign_parts(survey: Survey) -> Iterator[str]:
@@ -62,16 +62,30 @@ def check_survey(survey: Survey) -> Iterator[Finding]:
         options of the sampler; inputs of which a fit can only be nonsense. Doubts: what is implausible
         (`socca.fitting.plausibility`). Warnings: what the fit's log would say.
     """
+    found, complete = survey_findings(survey)
+    yield from found
+    if complete:
+        yield from check_targets(survey)
+
+
+def survey_findings(survey: Survey) -> tuple[list[Finding], bool]:
+    """Return what is wrong with a survey whatever its targets are, and whether these can be checked."""
     from matplotlib import colormaps
 
-    check = _Check(survey)
-    if check.sampler_error is not None:
-        yield Finding("", f"sampler: {check.sampler_error}")
+    found = []
+    _, error = _sampler_of(survey.config)
+    if error is not None:
+        found.append(Finding("", f"sampler: {error}"))
     if survey.config.outputs.figures != "none" and survey.config.plots.colormap not in colormaps:
-        yield Finding("", f"plots.colormap: matplotlib has no {survey.config.plots.colormap!r}")
+        found.append(Finding("", f"plots.colormap: matplotlib has no {survey.config.plots.colormap!r}"))
     if survey.config.simulate is not None and not survey.config.table.is_file():
-        yield Finding("", "its images are not made yet: run socca simulate")
-        return
+        return [*found, Finding("", "its images are not made yet: run socca simulate")], False
+    return found, True
+
+
+def check_targets(survey: Survey) -> Iterator[Finding]:
+    """Yield what is wrong with the targets of a survey, as `check_survey` does."""
+    check = _Check(survey)
     for name in survey.targets:
         yield from dict.fromkeys(check.target(name))
 
@@ -92,7 +106,7 @@ class _Check:
         self._survey = survey
         self._files, self._models = SharedFiles(survey), ModelCache()
         self._compiled: set[Hashable] = set()
-        self._sampler, self.sampler_error = _sampler_of(survey.config)
+        self._sampler, _ = _sampler_of(survey.config)
 
     def target(self, name: str) -> Iterator[Finding]:
         """Yield what is wrong with one target."""
@@ -126,7 +140,7 @@ class _Check:
         from socca.fitting.plausibility.parts import parts_of_model
         from socca.survey.config.build import build_image
 
-        sampler, error = self._sampler, self.sampler_error
+        sampler = self._sampler
         if config.sampler != self._survey.config.sampler:
             sampler, error = _sampler_of(config)
             if error is not None:

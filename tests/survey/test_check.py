@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from socca.fitting.plausibility.doubts import MEANINGS
 from socca.survey import shared_files
 from socca.survey.catalog import build_catalog
 from socca.survey.check import Severity, check_survey
+from socca.survey.check_parallel import check_with_processes
 from socca.survey.fit_targets import fit_all
 from socca.survey.survey import Survey
 
@@ -143,23 +145,25 @@ def test_masks_and_psfs(make, tmp_path, write_fits):
     assert all(flag in results[name][1] for name, flag in expected.items())
 
 
-@pytest.mark.parametrize(
-    ("galaxy", "flag"),
-    [
-        ({"re": {"uniform": [0.2, 20]}}, "size_prior"),
-        ({"theta": {"uniform": [0, 180]}}, "angle_prior"),
-        ({"position": {"within": 2}}, "wide_position"),
-        ({"Ie": {"loguniform": [1e-13, 1e-8]}}, "intensity_prior"),
-    ],
-)
-def test_numbers_without_a_unit(make, galaxy, flag):
+def test_numbers_without_a_unit(make):
+    """Sizes in degrees for arcsec, an angle in radians for degrees, a distance in degrees, an intensity in maggies."""
+    galaxy = {
+        "re": {"uniform": [0.2, 20]},
+        "theta": {"uniform": [0, 180]},
+        "position": {"within": 2},
+        "Ie": {"loguniform": [1e-13, 1e-8]},
+    }
+    flags = {"size_prior", "angle_prior", "wide_position", "intensity_prior"}
     survey = make([{"target": "a"}], galaxy)
-    (finding,) = check_survey(survey)
-    assert (finding.flag, finding.severity) == (flag, Severity.DOUBT)
-    assert "g" in finding.message
-    status, flags, _ = fitted(survey)["a"]
+    findings = list(check_survey(survey))
+    assert {finding.flag for finding in findings} == flags
+    assert len(findings) == 4
+    assert all(finding.severity is Severity.DOUBT and "g" in finding.message for finding in findings)
+    status, of_fit, _ = fitted(survey)["a"]
     assert status == "done"
-    assert flag in flags
+    assert flags <= of_fit
+    for name, value in galaxy.items():
+        assert len(found(make([{"target": "a"}], {name: value}))) == 1
 
 
 @pytest.mark.parametrize("scale", [5.5e-5, 2e4])
@@ -202,15 +206,14 @@ def test_a_constant_image_is_refused(make, tmp_path, write_fits):
 def test_the_report(make, tmp_path, write_fits, capsys):
     """One line for a message and then its number, every finding counted, and a warning alone is no failure."""
     n = 12
-    write_fits(tmp_path / "cover.fits", np.ones((N, N)))
-    survey = make([{"target": f"t{k}", "image": f"{k}.fits"} for k in range(n)])
     for k in range(n):  # each off by another distance
         header = fits.Header({"CRVAL1": 10.0, "CRVAL2": 0.0, "CRPIX1": 16.0 + 20 + k, "CRPIX2": 16.0})
         header.update({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -5.5e-5, "CDELT2": 5.5e-5})
         write_fits(tmp_path / f"{k}.fits", fits.getdata("a.fits"), header)
-    config = yaml.safe_load((tmp_path / "c.yaml").read_text())
-    config["models"]["m"]["components"]["g"]["position"]["center"] = [10, 0]
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    make(
+        [{"target": f"t{k}", "image": f"{k}.fits"} for k in range(n)],
+        {"position": {"center": [10, 0], "within": "1 arcsec"}},
+    )
 
     def said(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -220,9 +223,8 @@ def test_the_report(make, tmp_path, write_fits, capsys):
     code, lines = said()
     assert code == 1
     assert [line.split(":")[0] for line in lines[:5]] == ["t0", "t1", "t2", "t3", "t4"]
-    assert (
-        lines[5] == f"7 more target(s) ({', '.join(f't{k}' for k in range(5, n))}): off_image: " + MEANINGS["off_image"]
-    )
+    others = ", ".join(f"t{k}" for k in range(5, n))
+    assert lines[5] == f"7 more target(s) ({others}): off_image: {MEANINGS['off_image']}"
     assert lines[6:] == ["12 target(s), 12 fit(s): 12 with doubts"]
     code, lines = said("--every")
     assert len(lines) == n + 1
@@ -231,8 +233,7 @@ def test_the_report(make, tmp_path, write_fits, capsys):
     narrow = np.zeros((5, 5))
     narrow[2, 2] = 1.0
     write_fits(tmp_path / "narrow.fits", narrow)
-    survey = make([{"target": f"t{k}", "psf": "narrow.fits"} for k in range(3)])
-    assert len(survey.targets) == 3
+    make([{"target": f"t{k}", "psf": "narrow.fits"} for k in range(3)])
     code, (first, more, summary) = said()
     assert code == 0
     assert first.startswith("t0: warning: psf: it is narrower than its pixels can tell")
@@ -266,7 +267,7 @@ def test_models_of_equal_columns_are_shared_and_others_are_not(make):
     rows[7]["flat"], rows[11]["flat"] = 7.0, ""
     findings = list(check_survey(make(rows, {"e": "$flat"})))
     assert [finding.target for finding in findings] == ["t7", "t11"]
-    assert all(finding.file == "t.csv" for finding in findings)
+    assert all(Path(finding.file).name == "t.csv" for finding in findings)
     lengths = [{"target": "small", "size": 1.0}, {"target": "large", "size": 3600.0}]
     assert found(make(lengths, {"re": "$size arcsec"})) == [("large", "size_prior", Severity.DOUBT)]
 
@@ -300,3 +301,12 @@ def test_the_command_names_no_traceback(make, tmp_path):
         "2 target(s), 2 fit(s): 1 with problems",
     ]
     assert run.stderr == ""
+
+
+def test_several_processes_find_the_same(make, tmp_path):
+    rows = [{"target": f"t{k}", "flat": 0.3} for k in range(6)]
+    rows[1]["flat"], rows[4]["image"] = 7.0, "none.fits"
+    survey = make(rows, {"e": "$flat", "theta": {"uniform": [0, 180]}})
+    alone = list(check_survey(survey))
+    assert len(alone) == 6
+    assert list(check_with_processes(survey, tmp_path / "c.yaml", processes=2)) == alone
