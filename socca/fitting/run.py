@@ -64,7 +64,7 @@ def run_fit(
     SoccaError
         As `socca.fitting.sample.sample`.
     """
-    doubts = messages(find_doubts(image, parts_of_problem(problem))) if complete else {}
+    doubts = messages(find_doubts(image, parts_of_problem(problem), problem.arrays["noise"])) if complete else {}
     for flag, message in doubts.items():
         log.warning("%s: %s", flag, message)
     posterior, draws = sample(problem, method, seed=seed, **running)

@@ -147,7 +147,7 @@ class _Check:
                 yield Finding(target.name, f"sampler: {error}")
         try:
             image = build_image(target, config, files)
-            image.noise.prepare(image)
+            noise = image.noise.prepare(image)
         except Exception as problem:
             yield _problem(problem, target, config)
             return
@@ -156,7 +156,7 @@ class _Check:
         for model in self._survey.models_of(target):
             try:
                 built = self._model(model, target, config, image, sampler)
-                for doubt in model_doubts(image, parts_of_model(built, image.noise)):
+                for doubt in model_doubts(image, parts_of_model(built, image.noise), noise):
                     yield _doubtful(doubt, target)
             except Exception as problem:
                 yield _problem(problem, target, config)

@@ -183,7 +183,8 @@ def fit_one(
     log.info("%s %s: reading %s", target, model, row.files["image"])
     image = build_image(row, config)
     problem, labelled = build_problem(model, row, config, image)
-    refuse_nonsense(find_doubts(image, parts_of_model(labelled, image.noise)), row.files["image"])
+    doubts = find_doubts(image, parts_of_model(labelled, image.noise), problem.arrays["noise"])
+    refuse_nonsense(doubts, row.files["image"])
     loading = time.perf_counter() - start
     log.info(
         "%s %s: %d x %d pixels, %d free parameters, %s",

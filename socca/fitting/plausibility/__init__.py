@@ -13,11 +13,12 @@ from socca.fitting.plausibility.values import data_doubts, frame_doubts, noise_d
 
 if TYPE_CHECKING:
     from socca.data.image import Image
+    from socca.noise.base import NoiseArrays
 
 __all__ = ["find_doubts", "image_doubts", "model_doubts"]
 
 
-def find_doubts(image: Image, parts: Sequence[Part]) -> list[Doubt]:
+def find_doubts(image: Image, parts: Sequence[Part], noise: NoiseArrays) -> list[Doubt]:
     """Return all that is implausible about an image and a model of it.
 
     Parameters
@@ -26,13 +27,15 @@ def find_doubts(image: Image, parts: Sequence[Part]) -> list[Doubt]:
         With its noise.
     parts : sequence of Part
         The components and the noise.
+    noise : NoiseArrays
+        What the noise model made of the image.
 
     Returns
     -------
     list of Doubt
         The most serious first of each subject; empty if all is plausible.
     """
-    return [*image_doubts(image), *model_doubts(image, parts)]
+    return [*image_doubts(image), *model_doubts(image, parts, noise)]
 
 
 def image_doubts(image: Image) -> list[Doubt]:
@@ -40,6 +43,6 @@ def image_doubts(image: Image) -> list[Doubt]:
     return [*data_doubts(image), *frame_doubts(image.frame, image.wcs), *psf_doubts(image)]
 
 
-def model_doubts(image: Image, parts: Sequence[Part]) -> list[Doubt]:
+def model_doubts(image: Image, parts: Sequence[Part], noise: NoiseArrays) -> list[Doubt]:
     """Return what is implausible about a model of an image, and about the noise that it is fitted with."""
-    return [*position_doubts(image, parts), *prior_doubts(image, parts), *noise_doubts(image, parts)]
+    return [*position_doubts(image, parts), *prior_doubts(image, parts), *noise_doubts(image, parts, noise)]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.errors import DataError
 from socca.fitting.plausibility.doubts import Doubt
 from socca.fitting.plausibility.parts import Part, quantiles
-from socca.noise.levels import Levels
+from socca.noise.levels import LevelArrays, Levels, level_of
 from socca.priors import Prior
 
 if TYPE_CHECKING:
     from socca.data.frames import Frame
     from socca.data.image import Image
+    from socca.noise.base import NoiseArrays
 
 #: Pixels of an image that are larger than this, degrees, hardly are.
 LARGEST_PIXEL = 0.1
@@ -155,7 +155,7 @@ def scatter(values: np.ndarray) -> float:
     return float(min(middle - low, high - middle) or values.std())
 
 
-def noise_doubts(image: Image, parts: Sequence[Part]) -> Iterator[Doubt]:
+def noise_doubts(image: Image, parts: Sequence[Part], arrays: NoiseArrays) -> Iterator[Doubt]:
     """Yield a doubt if a noise map and the scatter of the pixels differ.
 
     A map is too high if it is far above the scatter of all pixels, to which a source can only add. It is too low if it
@@ -167,6 +167,8 @@ def noise_doubts(image: Image, parts: Sequence[Part]) -> Iterator[Doubt]:
         Data and noise.
     parts : sequence of Part
         Among them, the noise: one whose scale or floor is not as given is left out.
+    arrays : NoiseArrays
+        What the noise model made of the image, perhaps enlarged.
 
     Yields
     ------
@@ -175,12 +177,9 @@ def noise_doubts(image: Image, parts: Sequence[Part]) -> Iterator[Doubt]:
     """
     noise = image.noise
     own = next((part.values for part in parts if part.role == "noise"), {})
-    if not isinstance(noise, Levels) or noise.level is None or _rescaled(own):
+    if not (isinstance(noise, Levels) and isinstance(arrays, LevelArrays)) or noise.level is None or _rescaled(own):
         return
-    try:
-        sigma = noise.sigma(image)
-    except DataError:
-        return  # said when the noise is prepared
+    sigma = level_of(arrays.weight)[: image.shape[0], : image.shape[1]]
     used = np.isfinite(sigma)
     data, level = image.data[used], sigma[used]
     if data.size < _LEAST_PIXELS or data.min() == data.max():

@@ -58,7 +58,7 @@ def flags(make_image, galaxy, light):
         made = make_image(light if data is None else data, **image)
         if psf is not None:
             made.addpsf(psf, oversample=oversample, normalize=normalize)
-        doubts = find_doubts(made, parts_of_model(model or galaxy(), made.noise))
+        doubts = find_doubts(made, parts_of_model(model or galaxy(), made.noise), made.noise.prepare(made))
         assert all(doubt.message and "\n" not in doubt.message for doubt in doubts)
         return [(doubt.flag, doubt.nonsense) for doubt in doubts]
 

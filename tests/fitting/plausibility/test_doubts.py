@@ -51,11 +51,12 @@ def test_a_problem_knows_what_its_model_does(make_image, galaxy, pixel, light):
         Gaussian(xc=boundto(disk, "xc"), yc=0.02, rs=boundto(disk, "re"), Is=uniform(0, 1)), label="halo"
     )
     image = make_image(light, noise=Normal(sigma=100.0, scale=loguniform(0.1, 10)))
-    of_model, of_problem = parts_of_model(model, image.noise), parts_of_problem(Problem(image, model))
+    problem = Problem(image, model)
+    of_model, of_problem = parts_of_model(model, image.noise), parts_of_problem(problem)
     for one, other in zip(of_model, of_problem, strict=True):
         assert (one.label, one.role, one.position_names) == (other.label, other.role, other.position_names)
         assert dict(one.values) == dict(other.values)
         assert list(one.fields) == list(other.fields)
-    found = find_doubts(image, of_problem)
-    assert found == find_doubts(image, of_model)
+    found = find_doubts(image, of_problem, problem.arrays["noise"])
+    assert found == find_doubts(image, of_model, image.noise.prepare(image))
     assert {doubt.flag for doubt in found} == {"size_prior", "angle_prior"}

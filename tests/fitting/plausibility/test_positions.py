@@ -69,11 +69,12 @@ def test_a_prior_wider_than_the_image(flags, galaxy, pixel, half):
 
 def test_a_prior_on_masked_pixels(make_image, galaxy, light):
     y, x = np.mgrid[:31, :31] - 15
-    image, parts = make_image(light), parts_of_model(galaxy(), make_image(light).noise)
+    image = make_image(light)
+    inputs = parts_of_model(galaxy(), image.noise), image.noise.prepare(image)
     image.addmask(np.hypot(x, y) > 3.0)
-    assert find_doubts(image, parts) == []  # a core that is left out
+    assert find_doubts(image, *inputs) == []  # a core that is left out
     image.addmask(np.hypot(x, y) > 8.0)
-    (doubt,) = find_doubts(image, parts)
+    (doubt,) = find_doubts(image, *inputs)
     assert (doubt.flag, doubt.nonsense) == ("target_masked", False)
     assert "100 %" in doubt.message
     assert LEAST_USED == 0.1

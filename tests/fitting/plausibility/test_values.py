@@ -132,7 +132,7 @@ def test_a_sigma_that_was_given_as_another_map(make_image, light, galaxy):
 
     for given, meant in (({"variance": 1e-3}, "sigma"), ({"weight": 1e-3}, "sigma"), ({"sigma": 1e-6}, "variance")):
         image = make_image(light * 1e-3, noise=Normal(**given))
-        (doubt,) = noise_doubts(image, parts_of_model(galaxy(), image.noise))
+        (doubt,) = noise_doubts(image, parts_of_model(galaxy(), image.noise), image.noise.prepare(image))
         assert f"as a {meant} it would agree" in doubt.message
         assert doubt.about == next(iter(given))
 
