@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import logging
 import os
-from collections import Counter
 from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,29 +86,36 @@ def _load(config: Path, targets: Path | None, only: Container[str] | None = None
 
 
 @app.command()
-def check(config: ConfigOption, targets: TargetsOption = None) -> None:
-    """Find everything that is wrong with a survey, before anything runs.
+def check(
+    config: ConfigOption,
+    targets: TargetsOption = None,
+    every: Annotated[
+        bool, typer.Option("--every", help="Say every finding in full, also where many targets have the same.")
+    ] = False,
+    cores: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes. Default: one, or for thousands of targets one per core, up to four."),
+    ] = None,
+) -> None:
+    """Find everything that is wrong with a survey, or may be, before anything runs.
 
-    Reads the config, the table and every file of every target. Exit status 1 if anything was found. Says first which
-    components, priors, noise models and samplers are not socca's own, and where they are from.
+    Reads the config, the table and every file of every target. Finds problems (the fit would fail), doubts (it would
+    be flagged) and warnings. Exit status 1 if there is a problem or a doubt. Says first which components, priors, noise
+    models and samplers are not socca's own, and where they are from.
     """
-    from socca.survey.check import check_survey, foreign_parts
+    from socca.survey.check import foreign_parts
+    from socca.survey.check_parallel import check_with_processes
+    from socca.survey.findings import Report
 
     survey = _load(config, targets)
     for line in foreign_parts(survey):
         typer.echo(line)
-    found: Counter[str] = Counter()
-    for finding in check_survey(survey):
-        found[finding.message] += 1
-        if found[finding.message] == 1:  # a mistake in the config is one of every target
-            typer.echo(f"{finding.target or 'survey'}: {finding.message}")
-    if found:
-        for message, number in found.items():
-            if number > 1:
-                typer.echo(f"{number - 1} more target(s): {message}")
-        typer.echo(f"{len(found)} problem(s), {len(survey.targets)} target(s)")
+    report = Report(every)
+    for line in report.lines(check_with_processes(survey, config, targets, cores)):
+        typer.echo(line)
+    typer.echo(report.summary(len(survey.targets), len(survey.jobs())))
+    if not report.clean:
         raise typer.Exit(1)
-    typer.echo(f"{len(survey.targets)} target(s), {len(survey.jobs())} fit(s): nothing wrong")
 
 
 @app.command()

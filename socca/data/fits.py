@@ -288,6 +288,8 @@ def celestial_wcs(header: fits.Header, what: str = "image") -> WCS | None:
     """
     from astropy.wcs import WCS, FITSFixedWarning
 
+    if not any(key.startswith("CTYPE") for key in header):
+        return None  # as it would be, a millisecond later
     try:
         with warnings.catch_warnings():
             # Dates and other repairs to a header that the celestial axes do not depend on.

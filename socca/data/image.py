@@ -74,6 +74,8 @@ class Image:
         The point-spread function.
     psf_oversample : int
         How many times finer than the image's the pixels of the PSF are.
+    psf_header : astropy.io.fits.Header or None
+        What the PSF's file says of it; empty if it comes from an array.
     wcs : astropy.wcs.WCS or None
         The celestial WCS.
     frame : Frame
@@ -120,6 +122,7 @@ class Image:
         self.mask = self._finite.astype(np.uint8)
         self.psf: np.ndarray | None = None
         self.psf_oversample = 1
+        self.psf_header: Any = None
         self.psf_includes_pixel = True
         self.psf_averaged = False
         self.response: np.ndarray | None = None
@@ -302,8 +305,9 @@ class Image:
         from socca.data.psf import read_psf
 
         finer = whole_number(oversample, "psf: oversample", 1)
+        plane = None if callable(img) else read_image(img, idx, "psf")
         self.psf, self.psf_includes_pixel = read_psf(
-            img,
+            img if plane is None else plane,
             self.shape,
             normalize=normalize,
             idx=idx,
@@ -313,6 +317,7 @@ class Image:
             includes_pixel=includes_pixel,
         )
         self.psf_oversample = finer
+        self.psf_header = None if plane is None else plane.header
         #: Whether a function was averaged over pixels to make it.
         self.psf_averaged = callable(img) and not includes_pixel
 

@@ -277,6 +277,8 @@ class FitRecord:
         Which fit of a survey.
     n_data : int
         Number of pixels (of modes, for noise in Fourier space) that the model was compared with.
+    doubts : dict of str
+        What is implausible about the inputs: a message for each flag of `socca.fitting.plausibility.doubts`.
     sampler : SamplerRecord
         The sampler and its run.
     provenance : Provenance
@@ -300,6 +302,7 @@ class FitRecord:
     target: str = ""
     model: str = ""
     n_data: int | None = None
+    doubts: dict[str, str] = field(default_factory=dict)
     sampler: SamplerRecord = field(default_factory=SamplerRecord)
     provenance: Provenance = field(default_factory=Provenance)
     timing: Timing = field(default_factory=Timing)

@@ -170,6 +170,9 @@ def fit_one(
         If the target's data or config cannot be used.
     """
     # Imported here, so that `socca --help` and Snakemake's start do without JAX.
+    from socca.fitting.plausibility import find_doubts
+    from socca.fitting.plausibility.doubts import refuse_nonsense
+    from socca.fitting.plausibility.parts import parts_of_model
     from socca.fitting.run import run_fit
     from socca.plotting.model_images import image_header, write_model_images
     from socca.survey.config.build import build_image, build_problem
@@ -180,6 +183,8 @@ def fit_one(
     log.info("%s %s: reading %s", target, model, row.files["image"])
     image = build_image(row, config)
     problem, labelled = build_problem(model, row, config, image)
+    doubts = find_doubts(image, parts_of_model(labelled, image.noise), problem.arrays["noise"])
+    refuse_nonsense(doubts, row.files["image"])
     loading = time.perf_counter() - start
     log.info(
         "%s %s: %d x %d pixels, %d free parameters, %s",

@@ -24,6 +24,7 @@ WHOLE = FitRecord(
     target="NGC1",
     model="sersic",
     n_data=121,
+    doubts={"psf_center": "far off"},
     sampler=SamplerRecord(
         method="nautilus",
         options={"n_live": 100, "focus": True},
@@ -98,7 +99,7 @@ def test_what_is_written_is_read_again():
 
 def test_the_form_on_disk_is_that_of_the_first_version():
     assert WHOLE.to_dict().keys() == {
-        *("record_version", "target", "model", "n_data"),
+        *("record_version", "target", "model", "n_data", "doubts"),
         *("method", "options", "seed", "converged", "n_calls", "n_eff", "pool", "workers", "notes"),
         *("problem_digest", "params", "versions", "host", "cpus", "finished"),
         *("timing", "image", "fit", "files", "capped", "died", "new"),

@@ -14,7 +14,7 @@ from socca.data.image import Image
 from socca.data.masks import read_mask
 from socca.data.region_files import RegionFile
 from socca.errors import ConfigError, DataError, ModelError, nearest
-from socca.likelihood.parameter_vector import compile_model
+from socca.likelihood.parameter_vector import check_parts
 from socca.likelihood.problem import Problem
 from socca.models import Component, Model
 from socca.noise import REGISTRY as NOISE_REGISTRY
@@ -29,6 +29,10 @@ from socca.survey.table_file import Angle
 from socca.survey.targets import Target
 
 log = logging.getLogger(__name__)
+
+#: Sizes of a pixel that may be given without a unit, arcsec. Below is what degrees would be (0.2 arcsec are 5.6e-5),
+#: above what milliarcseconds would be.
+PLAIN_PIXELS = (0.005, 360.0)
 
 
 def read_file(kind: str, target: Target, config: Config) -> Plane | RegionFile:
@@ -111,7 +115,7 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
             raise ConfigError("image.pixel_scale is needed: the image has no celestial WCS")
         degrees = _number(Context(target.columns, None), settings.pixel_scale, "deg", "image.pixel_scale")
         # A plain number is arcsec, as for Image; with a unit it is converted.
-        scale = degrees * 3600 if _has_unit(scalar(settings.pixel_scale), target) else degrees
+        scale = degrees * 3600 if _has_unit(scalar(settings.pixel_scale), target) else _plain_arcsec(degrees)
     noise = _noise(target, config, read)
     response, exposure = (read(kind) if kind in target.files else None for kind in ("response", "exposure"))
     image = Image(Plane(plane.data, header), response, exposure, noise, subgrid=settings.subgrid, pixel_scale=scale)
@@ -139,6 +143,15 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
         )
     image.check_mask()
     return image
+
+
+def _plain_arcsec(number: float) -> float:
+    """Return a size of a pixel that has no unit, arcsec; `ConfigError` if it cannot be meant so."""
+    if not PLAIN_PIXELS[0] <= number <= PLAIN_PIXELS[1]:
+        raise ConfigError(
+            f"image.pixel_scale: {number:g} has no unit, and is taken for arcsec. Write the unit, such as '0.2 arcsec'"
+        )
+    return number
 
 
 def _cut(image: Image, settings: CutoutConfig, target: Target) -> None:
@@ -287,7 +300,7 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
             raise ConfigError(f"{where}: no value for {', '.join(unset)}{hint}")
         model.addcomponent(component, positive=settings.positive, label=label)
     try:
-        compile_model(model.components)
+        check_parts(model.components)
     except ModelError as error:
         message = str(error)
         for parameter, shown in model.labels.items():

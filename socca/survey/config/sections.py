@@ -86,7 +86,7 @@ class ImageConfig(Strict):
         "auto", description="'sky' insists on a celestial WCS, 'pixel' ignores one, 'auto' uses it where there is one."
     )
     pixel_scale: ScalarField | None = Field(
-        None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'."
+        None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'; bare, arcsec."
     )
     subgrid: Whole = Field(
         1, ge=1, description="How many points per pixel and axis the model is evaluated at, where there is no PSF."

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from socca.errors import ConfigError
-from socca.survey.check import check_survey
+from socca.survey.check import Severity, check_survey
 from socca.survey.config.schema import load_config, schema, validate_config
 from socca.survey.survey import Survey
 
@@ -329,7 +329,10 @@ def test_check_finds_everything_in_one_pass(write_survey, write_fits, tmp_path):
         "blank,good.fits,,,,\n"
         "range,good.fits,,,,7\n"
     )
-    found = [(finding.target, finding.message) for finding in check_survey(Survey.load(path))]
+    findings = list(check_survey(Survey.load(path)))
+    (warned,) = [finding for finding in findings if finding.severity is Severity.WARNING]
+    assert (warned.target, Path(warned.file).name) == ("masked", "ones.fits")
+    found = [(finding.target, finding.message) for finding in findings if finding is not warned]
     wanted = [
         ("", "n_drwas"),
         ("absent", "no1.fits"),
@@ -348,7 +351,7 @@ def test_check_finds_everything_in_one_pass(write_survey, write_fits, tmp_path):
     assert all("\n" not in message for _, message in found)
 
 
-def test_a_mistake_of_every_target_is_said_once(write_survey, capsys):
+def test_a_mistake_of_every_target_is_said_once(write_survey, tmp_path, capsys):
     from socca.cli import app
 
     path = write_survey({"models.galaxy.components.bulge.ns": 50.0})
@@ -356,7 +359,9 @@ def test_a_mistake_of_every_target_is_said_once(write_survey, capsys):
         app(["check", "--config", str(path)])
     assert ended.value.code == 1
     first, more, summary = capsys.readouterr().out.splitlines()
+    file = f" ({tmp_path / 'targets.csv'})"
     assert first.startswith("a: ")
+    assert first.endswith(file)
     assert "ns" in first
-    assert more == f"1 more target(s): {first.removeprefix('a: ')}"
-    assert summary == "1 problem(s), 2 target(s)"
+    assert more == f"1 more target(s) (b): {first.removeprefix('a: ').removesuffix(file)}"
+    assert summary == "2 target(s), 2 fit(s): 2 with problems"
