@@ -236,7 +236,7 @@ def test_evidence_may_be_missing(posterior, tmp_path):
 def test_files_of_earlier_versions_know_fewer_evidences(posterior, tmp_path):
     posterior.save(tmp_path / "p.h5")
     with h5py.File(tmp_path / "p.h5", "a") as file:
-        for key in ("logz_prior", "logz_prior_err", "logz_data"):
+        for key in ("logz_prior", "logz_prior_err", "logz_data", "sha256", "samples_sha256"):
             del file.attrs[key]
     found = Posterior.load(tmp_path / "p.h5")
     assert found.logz == posterior.logz
