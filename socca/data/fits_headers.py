@@ -19,9 +19,9 @@ _COUNTS = ("NAXIS", "ZNAXIS", "TFIELDS")
 
 
 def check_counts(stream: BinaryIO, where: str) -> None:
-    """Refuse a file that says of an array that it has more axes than FITS allows: astropy would count them one by one.
+    """Refuse a file whose headers say what would keep astropy busy for ever.
 
-    The same holds for the columns of a table.
+    It counts the axes of an array and the columns of a table one by one, and goes back in the file by a negative size.
 
     Parameters
     ----------
@@ -33,13 +33,10 @@ def check_counts(stream: BinaryIO, where: str) -> None:
     Raises
     ------
     DataError
-        If there is such an array or table. What else is wrong with a header is for astropy to say.
+        If there is such a number. What else is wrong with a header is for astropy to say.
     """
     try:
-        while numbers := _next_header(stream):
-            for key in _COUNTS:
-                if numbers.get(key, 0) > _MOST:
-                    raise DataError(f"{where}: its header is damaged: {key} is {numbers[key]}, of at most {_MOST}")
+        while numbers := _next_header(stream, where):
             axes, size = numbers.get("NAXIS", 0), abs(numbers.get("BITPIX", 8)) // 8
             elements = math.prod(numbers.get(f"NAXIS{k}", 0) for k in range(1, axes + 1)) if axes else 0
             size *= (elements + numbers.get("PCOUNT", 0)) * numbers.get("GCOUNT", 1)
@@ -50,7 +47,7 @@ def check_counts(stream: BinaryIO, where: str) -> None:
         stream.seek(0)
 
 
-def _next_header(stream: BinaryIO) -> dict[str, int]:
+def _next_header(stream: BinaryIO, where: str) -> dict[str, int]:
     """Return the numbers of a header that say how large its data are; none if there is no further header.
 
     Of a number that is given twice, the largest: astropy may take either.
@@ -66,5 +63,7 @@ def _next_header(stream: BinaryIO) -> dict[str, int]:
         match = _NUMBER.match(header, at, at + 80)
         if match and len(match[2]) < 80:
             key, number = match[1].decode(), int(match[2])
+            if (key in _COUNTS and number > _MOST) or (key != "BITPIX" and number < 0):
+                raise DataError(f"{where}: its header is damaged: {key} is {number}")
             found[key] = max(number, found.get(key, number))
     return found

@@ -202,7 +202,7 @@ def _fit_of(file: Any, target: str) -> Any:
 
     with reading(file.filename, _REMEDIES[1]):
         fits = member(file, "fits", h5py.Group)
-        known = "/" not in target and target in fits
+        known = "/" not in target and target not in ("", ".") and target in fits
     if not known:
         raise PosteriorError(f"{file.filename}: has no fit of {target!r}")
     with reading(f"{file.filename}: fit of {target}", _REMEDIES[1]):
