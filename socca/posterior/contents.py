@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.posterior.hdf5 import member, read_array, read_number, read_text, read_texts
+from socca.posterior.hdf5 import member, read_array, read_number, read_text, read_texts, write_text, write_texts
 
 if TYPE_CHECKING:
     from socca.posterior.protocols import WeightedSamples
@@ -32,18 +32,15 @@ def write_contents(group: Any, posterior: WeightedSamples) -> None:
     posterior : Posterior
         The result.
     """
-    import h5py
-
-    text = h5py.string_dtype()
     for key in TEXTS:
-        group.create_dataset(key, data=np.array(getattr(posterior, key), dtype=object), dtype=text)
+        write_texts(group, key, getattr(posterior, key))
     group["periods"] = np.array([np.nan if p is None else p for p in posterior.periods])
     for key in SAMPLES:
         group.create_dataset(key, data=getattr(posterior, key), compression="gzip", shuffle=True)
     derived = group.create_group("derived")
     for label, values in posterior.derived.items():
         derived.create_dataset(label, data=values, compression="gzip", shuffle=True)
-        derived[label].attrs["unit"] = posterior.derived_units.get(label, "")
+        write_text(derived[label], "unit", posterior.derived_units.get(label, ""))
         derived[label].attrs["period"] = posterior.derived_periods.get(label, np.nan)
     fixed = group.create_group("fixed")
     for label, value in posterior.fixed.items():

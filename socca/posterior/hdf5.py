@@ -3,13 +3,18 @@
 What is read lies in the file itself, and has the type and the size that are asked for. HDF5 would also follow links to
 other files, read data that lie outside of the file, and set memory aside for numbers that nobody wrote: all this is
 refused before anything is read.
+
+Texts are of fixed length. Those of variable length, as in files of earlier versions, lie in heaps without a checksum,
+and a damaged heap can keep HDF5 busy for ever: these heaps are looked through first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import math
-import stat
+import mmap
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from socca.errors import PosteriorError
+from socca.utils.files import open_regular
 
 #: Largest array that is read, bytes.
 LARGEST = 2**33
@@ -24,6 +30,12 @@ LARGEST = 2**33
 _STRONGEST = 1100
 #: Bytes that are read whatever they take in the file.
 _SMALL = 2**16
+#: First bytes of the file, and after them the version of its format; from which one on it has checksums.
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_SUPERBLOCK, _CHECKED = len(_SIGNATURE), 2
+#: First bytes of a heap, of version 1; bytes before its objects, and before what an object holds.
+_HEAP = b"GCOL\x01\0\0\0"
+_HEAD = 16
 #: Filters of HDF5 that are used: gzip, shuffle and Fletcher's checksum. Others may be plug-ins.
 _FILTERS = {1, 2, 3}
 
@@ -50,9 +62,12 @@ def open_file(path: str | Path) -> Iterator[Any]:
     import h5py
 
     try:
-        mode = Path(path).stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise PosteriorError(f"{path}: cannot be read: it is no regular file")
+        with open_regular(path) as stream:
+            head = stream.read(_SUPERBLOCK + 1)
+            if head and head[:_SUPERBLOCK] != _SIGNATURE:
+                raise PosteriorError(f"{path}: cannot be read: it is no HDF5 file, or a damaged one")
+            if head[_SUPERBLOCK:] < bytes([_CHECKED]):
+                _check_heaps(stream)
         file = h5py.File(path, "r")
     except FileNotFoundError:
         raise PosteriorError(f"{path}: no such file") from None
@@ -62,6 +77,22 @@ def open_file(path: str | Path) -> Iterator[Any]:
         raise PosteriorError(f"{path}: cannot be read: {error}") from error
     with file:
         yield file
+
+
+def _check_heaps(stream: io.BufferedReader) -> None:
+    """Raise `ValueError` if a heap has an object after which there is no next one."""
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(_HEAP)
+        while start >= 0:
+            (size,) = struct.unpack_from("<Q", content, start + 8) if start + _HEAD <= len(content) else (0,)
+            place, end = start + _HEAD, min(start + size, len(content))
+            while place + _HEAD <= end:
+                index, _, _, held = struct.unpack_from("<HHIQ", content, place)
+                step = _HEAD + -(-held // 8) * 8 if index else held
+                if not _HEAD <= step <= end - place:
+                    raise ValueError("a heap of its texts is damaged")
+                place += step
+            start = content.find(_HEAP, start + 1)
 
 
 @contextlib.contextmanager
@@ -83,7 +114,9 @@ def reading(where: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, OSError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        what = str(error) or type(error).__name__
+        if isinstance(error, KeyError):  # a name, or a sentence of h5py's
+            what = str(error.args[0]) if " " in str(error.args[0]) else f"lacks {error}"
         raise PosteriorError(f"{where}: is damaged: {what}; {remedy}") from error
 
 
@@ -156,12 +189,71 @@ def read_array(group: Any, name: str, shape: Sequence[int | None] = (None,), kin
 
 def read_texts(group: Any, name: str, length: int | None = None) -> list[str]:
     """Read a dataset of texts, shape (length,); it raises what `read_array` does."""
-    import h5py
-
     found = _dataset(group, name, (length,))
-    if h5py.check_string_dtype(found.dtype) is None:
+    if not _is_text(found.dtype, group):
         raise ValueError(f"{name!r} holds no texts, but {found.dtype}")
     return [str(text) for text in found.asstr()[()]]
+
+
+def write_texts(group: Any, name: str, texts: Sequence[str]) -> None:
+    """Write a dataset of texts, for `read_texts`."""
+    import h5py
+
+    encoded = [_encoded(text) for text in texts]
+    kind = h5py.string_dtype(length=max((len(text) for text in encoded), default=1))
+    group.create_dataset(name, data=np.array(encoded, kind))
+
+
+def write_text(holder: Any, name: str, text: str) -> None:
+    """Write an attribute that is a text, for `read_text`."""
+    import h5py
+
+    encoded = _encoded(text)
+    holder.attrs.create(name, encoded, dtype=h5py.string_dtype(length=len(encoded)))
+
+
+def copy_group(source: Any, target: Any, name: str) -> None:
+    """Copy a group into another file, with its texts of fixed length there.
+
+    Parameters
+    ----------
+    source : h5py.Group
+        What is copied: without links, and no loop.
+    target : h5py.Group
+        Of the other file.
+    name : str
+        Of the copy, which is not there yet.
+    """
+    target.copy(source, name)
+    _fix_texts(source, target[name])
+
+
+def _fix_texts(source: Any, copy: Any) -> None:
+    import h5py
+
+    for name in source.attrs:
+        if _is_text(source.attrs.get_id(name).dtype, source):
+            write_text(copy, name, read_text(source, name))
+    for name in source if isinstance(source, h5py.Group) else ():
+        _fix_texts(source[name], copy[name])
+        if isinstance(source[name], h5py.Dataset) and _is_text(source[name].dtype, source):
+            texts = read_texts(source, name)
+            del copy[name]
+            write_texts(copy, name, texts)
+
+
+def _encoded(text: str) -> bytes:
+    """Return a text as it is kept: at least one byte long."""
+    return text.encode("utf-8", "backslashreplace").rstrip(b"\0") or b"\0"
+
+
+def _is_text(dtype: np.dtype, holder: Any) -> bool:
+    """Tell whether a type is that of texts which can be read: see `_check_heaps` about those of variable length."""
+    import h5py
+
+    found = h5py.check_string_dtype(dtype)
+    old = holder.file.id.get_create_plist().get_version()[0] < _CHECKED
+    return found is not None and (old or found.length is not None)
 
 
 def _dataset(group: Any, name: str, shape: Sequence[int | None]) -> Any:
@@ -227,9 +319,7 @@ def read_text(holder: Any, name: str) -> str:
     KeyError, ValueError, OSError
         If it is not there, something else, or damaged.
     """
-    import h5py
-
-    value = _single(holder, name, lambda dtype: h5py.check_string_dtype(dtype) is not None, "text")
+    value = _single(holder, name, lambda dtype: _is_text(dtype, holder), "text")
     return value.decode() if isinstance(value, bytes) else str(value)
 
 

@@ -24,7 +24,17 @@ import numpy as np
 
 from socca.errors import PosteriorError
 from socca.posterior.contents import GROUPS, contents_digest, read_contents, write_contents
-from socca.posterior.hdf5 import check_dataset, member, open_file, read_array, read_number, read_text, reading
+from socca.posterior.hdf5 import (
+    check_dataset,
+    copy_group,
+    member,
+    open_file,
+    read_array,
+    read_number,
+    read_text,
+    reading,
+    write_text,
+)
 from socca.posterior.header import ResultHeader, read_summary
 from socca.posterior.record import FitRecord
 from socca.posterior.values import read_value
@@ -38,7 +48,7 @@ log = logging.getLogger(__name__)
 #: Written into every file; readers refuse what they do not know.
 FORMAT = "socca-posterior"
 CONTAINER_FORMAT = "socca-posteriors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: Scalars of a fit; those after the second are not in files of earlier versions.
 _EVIDENCES = ("logz", "logz_err", "logz_prior", "logz_prior_err", "logz_data")
 #: Of the file format of HDF5: the first one with checksums of all that says where things are.
@@ -70,12 +80,12 @@ class ContainerHeaders:
     ----------
     intact : dict of ResultHeader
         By target.
-    damaged : dict of str
+    damaged : dict of PosteriorError
         Of the others, what is wrong with them, by target.
     """
 
     intact: dict[str, ResultHeader] = field(default_factory=dict)
-    damaged: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, PosteriorError] = field(default_factory=dict)
 
 
 def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
@@ -92,12 +102,12 @@ def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
 
     with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY) as file:
         _stamp(file, posterior.record)
-        file.attrs["summary"] = json.dumps(posterior.summary())
+        write_text(file, "summary", json.dumps(posterior.summary()))
         for key in _EVIDENCES:
             file.attrs[key] = getattr(posterior, key)
         write_contents(file, posterior)
-        file.attrs["sha256"] = _header_digest(file)
-        file.attrs["samples_sha256"] = contents_digest(read_contents(file))
+        write_text(file, "sha256", _header_digest(file))
+        write_text(file, "samples_sha256", contents_digest(read_contents(file)))
 
 
 def save_failure(path: str | Path, record: FitRecord) -> None:
@@ -114,15 +124,16 @@ def save_failure(path: str | Path, record: FitRecord) -> None:
 
     with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY) as file:
         _stamp(file, record)
-        file.attrs["sha256"] = _header_digest(file)
+        write_text(file, "sha256", _header_digest(file))
 
 
 def _stamp(group: Any, record: FitRecord) -> None:
     """Write what every fit says of itself."""
     header = ResultHeader(record)
-    group.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION})
-    group.attrs.update({"status": header.status, "message": header.message})
-    group.attrs["meta"] = json.dumps(record.to_dict())
+    group.attrs["format_version"] = FORMAT_VERSION
+    texts = {"format": FORMAT, "status": header.status, "message": header.message}
+    for key, text in {**texts, "meta": json.dumps(record.to_dict())}.items():
+        write_text(group, key, text)
 
 
 def _header_digest(group: Any) -> str:
@@ -342,7 +353,7 @@ def read_container(path: str | Path, *, whole: bool = False) -> ContainerHeaders
                     check_result(_fit_of(file, target))
                 found.intact[target] = header
             except PosteriorError as error:
-                found.damaged[target] = str(error)
+                found.damaged[target] = error
     return found
 
 
@@ -365,8 +376,8 @@ def read_headers(path: str | Path) -> dict[str, ResultHeader]:
         If the container is damaged as a whole, or of another kind.
     """
     found = read_container(path)
-    for message in found.damaged.values():
-        log.warning("%s", message)
+    for error in found.damaged.values():
+        log.warning("%s", error)
     return found.intact
 
 
@@ -391,7 +402,8 @@ def write_container(path: str | Path, places: Mapping[str, ResultLocation]) -> N
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
         file = stack.enter_context(h5py.File(temporary, "w", libver=_LIBRARY))
-        file.attrs.update({"format": CONTAINER_FORMAT, "format_version": FORMAT_VERSION})
+        file.attrs["format_version"] = FORMAT_VERSION
+        write_text(file, "format", CONTAINER_FORMAT)
         fits = file.create_group("fits")
         opened: dict[Path, Any] = {}
         for name, place in places.items():
@@ -410,5 +422,5 @@ def _copied(group: Any, fits: Any, name: str) -> dict[str, Any]:
     """Copy a fit, and return the entry of the container that says what it is."""
     header = check_result(group)
     with _reading(group):
-        fits.copy(group["/"] if group.name == "/" else group, name)
+        copy_group(group["/"] if group.name == "/" else group, fits, name)
         return header.to_dict()

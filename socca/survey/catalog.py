@@ -265,7 +265,7 @@ def _rows_of_chunk(
                 rows[target] = _row_of(known[place].intact[target], thresholds)
                 break
         else:
-            own = damage or known[path].damaged.get(target, "")
+            own = damage or str(known[path].damaged.get(target, ""))
             rows[target] = _row("failed", own) if own else _row("missing", "there is no result")
     return rows
 

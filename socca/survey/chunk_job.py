@@ -169,8 +169,8 @@ class ChunkJob:
             except PosteriorError as error:
                 log.warning("its fits are made again: %s", error)
                 found = ContainerHeaders()
-            for message in found.damaged.values():
-                log.warning("%s", message)
+            for damage in found.damaged.values():
+                log.warning("%s", damage)
             self._read[path] = found.intact
         return self._read[path]
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from socca.posterior import Posterior
+from socca.posterior.hdf5 import read_text, write_text, write_texts
 from socca.posterior.record import FitRecord, Notes, Provenance, SamplerRecord
 from socca.posterior.storage import (
     ResultLocation,
@@ -72,9 +73,9 @@ def mutate_group(group, rng):
             set_attribute(group, str(rng.choice(list(group.attrs))), rng)
         elif how == "json":
             key = str(rng.choice([key for key in ("meta", "summary") if key in group.attrs] or ["status"]))
-            value = group.attrs.get(key)
-            if isinstance(value, str) and value[:1] in ("{", "["):
-                group.attrs[key] = json.dumps(mutated_tree(json.loads(value), rng))
+            text = read_text(group, key) if key in group.attrs else ""
+            if text[:1] in ("{", "["):
+                write_text(group, key, json.dumps(mutated_tree(json.loads(text), rng)))
         elif how == "lost":
             names = [*group, *(f"derived/{name}" for name in group.get("derived", ()))]
             if names:
@@ -90,7 +91,9 @@ def set_attribute(holder, key, rng):
     del holder.attrs[key]
     value = NASTY[rng.integers(len(NASTY))]
     is_text = isinstance(value, str) and "\x00" not in value
-    if is_text or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**62):
+    if is_text and rng.random() < 0.8:
+        write_text(holder, key, value)
+    elif is_text or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**62):
         holder.attrs[key] = value
     elif rng.random() < 0.5:
         odd = [h5py.Empty("f8"), np.arange(6.0).reshape(2, 3), np.bytes_(b"\xff\xfe"), np.complex128(1)]
@@ -120,7 +123,7 @@ def replace_dataset(group, name, rng):
     elif how == 7:
         group[name] = np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")])
     elif how == 8:
-        group[name] = ["no", "numbers"]
+        write_texts(group, name, ["no", "numbers"])
     elif how == 9:
         shape = [(), (40,), (2, 40), (40, 3), (0, 2), (40, 2, 1)][rng.integers(6)]
         group[name] = np.full(shape, rng.choice([1.0, np.nan, np.inf, -np.inf]))

@@ -1,5 +1,6 @@
 """Results that were made to harm: what lies elsewhere, takes memory or keeps the reader waiting is refused."""
 
+import gzip
 import json
 import os
 import resource
@@ -14,6 +15,7 @@ import pytest
 
 from socca.errors import PosteriorError
 from socca.posterior import Posterior
+from socca.posterior.hdf5 import write_text
 from socca.posterior.record import Failure, FitRecord, SamplerRecord
 from socca.posterior.storage import (
     ResultLocation,
@@ -27,6 +29,7 @@ from socca.posterior.storage import (
 )
 
 SECRET = np.arange(100.0)
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture
@@ -96,7 +99,10 @@ def dataset(name, *args, **kwargs):
 
 def attribute(name, value):
     def edit(file):
-        file.attrs[name] = value
+        if isinstance(value, str):
+            write_text(file, name, value)
+        else:
+            file.attrs[name] = value
 
     return edit
 
@@ -105,7 +111,7 @@ def entry(key, value):
     """Change a key of the record."""
 
     def edit(file):
-        file.attrs["meta"] = json.dumps({**json.loads(file.attrs["meta"]), key: value})
+        write_text(file, "meta", json.dumps({**json.loads(file.attrs["meta"]), key: value}))
 
     return edit
 
@@ -138,7 +144,7 @@ WRONG = {
     "record type": (dataset("periods", data=np.zeros(2, [("a", "f8")])), "'periods' holds no numbers"),
     "transposed": (dataset("samples", data=np.zeros((2, 50))), r"'samples' has the shape \(2, 50\), expected"),
     "shorter": (dataset("log_weights", data=np.zeros(49)), r"'log_weights' has the shape \(49,\), expected \(50\)"),
-    "no name": (dataset("names", data=["a"]), r"shape \(50, 2\), expected \(any, 1\)"),
+    "no name": (dataset("names", data=np.array([b"a"])), r"shape \(50, 2\), expected \(any, 1\)"),
     "no number": (attribute("logz", "high"), "'logz' is no number"),
     "no text": (attribute("meta", 3.0), "'meta' is no text"),
     "list": (attribute("logz", [1.0, 2.0]), "'logz' is no number"),
@@ -146,6 +152,8 @@ WRONG = {
     "nested": (attribute("meta", "[" * 100_000), "is damaged"),
     "no summary": (attribute("summary", '{"a": 1}'), "expected a list, got dict"),
     "no entry": (attribute("summary", '[{"label": "a"}]'), "lacks 'unit'"),
+    "texts of any length": (lambda file: file.attrs.__setitem__("status", "done"), "'status' is no text"),
+    "names of any length": (dataset("names", data=["a", "b"]), "'names' holds no texts"),
     "status": (attribute("status", "well"), "its status is 'well'"),
     "NaN samples": (dataset("samples", data=np.full((50, 2), np.nan)), "not finite"),
     "NaN weights": (dataset("log_weights", data=np.full(50, np.nan)), "not finite"),
@@ -182,7 +190,7 @@ def test_the_same_in_a_container(path, case):
     assert Posterior.load(many, "b").logz == -3
     found = read_container(many, whole=True)
     assert list(found.intact) == ["b"]
-    assert "run the survey again, which makes this fit anew" in found.damaged["a"]
+    assert "run the survey again, which makes this fit anew" in str(found.damaged["a"])
 
 
 def test_a_fit_that_is_a_link_is_refused(path):
@@ -221,7 +229,7 @@ def test_memory_is_not_taken_for_what_is_not_there(path):
     change(path, LARGE["never written"][0])
     many = path.with_name("many.h5")
     with h5py.File(many, "w") as file:
-        file.attrs.update({"format": "socca-posteriors", "format_version": 1})
+        file.attrs.update({"format": "socca-posteriors", "format_version": 2})
         file.create_dataset("records", (10**12,), "u1", chunks=(10**6,), compression="gzip")
     code = f"""
 import resource, h5py
@@ -249,7 +257,7 @@ def test_a_flipped_bit_is_found(path, what):
     content = bytearray(path.read_bytes())
     with h5py.File(path) as file:
         if what in ("meta", "summary"):
-            place = content.index(file.attrs[what].encode()) + len(file.attrs[what]) // 2
+            place = content.index(file.attrs[what]) + len(file.attrs[what]) // 2
         elif what == "names":
             place = content.index(b"comp_00_a1x") + 9
         else:
@@ -259,6 +267,25 @@ def test_a_flipped_bit_is_found(path, what):
     path.write_bytes(content)
     with pytest.raises(PosteriorError, match=r"p\.h5: is damaged"):
         Posterior.load(path)
+
+
+@pytest.mark.parametrize("step", [0, 2**64 - 16, 2**40])
+def test_a_heap_that_never_ends_is_refused(tmp_path, step):
+    """In files of earlier versions; HDF5 would go round in it for ever."""
+    path = tmp_path / "alone.h5"
+    content = bytearray(gzip.decompress((GOLDEN / "v1" / "alone.h5.gz").read_bytes()))
+    start = content.index(b"GCOL")
+    path.write_bytes(content)
+    assert Posterior.load(path).labels == ["star.xc", "star.Ic"]
+    index = int.from_bytes(content[start + 16 : start + 18], "little")
+    assert index > 0
+    if step == 0:
+        content[start + 16 : start + 18] = bytes(2)  # free space, of no bytes
+    content[start + 24 : start + 32] = step.to_bytes(8, "little")
+    path.write_bytes(content)
+    for read in (Posterior.load, read_container):
+        with pytest.raises(PosteriorError, match=r"alone\.h5: cannot be read: a heap of its texts is damaged"):
+            read(path)
 
 
 def test_no_evidence_is_not_damage(path):
@@ -272,7 +299,7 @@ def test_a_failure_may_be_damaged_too(tmp_path):
     path = tmp_path / "p.h5"
     save_failure(path, FitRecord(target="a", failure=Failure("no PSF")))
     with h5py.File(path, "a") as file:
-        file.attrs["message"] = "no image"
+        write_text(file, "message", "no image")
     with pytest.raises(PosteriorError, match="do not match their checksum"):
         Posterior.load(path)
 
@@ -299,10 +326,10 @@ def test_a_damaged_record_costs_its_own_target(path, value, said, caplog):
         file["records"] = np.frombuffer(json.dumps(entries).encode(), np.uint8)
     found = read_container(many)
     assert list(found.intact) == ["a", "c"]
-    assert f"{many}: fit of b: is damaged: " in found.damaged["b"]
-    assert said in found.damaged["b"]
+    assert f"{many}: fit of b: is damaged: " in str(found.damaged["b"])
+    assert said in str(found.damaged["b"])
     assert list(read_headers(many)) == ["a", "c"]
-    assert caplog.messages == [found.damaged["b"]]
+    assert caplog.messages == [str(found.damaged["b"])]
 
 
 @pytest.mark.parametrize("records", ["[]", "3", "{", "[" * 100_000])
