@@ -82,10 +82,10 @@ def open_regular(path: str | Path) -> Iterator[io.BufferedReader]:
     OSError
         If it is not there, cannot be opened, or is no regular file.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError("it is no regular file")
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # which waits for nobody, if it is a pipe by now
     with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("it is no regular file")
         yield stream
 
 

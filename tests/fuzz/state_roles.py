@@ -77,9 +77,12 @@ def mutate_group(group, rng):
             if text[:1] in ("{", "["):
                 write_text(group, key, json.dumps(mutated_tree(json.loads(text), rng)))
         elif how == "lost":
-            names = [*group, *(f"derived/{name}" for name in group.get("derived", ()))]
+            names = [(group, name) for name in group]
+            if isinstance(group.get("derived"), h5py.Group):
+                names += [(group["derived"], name) for name in group["derived"]]
             if names:
-                del group[names[rng.integers(len(names))]]
+                holder, name = names[rng.integers(len(names))]
+                del holder[name]
         elif len(group):
             replace_dataset(group, str(rng.choice(list(group))), rng)
 

@@ -107,7 +107,7 @@ def endure(folder, kills, seed):
     Whenever the survey gets to its end, its results are compared with those of an undisturbed one, and it starts
     afresh.
     """
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311
     whole, struck = write_survey(folder / "whole"), write_survey(folder / "struck")
     begun = time.monotonic()
     assert start(whole).wait() == 0, (whole / "said").read_text()
