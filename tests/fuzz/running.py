@@ -47,6 +47,14 @@ class Worker:
         except queue.Empty:
             return None
 
+    def has_ended(self):
+        """Tell whether it has ended by itself; its output may have done so a moment before."""
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def end(self):
         """End it, and return its status."""
         self.process.stdin.close()
@@ -80,9 +88,9 @@ def run_cases(cases, seconds=20.0):
         assert said == {"begins": [role, seed]}, f"a worker did not begin: {said}"
         outcome = worker.next_line(3 * seconds)
         if outcome is None:
-            died = worker.process.poll()
+            died = worker.has_ended()
             status = worker.end()
-            how = f"the process ended with status {status}" if died is not None else "hangs"
+            how = f"the process ended with status {status}" if died else "hangs"
             outcome = {"role": role, "seed": seed, "end": "wrong", "message": how, "took": 3 * seconds}
             worker = None
         found.append(outcome)
