@@ -40,6 +40,34 @@ _HEAD = 16
 _FILTERS = {1, 2, 3}
 
 
+def check_file(path: str | Path) -> None:
+    """Refuse what would keep HDF5 waiting or busy for ever.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Raises
+    ------
+    PosteriorError
+        If it is missing, no regular file, no HDF5, or has a damaged heap.
+    """
+    try:
+        with open_regular(path) as stream:
+            head = stream.read(_SUPERBLOCK + 1)
+            if head and head[:_SUPERBLOCK] != _SIGNATURE:
+                raise PosteriorError(f"{path}: cannot be read: it is no HDF5 file, or a damaged one")
+            if head[_SUPERBLOCK:] < bytes([_CHECKED]):
+                _check_heaps(stream)
+    except FileNotFoundError:
+        raise PosteriorError(f"{path}: no such file") from None
+    except PosteriorError:
+        raise
+    except (OSError, ValueError) as error:
+        raise PosteriorError(f"{path}: cannot be read: {error}") from error
+
+
 @contextlib.contextmanager
 def open_file(path: str | Path) -> Iterator[Any]:
     """Open an HDF5 file for reading.
@@ -61,18 +89,11 @@ def open_file(path: str | Path) -> Iterator[Any]:
     """
     import h5py
 
+    check_file(path)
     try:
-        with open_regular(path) as stream:
-            head = stream.read(_SUPERBLOCK + 1)
-            if head and head[:_SUPERBLOCK] != _SIGNATURE:
-                raise PosteriorError(f"{path}: cannot be read: it is no HDF5 file, or a damaged one")
-            if head[_SUPERBLOCK:] < bytes([_CHECKED]):
-                _check_heaps(stream)
         file = h5py.File(path, "r")
     except FileNotFoundError:
         raise PosteriorError(f"{path}: no such file") from None
-    except PosteriorError:
-        raise
     except (OSError, ValueError, RuntimeError) as error:
         raise PosteriorError(f"{path}: cannot be read: {error}") from error
     with file:
