@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from socca.data.fits_headers import check_counts
 from socca.errors import DataError, SoccaError
 
 if TYPE_CHECKING:
@@ -108,8 +109,11 @@ def open_fits(source: str | Path | io.BufferedReader, what: str) -> Iterator[fit
         try:
             # Astropy leaves a file that it opened and cannot read open, so it is given one that is open already.
             opened = path.open("rb") if isinstance(source, (str, Path)) else contextlib.nullcontext(source)
-            with opened as stream, fits.open(_plain(stream), memmap=False, lazy_load_hdus=False) as hdus:
-                yield hdus
+            with opened as stream:
+                plain = _plain(stream)
+                check_counts(plain, f"{what}: {path}")
+                with fits.open(plain, memmap=False, lazy_load_hdus=False) as hdus:
+                    yield hdus
         except SoccaError:
             raise
         except Exception as error:

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
+from socca.errors import PosteriorError
+from socca.posterior.hdf5 import check_file
 from socca.posterior.storage import FORMAT, FORMAT_VERSION
 
 
@@ -48,8 +50,9 @@ def read_ending(path: str | Path) -> Ending | None:
     from h5py import h5f
 
     try:
+        check_file(path)
         file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY)
-    except (OSError, RuntimeError):
+    except (PosteriorError, OSError, RuntimeError):
         return None
     try:
         if _text(file, "format") != FORMAT or int(_value(file, "format_version")) > FORMAT_VERSION:

@@ -14,8 +14,9 @@ import numpy as np
 
 from socca.errors import PosteriorError
 from socca.posterior.endings import read_ending
+from socca.posterior.header import ResultHeader
 from socca.posterior.record import FitRecord
-from socca.posterior.storage import ResultHeader, ResultLocation, header_of, open_result, read_headers
+from socca.posterior.storage import ContainerHeaders, ResultLocation, header_of, open_result, read_container
 from socca.survey.chunks import Chunk
 from socca.survey.flags import DEFAULTS, Thresholds, flags_of
 from socca.survey.status import finished_at, rate, running
@@ -248,7 +249,7 @@ def _rows_of_chunk(
         row = _read(parts / f"{target}.h5", thresholds)
         if row["status"] != "missing":
             rows[target] = row
-    known: dict[Path, dict[str, ResultHeader]] = {}
+    known: dict[Path, ContainerHeaders] = {}
     damage = ""
     for target in targets:
         if target in rows:
@@ -256,15 +257,16 @@ def _rows_of_chunk(
         for place in (path, *chunk.former(folder, target, former_counts)):
             if place not in known:
                 try:
-                    known[place] = read_headers(place)
+                    known[place] = read_container(place)
                 except PosteriorError as error:
-                    known[place] = {}
+                    known[place] = ContainerHeaders()
                     damage = damage or (str(error) if place == path else "")
-            if target in known[place]:
-                rows[target] = _row_of(known[place][target], thresholds)
+            if target in known[place].intact:
+                rows[target] = _row_of(known[place].intact[target], thresholds)
                 break
         else:
-            rows[target] = _row("failed", damage) if damage else _row("missing", "there is no result")
+            own = damage or str(known[path].damaged.get(target, ""))
+            rows[target] = _row("failed", own) if own else _row("missing", "there is no result")
     return rows
 
 
@@ -277,8 +279,6 @@ def _read(path: Path, thresholds: Thresholds) -> dict[str, Any]:
             return _row_of(header_of(group), thresholds)
     except PosteriorError as error:
         return _row("failed", str(error))
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        return _row("failed", f"{path}: is damaged: {error}")
 
 
 def _row_of(header: ResultHeader, thresholds: Thresholds) -> dict[str, Any]:

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from socca.errors import PoolError, PosteriorError
-from socca.posterior.storage import ResultHeader, ResultLocation, header_of, open_result, read_headers, write_container
+from socca.posterior.header import ResultHeader
+from socca.posterior.storage import (
+    ContainerHeaders,
+    ResultLocation,
+    check_result,
+    open_result,
+    read_container,
+    write_container,
+)
 from socca.survey.fit_targets import Outcome, Outputs, fit_all
 from socca.survey.freshness import reason_to_fit, size_and_time
 
@@ -157,10 +165,13 @@ class ChunkJob:
     def _known(self, path: Path) -> dict[str, ResultHeader]:
         if path not in self._read:
             try:
-                self._read[path] = read_headers(path)
+                found = read_container(path, whole=True)
             except PosteriorError as error:
                 log.warning("its fits are made again: %s", error)
-                self._read[path] = {}
+                found = ContainerHeaders()
+            for damage in found.damaged.values():
+                log.warning("%s", damage)
+            self._read[path] = found.intact
         return self._read[path]
 
 
@@ -170,7 +181,7 @@ def part_record(path: Path) -> FitRecord | None:
         return None
     try:
         with open_result(path) as group:
-            return header_of(group).record
-    except (PosteriorError, OSError, KeyError, ValueError) as error:
+            return check_result(group).record
+    except PosteriorError as error:
         log.warning("%s is left out: %s", path, error)
         return None

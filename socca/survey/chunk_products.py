@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from socca.errors import PosteriorError, SoccaError
-from socca.posterior.storage import ResultHeader, read_headers
+from socca.posterior.header import ResultHeader
+from socca.posterior.storage import read_headers
 from socca.survey.flags import flags_of
-from socca.utils.files import atomic_path
+from socca.survey.targets import is_name
+from socca.utils.files import atomic_path, read_json
 
 if TYPE_CHECKING:
     from socca.plotting.image_record import ModelImages
@@ -86,12 +89,23 @@ def _wanted(survey: Survey, header: ResultHeader) -> dict[str, bool]:
 
 
 def _earlier(manifest: Path) -> dict[str, Any]:
+    """Return what the file says that lists what was drawn; nothing where it is not there, or damaged.
+
+    Files are deleted by it, so that only what this package would write is believed: formats of figures, and names of
+    targets, which are no paths.
+    """
     try:
-        found: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = {}
-    # Up to 0.2.0, the style was called looks.
-    return {"style": found.get("looks", {}), "fits": {}, **found}
+        found = read_json(manifest)
+        # Up to 0.2.0, the style was called looks.
+        style, fits = found.get("style", found.get("looks", {})), found.get("fits", {})
+        if not re.fullmatch(r"\w*", style.get("format", "")):
+            raise ValueError("its format is none")
+        known = {target: old for target, old in fits.items() if is_name(target) and isinstance(old, dict)}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        if manifest.exists():
+            log.warning("%s is damaged, and is made anew: %s", manifest, error)
+        return {"style": {}, "fits": {}}
+    return {"style": style, "fits": known}
 
 
 def _draw_images(survey: Survey, chunk: Chunk, target: str) -> ModelImages:

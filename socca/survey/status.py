@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from socca.utils.files import atomic_path
+from socca.utils.files import atomic_path, read_json
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +91,21 @@ def running(folder: Path) -> set[tuple[str, str]]:
     for path in (folder / "running").glob("*.json"):
         try:
             if time.time() - path.stat().st_mtime < DEAD:
-                found.update((target, model) for target, model in json.loads(path.read_text())["fits"])
-        except (OSError, ValueError, KeyError):
-            continue  # it has just ended
+                found.update(_fits_of(read_json(path)))
+        except (OSError, ValueError) as error:  # most often it has just ended
+            log.debug("%s is left out: %s", path, error)
     return found
+
+
+def _fits_of(heartbeat: Any) -> list[tuple[str, str]]:
+    """Return the targets and models of a heartbeat; `ValueError` if it is none."""
+    fits = heartbeat.get("fits") if isinstance(heartbeat, dict) else None
+    if not isinstance(fits, list):
+        raise ValueError("it lists no fits")
+    for fit in fits:
+        if not (isinstance(fit, list) and len(fit) == 2 and all(isinstance(name, str) for name in fit)):
+            raise ValueError(f"{fit!r:.60} is no target and model")
+    return [(target, model) for target, model in fits]
 
 
 def rate(finished: Iterable[float], now: float) -> float:

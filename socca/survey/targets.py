@@ -239,6 +239,11 @@ def _n_shared(one: str, other: str) -> int:
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a target."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _target(row: dict[str, Any], place: Callable[[str], Path], numbers: dict[str, float]) -> Target:
     name = str(row.get("target", ""))
     if len(name) > _LONGEST_NAME:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
+import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -57,3 +61,61 @@ def file_digest(path: str | Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def open_regular(path: str | Path) -> Iterator[io.BufferedReader]:
+    """Open a regular file for reading.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. A pipe, a device or a socket in its place is refused, and keeps nobody waiting.
+
+    Yields
+    ------
+    binary file
+        The open file.
+
+    Raises
+    ------
+    OSError
+        If it is not there, cannot be opened, or is no regular file.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError("it is no regular file")
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # which waits for nobody, if it is a pipe by now
+    with os.fdopen(handle, "rb") as stream:
+        yield stream
+
+
+def read_json(path: str | Path, largest: int = 2**24) -> Any:
+    """Read a small file of JSON.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    largest : int
+        Bytes that it may have.
+
+    Returns
+    -------
+    object
+        What it holds, of any shape.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no JSON, or too large.
+    """
+    with open_regular(path) as stream:
+        text = stream.read(largest + 1)
+    if len(text) > largest:
+        raise ValueError(f"it has more than {largest} bytes")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

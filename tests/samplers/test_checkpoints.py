@@ -1,5 +1,7 @@
 """Checkpoints: a run that is cut short and goes on ends as one without a break; what must not be read is refused."""
 
+import hashlib
+import io
 import json
 import os
 import pickle
@@ -7,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +263,82 @@ def test_a_damaged_file_is_refused(tmp_path, where, harm):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"a\.socca (is damaged|is no checkpoint|belongs to another fit)"):
         CheckpointFile(path, IDENTITY)
+
+
+MANIFESTS = {
+    "empty": b"",
+    "no JSON": b"{",
+    "no text": b"\xff\xfe",
+    "list": b"[]",
+    "null": b"null",
+    "nested": b"[" * 100_000,
+    **{
+        f"{key} is {value!r}": (key, value)
+        for key in ("identity", "spent", "sha256", "written")
+        for value in (None, 3, "x", [], {"calls": "many"}, {"seconds": float("nan")}, {"calls": 10**400})
+        if key != "written"
+    },
+}
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+def test_a_manifest_of_any_shape_is_refused(tmp_path, case):
+    path = written(tmp_path / "a.socca", {"n": 1})
+    magic, manifest, payload = path.read_bytes().split(b"\n", 2)
+    found = MANIFESTS[case]
+    if isinstance(found, tuple):
+        found = json.dumps({**json.loads(manifest), found[0]: found[1]}).encode()
+    path.write_bytes(b"\n".join([magic, found, payload]))
+    with pytest.raises(CheckpointError, match=r"a\.socca .*delete it, or start afresh with resume=False"):
+        CheckpointFile(path, IDENTITY)
+    assert CheckpointFile(path, IDENTITY, resume=False).state is None
+
+
+def resealed(path, payload):
+    """Put another state in the place of a checkpoint's, with its right checksum."""
+    magic, manifest, _ = path.read_bytes().split(b"\n", 2)
+    manifest = json.dumps({**json.loads(manifest), "sha256": hashlib.sha256(payload).hexdigest()}).encode()
+    path.write_bytes(b"\n".join([magic, manifest, payload]))
+
+
+def archive(content, **options):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", **options) as found:
+        found.writestr("array.npy", content)
+    return stream.getvalue()
+
+
+def claims(shape):
+    """Return the header of an array without its numbers."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b"no archive", "not a zip file"),
+        (archive(claims((10**12,))), "more than there is"),
+        (archive(claims((10**6,)) + bytes(8 * 10**6), compression=zipfile.ZIP_DEFLATED), "is not as it was written"),
+        (archive(b"no array"), "is damaged"),
+        (archive(pickle.dumps(3)), "is damaged"),
+    ],
+)
+def test_a_state_that_is_no_archive_of_arrays_is_refused(tmp_path, payload, said):
+    path = written(tmp_path / "a.socca", {"n": 1})
+    resealed(path, payload)
+    with pytest.raises(CheckpointError, match=said):
+        CheckpointFile(path, IDENTITY)
+
+
+def test_what_is_no_file_is_refused_and_replaced(tmp_path):
+    path = tmp_path / "a.socca"
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        CheckpointFile(path, IDENTITY)
+    CheckpointFile(path, IDENTITY, resume=False).offer(lambda: {"n": 2}, last=True)
+    assert CheckpointFile(path, IDENTITY).state["n"] == 2
 
 
 class Boom:

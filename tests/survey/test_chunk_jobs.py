@@ -1,12 +1,15 @@
 """Jobs of a chunk: what they fit, take over and keep."""
 
+import json
+
+import h5py
 import numpy as np
 import pytest
 
 import socca
 from socca.errors import ConfigError, PoolError, PosteriorError
 from socca.posterior.storage import read_headers
-from socca.survey.catalog import survey_status
+from socca.survey.catalog import build_catalog, survey_status
 from socca.survey.chunk_job import ChunkJob
 from socca.survey.chunks import Chunk, Members, number_of
 from socca.survey.fit_command import write_stamp
@@ -138,6 +141,55 @@ def test_a_damaged_container_is_made_again(make_survey, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     assert {outcome.target for outcome in run(make_survey(["a", "b"]), tmp_path)} == {"a", "b"}
     assert set(read_headers(path)) == {"a", "b"}
+
+
+@pytest.mark.parametrize("where", ["record", "samples", "link"])
+def test_a_damaged_fit_of_a_container_is_made_again_alone(make_survey, tmp_path, where, caplog):
+    survey = make_survey(["a", "b", "d"], missing="")
+    run(survey, tmp_path)
+    path = ONE.path(survey.config.folder)
+    before = {name: socca.load(path, name) for name in "abd"}
+    with h5py.File(path, "a") as file:
+        if where == "record":
+            entries = json.loads(file["records"][()].tobytes())
+            entries["b"]["meta"]["files"] = 3
+            del file["records"]
+            file["records"] = np.frombuffer(json.dumps(entries).encode(), np.uint8)
+        elif where == "samples":
+            file["fits/b/samples"][3, 0] += 1
+        else:
+            del file["fits/b"]
+            file["fits/b"] = h5py.ExternalLink("elsewhere.h5", "/fits/b")
+    if where == "record":
+        # The catalogue says so until then, of this target alone.
+        table = build_catalog(survey.results())
+        assert list(table["status"]) == ["done", "failed", "done"]
+        assert "0of1.h5: fit of b: is damaged" in table["message"][1]
+    assert [outcome.target for outcome in run(make_survey(["a", "b", "d"], missing=""), tmp_path)] == ["b"]
+    assert "0of1.h5: fit of b: is damaged" in caplog.text
+    for name, one in before.items():
+        after = socca.load(path, name)
+        assert np.array_equal(after.samples, one.samples)
+        assert (after.record == one.record) is (name != "b")
+
+
+def test_a_part_whose_samples_are_damaged_is_fitted_again(make_survey, tmp_path):
+    survey = make_survey(["a", "b"], missing="")
+    job = ChunkJob(survey, ONE)
+    list(job.fit(["a", "b"]))
+    part = Chunk.parts(job.path) / "a.h5"
+    with h5py.File(part, "a") as file:
+        file["samples"][3, 0] += 1
+    assert [outcome.target for outcome in run(make_survey(["a", "b"], missing=""), tmp_path)] == ["a"]
+    assert list(read_headers(job.path)) == ["a", "b"]
+
+
+def test_a_file_of_a_former_division_that_cannot_be_is_left_out(make_survey, tmp_path):
+    survey = make_survey(["a"], missing="")
+    path = ONE.path(survey.config.folder)
+    path.parent.mkdir(parents=True)
+    path.with_name("0of0.h5").touch()
+    assert [outcome.target for outcome in run(survey, tmp_path)] == ["a"]
 
 
 def test_the_state_of_a_chunk_follows_its_images(make_survey, tmp_path):

@@ -26,6 +26,42 @@ def test_what_is_running_is_known_from_files(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            "",
+            "{",
+            "[]",
+            "3",
+            "null",
+            "{}",
+            '{"fits": 3}',
+            '{"fits": null}',
+            '{"fits": {"a": "m"}}',
+            '{"fits": ["ab"]}',
+        ),
+        *('{"fits": [["a"]]}', '{"fits": [["a", "m", "x"]]}', '{"fits": [[1, 2]]}', '{"fits": [[["a"], "m"]]}'),
+        *("[" * 100_000, '{"fits": [' + '["a", "m"],' * 2_000_000 + '["a", "m"]]}', "\x00", "\ud7ff"),
+    ],
+    ids=lambda content: content[:20],
+)
+def test_a_heartbeat_that_is_none_is_left_out(tmp_path, content):
+    with Heartbeat(tmp_path) as progress:
+        progress.now([("a", "m")])
+        (tmp_path / "running" / "other-1.json").write_text(content)
+        assert running(tmp_path) == {("a", "m")}
+
+
+def test_a_pipe_among_heartbeats_keeps_nobody_waiting(tmp_path):
+    with Heartbeat(tmp_path) as progress:
+        progress.now([("a", "m")])
+        os.mkfifo(tmp_path / "running" / "pipe.json")
+        (tmp_path / "running" / "folder.json").mkdir()
+        (tmp_path / "running" / "device.json").symlink_to("/dev/zero")
+        assert running(tmp_path) == {("a", "m")}
+
+
 def test_rate_and_time_left():
     now = 1e9
     # One a minute, for an hour and more: 60 in the last hour.
