@@ -112,7 +112,7 @@ def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
     """
     import h5py
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         _stamp(file, posterior.record)
         file.attrs["summary"] = json.dumps(posterior.summary())
         for key in _EVIDENCES:
@@ -145,7 +145,7 @@ def save_failure(path: str | Path, record: FitRecord) -> None:
     """
     import h5py
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         _stamp(file, record)
 
 
@@ -211,7 +211,7 @@ def _opened(path: str | Path, wanted: str) -> Iterator[Any]:
     import h5py
 
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", locking=False)  # files are replaced whole: nothing to lock
     except FileNotFoundError:
         raise PosteriorError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
@@ -316,7 +316,7 @@ def write_container(path: str | Path, places: Mapping[str, ResultLocation]) -> N
     records: dict[str, dict[str, Any]] = {}
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
-        file = stack.enter_context(h5py.File(temporary, "w"))
+        file = stack.enter_context(h5py.File(temporary, "w", locking=False))
         file.attrs.update({"format": CONTAINER_FORMAT, "format_version": FORMAT_VERSION})
         fits = file.create_group("fits")
         opened: dict[Path, Any] = {}
