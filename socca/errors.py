@@ -30,6 +30,10 @@ class PoolError(SoccaError, RuntimeError):
     """A pool of workers failed."""
 
 
+class MachineError(SoccaError, RuntimeError):
+    """The disk, the memory or a limit of the machine stopped the work. It says nothing about the data."""
+
+
 class CheckpointError(SoccaError, RuntimeError):
     """A checkpoint is damaged or belongs to another problem."""
 

@@ -185,6 +185,7 @@ def sample(
                 spent = counted.spent
                 place = CheckpointFile(checkpoint, identity, resume=resume, signed=sampler.pickles, spent=spent)
                 counted.add(place.spent)
+                place.begin()
             with place.watching():
                 draws = sampler.run(explored, counted, int(seed), place)
             if marginal is not None:

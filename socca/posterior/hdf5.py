@@ -91,7 +91,7 @@ def open_file(path: str | Path) -> Iterator[Any]:
 
     check_file(path)
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", locking=False)  # files are replaced whole: nothing to lock
     except FileNotFoundError:
         raise PosteriorError(f"{path}: no such file") from None
     except (OSError, ValueError, RuntimeError) as error:

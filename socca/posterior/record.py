@@ -237,6 +237,8 @@ class InputFile:
         Digest of its content; empty where it was not read.
     size, mtime_ns : int
         Its size, and its time of last change in nanoseconds; -1, which is that of no file, where not known.
+    ctime_ns : int
+        Time of the last change of its entry in the file system, likewise.
     extra : dict
         Keys that are not known here.
     """
@@ -245,6 +247,7 @@ class InputFile:
     sha256: str = ""
     size: int = -1
     mtime_ns: int = -1
+    ctime_ns: int = -1
     extra: dict[str, Any] = field(default_factory=dict)
 
 

@@ -100,7 +100,7 @@ def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
     """
     import h5py
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY) as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY, locking=False) as file:
         _stamp(file, posterior.record)
         write_text(file, "summary", json.dumps(posterior.summary()))
         for key in _EVIDENCES:
@@ -122,7 +122,7 @@ def save_failure(path: str | Path, record: FitRecord) -> None:
     """
     import h5py
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY) as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY, locking=False) as file:
         _stamp(file, record)
         write_text(file, "sha256", _header_digest(file))
 
@@ -401,7 +401,7 @@ def write_container(path: str | Path, places: Mapping[str, ResultLocation]) -> N
     records: dict[str, dict[str, Any]] = {}
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
-        file = stack.enter_context(h5py.File(temporary, "w", libver=_LIBRARY))
+        file = stack.enter_context(h5py.File(temporary, "w", libver=_LIBRARY, locking=False))
         file.attrs["format_version"] = FORMAT_VERSION
         write_text(file, "format", CONTAINER_FORMAT)
         fits = file.create_group("fits")

@@ -66,6 +66,9 @@ class Checkpoint:
     state: dict[str, np.ndarray] | None = None
     spent: Mapping[str, float] = {}
 
+    def begin(self) -> None:
+        """Keep, before the first step, that the run has begun. What cannot be written is found now and not after it."""
+
     def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
         """Keep a state, if it is time to.
 
@@ -130,11 +133,18 @@ class CheckpointFile(Checkpoint):
         self._key = _signing_key() if signed else None
         self._spent = spent
         self._every = EVERY if every is None else every
-        self._due = time.monotonic() + self._every
+        self._due = time.monotonic()  # the first state is kept at once
         self._asked_to_end = False
         if resume and self.path.exists():
-            self.state, self.spent = self._read()
-            log.info("going on from %s", self.path)
+            state, self.spent = self._read()
+            if state:  # none if the earlier run had no time to make one
+                self.state = state
+                log.info("going on from %s", self.path)
+
+    def begin(self) -> None:
+        """Keep, before the first step, that the run has begun; see `Checkpoint.begin`."""
+        if self.state is None:
+            self._write({})
 
     def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
         """Keep a state if it is time to, and end if SIGTERM was received; see `Checkpoint.offer`."""
@@ -144,7 +154,7 @@ class CheckpointFile(Checkpoint):
             now = time.monotonic()
             self._due = now + max(self._every, _SHARE * (now - start))
         if self._asked_to_end:
-            log.warning("ended by SIGTERM; the same run goes on from %s", self.path)
+            log.warning("ended on request; the same run goes on from %s", self.path)
             raise SystemExit(TERMINATED)
 
     @contextlib.contextmanager

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from socca.errors import PosteriorError, SoccaError
 from socca.posterior.header import ResultHeader
-from socca.posterior.storage import read_headers
+from socca.posterior.storage import ResultLocation, read_headers
 from socca.survey.flags import flags_of
 from socca.survey.targets import is_name
 from socca.utils.files import atomic_path, read_json
+from socca.utils.machine import raise_if_machine
 
 if TYPE_CHECKING:
     from socca.plotting.image_record import ModelImages
@@ -45,6 +46,8 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
     ------
     PosteriorError
         If the chunk's file cannot be read.
+    MachineError
+        If the machine does not let a file be read or written.
     """
     headers = read_headers(chunk.path(survey.config.folder))
     if not headers:
@@ -61,12 +64,14 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
             try:
                 images = None
                 if old.get("finished") != finished or not survey.path(target, chunk.model, "model.fits").exists():
-                    images, old = _draw_images(survey, chunk, target), {}
+                    place = ResultLocation(chunk.path(survey.config.folder), target)
+                    images, old = draw_images(survey, target, chunk.model, place), {}
                 drawn = old.get("figure") and style == before["style"]
                 drawn = drawn and survey.figure(target, chunk.model).exists()
                 if wanted["figure"] and not drawn:
                     draw_figure(survey, target, chunk.model, images)
             except (SoccaError, OSError, ValueError) as error:
+                raise_if_machine(error)
                 log.warning("%s %s: cannot be drawn: %s", target, chunk.model, error)
                 continue
             kept[target] = {"finished": finished, "figure": wanted["figure"]}
@@ -108,18 +113,18 @@ def _earlier(manifest: Path) -> dict[str, Any]:
     return {"style": style, "fits": known}
 
 
-def _draw_images(survey: Survey, chunk: Chunk, target: str) -> ModelImages:
-    """Draw the model images of one fit, write them to their file, and return them."""
+def draw_images(survey: Survey, target: str, model: str, place: ResultLocation) -> ModelImages:
+    """Draw the model images of one fit, whose posterior is in some place, write them to their file, and return them."""
     from socca.plotting.model_images import draw_model_images, image_header
     from socca.posterior.posterior import Posterior
     from socca.survey.config.build import build_image, build_problem
 
     row, config = survey.target(target), survey.config.for_target(target)
     image = build_image(row, config)
-    problem, labelled = build_problem(chunk.model, row, config, image)
-    posterior = Posterior.load(chunk.path(survey.config.folder), target)
+    problem, labelled = build_problem(model, row, config, image)
+    posterior = Posterior.load(*place)
     images = draw_model_images(problem, image, labelled, posterior.best, image_header(posterior))
-    images.write(survey.path(target, chunk.model, "model.fits"))
+    images.write(survey.path(target, model, "model.fits"))
     return images
 
 

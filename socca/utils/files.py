@@ -19,6 +19,8 @@ from typing import Any
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` if the block succeeds.
 
+    The content is on the disk before the name is: after a crash of the machine, `path` is the old file or the new one.
+
     Parameters
     ----------
     path : str or Path
@@ -40,9 +42,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
+        _synchronise(temporary)
         temporary.replace(path)
+        _synchronise(path.parent)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)  # writing fails without saying where
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _synchronise(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # file systems that cannot do this for folders
+            raise
+    finally:
+        os.close(handle)
 
 
 def exists(path: str | Path) -> bool:

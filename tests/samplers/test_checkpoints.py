@@ -1,5 +1,6 @@
 """Checkpoints: a run that is cut short and goes on ends as one without a break; what must not be read is refused."""
 
+import errno
 import hashlib
 import io
 import json
@@ -162,7 +163,7 @@ def launch(tmp_path, method, out, place, options, pause=0.0):
 
 def wait_for(place, process):
     limit = time.monotonic() + 120
-    while not place.exists():
+    while not (place.exists() and b".npy" in place.read_bytes()):  # the first one holds no state
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < limit
         time.sleep(0.02)
@@ -195,7 +196,7 @@ def test_a_process_that_is_ended_goes_on(tmp_path, whole, end):
     process.send_signal(end)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (143 if end == signal.SIGTERM else -signal.SIGKILL), said
-    assert ("ended by SIGTERM; the same run goes on from" in said) == (end == signal.SIGTERM)
+    assert ("ended on request; the same run goes on from" in said) == (end == signal.SIGTERM)
     assert not (tmp_path / "cut.npz").exists()
     process = launch(tmp_path, "dynesty", tmp_path / "resumed.npz", place, WALKS)
     _, said = process.communicate(timeout=120)
@@ -399,9 +400,30 @@ def test_states_are_made_only_when_it_is_time(tmp_path):
     place = CheckpointFile(tmp_path / "a.socca", IDENTITY, every=3600)
     for k in range(5):
         place.offer(lambda k=k: made.append(k) or {"n": k})
-    assert made == []
+    assert made == [0]  # the first at once: a run that is killed early leaves something
     place.offer(lambda: made.append(9) or {"n": 9}, last=True)
-    assert made == [9]
+    assert made == [0, 9]
+
+
+def test_a_run_leaves_a_checkpoint_before_its_first_step(tmp_path):
+    place = CheckpointFile(tmp_path / "a.socca", IDENTITY)
+    place.begin()
+    assert CheckpointFile(place.path, IDENTITY).state is None
+    with pytest.raises(CheckpointError, match="belongs to another fit"):
+        CheckpointFile(place.path, {**IDENTITY, "seed": 99})
+    place.offer(lambda: {"n": 1})
+    again = CheckpointFile(place.path, IDENTITY)
+    again.begin()  # which leaves what there is alone
+    assert CheckpointFile(place.path, IDENTITY).state["n"] == 1
+
+
+def test_a_full_disk_is_found_before_the_first_step(known, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        sample(known.problem, "nautilus", seed=1, checkpoint=tmp_path / "a.socca", n_live=50)
 
 
 def terminated(place, times):

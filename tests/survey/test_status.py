@@ -1,11 +1,12 @@
 """How far a survey is: what runs, at what rate, and the time left."""
 
 import os
+import platform
 import time
 
 import pytest
 
-from socca.survey.status import Heartbeat, rate, running, summary_line
+from socca.survey.status import Heartbeat, leftovers, rate, running, summary_line
 
 
 def test_what_is_running_is_known_from_files(tmp_path):
@@ -73,3 +74,17 @@ def test_rate_and_time_left():
     )
     assert summary_line("s", counts, 0).endswith("118 pending")
     assert summary_line("s", {"done": 3, "pending": 0}, 1.0).endswith("0 pending")
+
+
+def test_what_a_killed_snakemake_leaves_is_named(tmp_path):
+    results, working = tmp_path / "results", tmp_path
+    with Heartbeat(results) as progress:
+        progress.now([("a", "m")])
+        assert leftovers(results, working) == []
+        (working / ".snakemake" / "locks").mkdir(parents=True)
+        assert leftovers(results, working) == []
+        (working / ".snakemake" / "locks" / "0.output.lock").touch()
+        first, second = leftovers(results, working)
+        assert "snakemake --unlock" in first
+        assert second == f"Process {os.getpid()} on {platform.node()} is fitting a m: let it end, or end it."
+    assert len(leftovers(results, working)) == 1

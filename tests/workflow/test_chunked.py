@@ -62,8 +62,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def survey(finished, tmp_path):
-    copy = Chunks(tmp_path / "survey")
-    shutil.copytree(finished.path, copy.path)
+    copy = finished.copied(tmp_path / "survey")
     copy.save(chunked(outputs={"model_images": "none", "figures": "none"}))
     return copy
 
@@ -134,8 +133,6 @@ def test_engines_for_the_outer_scale_take_the_workflow(survey):
     assert re.search(rf"^fit +{chunks}$", text, re.M), text
     text = survey.snakemake("catalog", "--dry-run", "--quiet", "rules", "--batch", "catalog=1/3")
     assert int(re.search(r"^fit +(\d+)$", text, re.M)[1]) < chunks / 2, text
-    pytest.importorskip("snakemake_executor_plugin_slurm")
-    assert "fit" in survey.snakemake("--dry-run", "--executor", "slurm", "--slurm-array-jobs", "fit", "--jobs", "4")
 
 
 def test_a_bad_image_costs_only_itself_and_the_catalogue_is_there_at_any_time(survey):

@@ -2,22 +2,36 @@
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from socca.errors import SoccaError
+from socca.survey.owner import check_owner
+from socca.survey.stamps import reasons_to_fit, stamps_of
 from socca.survey.survey import Survey
 
 
 def load_survey(path, targets):
     """Read the survey's config and table; what is wrong with them ends the run with a message, not a traceback."""
     try:
-        return Survey.load(path, targets)
+        survey = Survey.load(path, targets)
+        check_owner(survey.config, Path(path))
+        return survey
     except SoccaError as error:
         raise WorkflowError(str(error)) from None
+
+
+def wanted_retry():
+    """Return whether recorded failures are to be tried again."""
+    wanted = config.get("retry", "")
+    if wanted not in ("", "failed"):
+        raise WorkflowError(f"--config retry={wanted}: only retry=failed is known")
+    return wanted == "failed"
 
 
 def survey_options(wildcards, threads):
@@ -74,22 +88,35 @@ def in_results(path):
     return FOLDER + Path(path).as_posix().removeprefix(RESULTS)
 
 
-def inputs(wildcards):
-    """Return the files that a fit of a target reads, as Snakemake names them."""
-    return [in_results(file) if SIMULATED else without_braces(file) for file in SURVEY.inputs(wildcards.target)]
+def retry(wildcards, threads):
+    """Return whether recorded failures are tried again; as a function of `threads`, Snakemake takes this for derived."""
+    return "--failed" if RETRY else ""
 
 
 @functools.cache
 def stamps():
-    """Return the stamps of all chunks. Looked up when asked for: a job on a node has no need of the others'."""
-    return [in_results(SURVEY.stamp(chunk)) for chunk in SURVEY.chunks]
+    """Return the stamps of all fits or chunks. Looked up when asked for: a job on a node has no need of the others'."""
+    try:
+        found = stamps_of(SURVEY, retry=RETRY)
+    except SoccaError as error:
+        raise WorkflowError(str(error)) from None
+    if workflow.is_main_process:
+        say_why(found)
+    return [in_results(stamp) for stamp in found]
+
+
+def say_why(found):
+    """Say why fits are done again, for some of them."""
+    reasons = reasons_to_fit(SURVEY, found, retry=RETRY)
+    for target, model, reason in itertools.islice(reasons, MOST_REASONS):
+        logger.info(f"{target} {model}: to be fitted again: {reason}")
+    if next(reasons, None) is not None:
+        logger.info("... and so on: the logs of the jobs say which targets are fitted again, and why")
 
 
 def posteriors(wildcards):
     """Return what is there once all fits are up to date."""
-    if SURVEY.chunked:
-        return stamps()
-    return [in_results(SURVEY.path(target, model, "posterior.h5")) for target, model in SURVEY.jobs()]
+    return stamps()
 
 
 def figures(wildcards):
@@ -108,5 +135,8 @@ FOLDER = results_folder()
 SIMULATED = SURVEY.config.simulate is not None
 #: How often a job is tried: what kills one (memory, a time limit, a lost node) is tried again, with more of both.
 TRIES = 3
+#: `--config retry=failed`: fits that are recorded as failed are tried again.
+RETRY = wanted_retry()
+MOST_REASONS = 10
 CATALOG = [f"{FOLDER}/catalog.fits", f"{FOLDER}/catalog.ecsv"]
 RECOVERY = [f"{FOLDER}/recovery.ecsv", f"{FOLDER}/recovery_summary.ecsv", f"{FOLDER}/recovery.png"] if SIMULATED else []

@@ -234,25 +234,18 @@ class BatchConfig(Strict):
         "fit is a job with a folder of its own; with thousands of targets, 50 or so.",
     )
     max_minutes: Real | None = Field(
-        None, gt=0, description="Wall time of one fit, after which it has failed. Fits of chunks only."
+        None, gt=0, description="Wall time of one fit, after which it has failed. Not where ranks of MPI share it."
     )
     max_memory_mb: Real | None = Field(
-        None, gt=0, description="Memory of the process of one fit, beyond which it has failed. Fits of chunks only."
+        None,
+        gt=0,
+        description="Memory of the process of one fit, beyond which it has failed. Not where ranks of MPI share it.",
     )
 
     @property
     def caps(self) -> dict[str, float | None]:
         """What one fit may take, by key."""
         return {"max_minutes": self.max_minutes, "max_memory_mb": self.max_memory_mb}
-
-    @model_validator(mode="after")
-    def _caps_need_chunks(self) -> BatchConfig:
-        if self.chunk == 1 and (self.max_minutes is not None or self.max_memory_mb is not None):
-            raise ValueError(
-                "max_minutes and max_memory_mb need a chunk of 2 at least; a fit that is a job of its own is limited "
-                "by the job's resources (snakemake --set-resources fit:runtime=30 fit:mem_mb=4000)"
-            )
-        return self
 
 
 def _wanted(value: Any) -> Any:

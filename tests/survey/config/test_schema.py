@@ -279,12 +279,19 @@ def test_what_makes_a_fit_run_again(write_survey, changes, refit):
 
 @pytest.mark.parametrize("size", ["4", "2.5"])
 def test_a_changed_row_makes_its_own_fit_run_again(write_survey, tmp_path, size):
-    path = write_survey()
+    path = write_survey({f"{DISK}.e": "0.1 * $size"})
     before = Survey.load(path)
     (tmp_path / "targets.csv").write_text(f"target,image,size\na,a.fits,{size}\nb,b.fits,3\n")
     after = Survey.load(path)
     assert before.fit_params("a", "galaxy") != after.fit_params("a", "galaxy")
     assert before.fit_params("b", "galaxy") == after.fit_params("b", "galaxy")
+
+
+def test_a_column_that_the_config_does_not_use_fits_nothing_again(write_survey, tmp_path):
+    path = write_survey({f"{DISK}.e": "0.1 * $size"})
+    before = Survey.load(path).fit_params("a", "galaxy")
+    (tmp_path / "targets.csv").write_text("target,image,size,z\na,a.fits,2,0.1\nb,b.fits,3,\n")
+    assert Survey.load(path).fit_params("a", "galaxy") == before
 
 
 def test_seeds_differ_between_fits_and_stay_the_same(write_survey):
