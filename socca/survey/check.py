@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from socca.errors import SoccaError
 
@@ -90,10 +90,11 @@ def _check_target(survey: Survey, name: str) -> Iterator[Finding]:
     from socca.survey.config.build import build_image, build_problem, read_file
 
     target, config = survey.target(name), survey.config.for_target(name)
-    files, unreadable = {}, []
+    files: dict[str, Any] = {}
+    unreadable = []
     for kind in target.files:
         try:
-            files[kind] = read_file(kind, target, config)
+            files[kind] = read_file(kind, target, config, files.get("image"))
             if isinstance(found := files[kind], RegionFile):
                 found.regions(physical=True)
         except Exception as error:  # one bad file must not hide what is wrong with the others
