@@ -329,7 +329,7 @@ def _plane_leaves(
         raise DataError("mask: its WCS gives pixels of no area")
     if wcs is None or _same_place(wcs, plane.shape, image):
         return image.matching(used, "mask")
-    return _reprojected(used, wcs, image)
+    return _reprojected(used, wcs, image, read.called("mask"))
 
 
 def _same_place(wcs: WCS, shape: tuple[int, ...], image: MaskableImage) -> bool:
@@ -371,11 +371,11 @@ def _pixel_to_pixel(one: Any, other: WCS, rows: np.ndarray, cols: np.ndarray) ->
     return np.asarray(y), np.asarray(x)
 
 
-def _reprojected(used: np.ndarray, wcs: WCS, image: MaskableImage) -> np.ndarray:
+def _reprojected(used: np.ndarray, wcs: WCS, image: MaskableImage, what: str) -> np.ndarray:
     """Lay a mask with another WCS on the image, by the nearest pixel; where it does not reach, pixels stay used."""
     from reproject import reproject_interp
 
-    log.info("mask: its WCS or shape %s differs from the image's %s: reprojected", used.shape, image.shape)
+    log.info("%s: its WCS or shape %s differs from the image's %s: reprojected", what, used.shape, image.shape)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*all_world2pix.*", category=UserWarning)
         found, footprint = reproject_interp(
@@ -383,9 +383,9 @@ def _reprojected(used: np.ndarray, wcs: WCS, image: MaskableImage) -> np.ndarray
         )
     if not footprint.any() and used.shape in (image.shape, image.original_shape):
         raise DataError(
-            "mask: it has the shape of the image, and its WCS puts it elsewhere on the sky, where it covers no pixel "
+            f"{what}: it has the shape of the image, and its WCS puts it elsewhere on the sky, where it covers no pixel "
             "of the image: correct its WCS, or remove it (CTYPE1, CTYPE2) if the pixels are those of the image"
         )
     if not footprint.any():
-        log.warning("mask: it covers no pixel of the image")
+        log.warning("%s: it covers no pixel of the image", what)
     return ~((footprint > 0) & (found == 0))

@@ -52,7 +52,7 @@ class NDPixels:
         Raises
         ------
         DataError
-            If it is none of standard deviation, variance and inverse variance, or in a unit that does not fit.
+            If it is none of standard deviation, variance and inverse variance.
         """
         if self.uncertainty is None or self.uncertainty.array is None:
             return {}
@@ -66,10 +66,7 @@ class NDPixels:
         values = np.asarray(self.uncertainty.array, float)
         unit = self.uncertainty.unit
         if unit is not None and self.unit is not None:
-            try:
-                values = values * unit.to(self.unit**power)
-            except ValueError as error:
-                raise DataError(f"image: its uncertainty is in {unit}, its values in {self.unit}: {error}") from error
+            values = values * unit.to(self.unit**power)
         return {name: np.broadcast_to(values, self.data.shape)}
 
 

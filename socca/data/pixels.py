@@ -139,7 +139,12 @@ def values_in_memory(data: Any, header: Any) -> Any:
         The pixels.
     """
     kind, blank = getattr(data, "dtype", np.dtype(float)), header.get("BLANK")
-    if kind.kind not in "iu" or not isinstance(blank, int) or isinstance(blank, bool):
+    if not isinstance(blank, int) or isinstance(blank, bool):
+        return data
+    if kind.kind == "f" and blank == 0 and header.get("BITPIX", 0) > 0:
+        # Of scaled integers astropy masks all that is BLANK, unless that is zero.
+        return np.where(data == kind.type(header.get("BZERO", 0)), np.nan, data)
+    if kind.kind not in "iu":
         return data
     bits = 8 * kind.itemsize
     offset = _OFFSETS[bits] if (kind.kind == "u") == (bits > 8) else 0
