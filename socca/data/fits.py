@@ -111,8 +111,9 @@ def open_fits(
             opened = path.open("rb") if isinstance(source, (str, Path)) else contextlib.nullcontext(source)
             with (
                 opened as stream,
+                streams.expanded(stream, limit, f"{what}: {path}") as plain,
                 fits.open(
-                    streams.expanded(stream, limit, f"{what}: {path}"),
+                    plain,
                     memmap=False,
                     lazy_load_hdus=False,
                     do_not_scale_image_data=stored,

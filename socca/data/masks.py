@@ -383,8 +383,8 @@ def _reprojected(used: np.ndarray, wcs: WCS, image: MaskableImage, what: str) ->
         )
     if not footprint.any() and used.shape in (image.shape, image.original_shape):
         raise DataError(
-            f"{what}: it has the shape of the image, and its WCS puts it elsewhere on the sky, where it covers no pixel "
-            "of the image: correct its WCS, or remove it (CTYPE1, CTYPE2) if the pixels are those of the image"
+            f"{what}: it has the shape of the image, and its WCS puts it elsewhere on the sky, where it covers no "
+            "pixel of the image: correct its WCS, or remove it (CTYPE1, CTYPE2) if the pixels are those of the image"
         )
     if not footprint.any():
         log.warning("%s: it covers no pixel of the image", what)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
+import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -12,12 +16,16 @@ from socca.errors import DataError
 
 #: Bytes that are read at a time: a multiple of four.
 _BLOCK = 1 << 20
+#: What a gzipped file may expand to in memory, bytes.
+_IN_MEMORY = 1 << 25
 
 
-def expanded(stream: BinaryIO, limit: int, where: str) -> Any:
-    """Return a file as it is, or, of a gzipped one, a file that decompresses it.
+@contextlib.contextmanager
+def expanded(stream: BinaryIO, limit: int, where: str) -> Iterator[BinaryIO]:
+    """Give a file as it is, or, of a gzipped one, a file with what it expands to.
 
-    All of a gzipped file is decompressed once before, block by block, since its checksum is at its end.
+    All of a gzipped file is decompressed, since its checksum is at its end: into memory, or, of a large one, into a
+    temporary file.
 
     Parameters
     ----------
@@ -28,37 +36,46 @@ def expanded(stream: BinaryIO, limit: int, where: str) -> Any:
     where : str
         For the error.
 
-    Returns
-    -------
+    Yields
+    ------
     binary file
         At its beginning.
 
     Raises
     ------
     DataError
-        If a gzipped file is larger than that. No more than a block of it was in memory.
+        If a gzipped file is larger than that.
     OSError, EOFError, zlib.error
         If a gzipped file is damaged.
     """
     gzipped = stream.read(2) == b"\x1f\x8b"
     stream.seek(0)
     if not gzipped:
-        return stream
-    size = 0
-    for block in _blocks(gzip.GzipFile(fileobj=stream)):
-        size += len(block)
-        if size > limit:
-            raise DataError(
-                f"{where} expands to more than {limit / 1e9:.3g} GB: raise max_pixels (in a config image.max_pixels) "
-                "if that is meant, or decompress the file"
-            )
-    stream.seek(0)
-    return gzip.GzipFile(fileobj=stream)
-
-
-def _blocks(stream: Any) -> Iterator[bytes]:
-    while block := stream.read(_BLOCK):
-        yield block
+        yield stream
+        return
+    with contextlib.ExitStack() as files:
+        size, memory, disk = 0, io.BytesIO(), None
+        unpacked = files.enter_context(gzip.GzipFile(fileobj=stream))
+        while block := unpacked.read(_BLOCK):
+            size += len(block)
+            if size > limit:
+                raise DataError(
+                    f"{where} expands to more than {limit / 1e9:.3g} GB: decompress it, or raise max_pixels (in a "
+                    "config image.max_pixels)"
+                )
+            if disk is None and size > _IN_MEMORY:
+                disk = files.enter_context(tempfile.TemporaryFile())
+                disk.write(memory.getvalue())
+                memory.close()
+            (memory if disk is None else disk).write(block)
+        if disk is None:
+            plain: BinaryIO = memory
+        else:
+            disk.flush()
+            # As a file for reading alone, which astropy asks for.
+            plain = files.enter_context(os.fdopen(os.dup(disk.fileno()), "rb"))
+        plain.seek(0)
+        yield plain
 
 
 def wrong_sums(stream: Any, place: dict[str, Any]) -> list[str]:

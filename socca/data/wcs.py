@@ -77,7 +77,9 @@ def celestial_wcs(
             # Dates and other repairs to a header that the celestial axes do not depend on.
             warnings.simplefilter("ignore", FITSFixedWarning)
             warnings.filterwarnings("ignore", message=".*AXISCORR.*")
-            wcs = WCS(header, tables)
+            # A distortion is that of two axes, whatever others there are.
+            distorted = any(_SIP.fullmatch(key) or _LOOKUP_PARTS.fullmatch(key) for key in header)
+            wcs = WCS(header, tables, naxis=2 if distorted else None)
             # Celestial coordinates along a third axis, as of a slit, are not those of the image's pixels.
             if not wcs.has_celestial or {wcs.wcs.lng, wcs.wcs.lat} != {0, 1}:
                 return None
