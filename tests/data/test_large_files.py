@@ -98,7 +98,7 @@ def test_more_pixels_than_the_limit(tmp_path, kind):
         Image(path, pixel_scale=0.2, max_pixels=4199)
     assert Image(path, pixel_scale=0.2, max_pixels=4200).shape == SHAPE
     # Of a cutout, its own pixels count; of tiles, those that have to be decompressed.
-    needed = {"tiles": 3 * 7 * 3 * 9, "rows": 12 * 70}.get(kind, 144)
+    needed = {"tiles": 2 * 7 * 3 * 9, "rows": 12 * 70}.get(kind, 144)
     assert Image(path, pixel_scale=0.2, max_pixels=needed, **CUT).shape == (12, 12)
     with pytest.raises(DataError, match=rf"of which {needed} have to be read for the cutout"):
         Image(path, pixel_scale=0.2, max_pixels=needed - 1, **CUT)

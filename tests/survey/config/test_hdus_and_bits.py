@@ -38,14 +38,14 @@ def survey(tmp_path, make_psf):
     hdus = [fits.ImageHDU(plane, name=name) for name, plane in planes.items()]
     fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "all.fits")
 
-    def make(image=None, noise=None, **row):
+    def make(images=None, noise=None, /, **row):
         row = {"target": "t", **row}
         with (tmp_path / "targets.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, row)
             writer.writeheader()
             writer.writerow(row)
         settings = {"survey": "s", "targets": "targets.csv", "output": str(tmp_path / "results"), "models": MODEL}
-        settings |= {"image": {"pixel_scale": "0.2 arcsec", **(image or {})}, "noise": noise or {}}
+        settings |= {"image": {"pixel_scale": "0.2 arcsec", **(images or {})}, "noise": noise or {}}
         settings |= {"sampler": {"method": "optimizer", "options": {"n_draws": 50, "n_starts": 1, "n_samples": 100}}}
         settings["outputs"] = {"model_images": "none", "figures": "none"}
         (tmp_path / "survey.yaml").write_text(yaml.safe_dump(settings))
@@ -103,7 +103,7 @@ def test_the_hdu_of_a_file_of_the_noise(survey, tmp_path):
 
 
 def test_brackets_without_an_hdu(survey):
-    with pytest.raises(ConfigError, match="t: image: .*no HDU in the brackets"):
+    with pytest.raises(ConfigError, match=r"t: image: .*no HDU in the brackets"):
         survey(image="all.fits[]")
 
 
