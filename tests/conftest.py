@@ -26,6 +26,8 @@ FAST = (
     *("data/test_broken_files.py", "data/test_cutout.py", "data/test_frames.py", "data/test_images.py"),
     *("data/test_maps.py", "data/test_mask_arrays.py", "data/test_properties.py", "data/test_psf.py"),
     *("data/test_region_files.py", "data/test_regions.py", "data/test_survey_masks.py"),
+    *("data/test_bit_planes.py", "data/test_hdu_names.py", "data/test_nddata.py", "data/test_stored_values.py"),
+    "data/test_wcs_headers.py",
     *("models/test_registry.py", "noise/test_arguments.py", "likelihood/test_quadrature.py"),
     *(
         "fitting/plausibility",

@@ -159,6 +159,39 @@ class SkyFrame(Frame):
         return np.asarray(rows), np.asarray(cols)
 
 
+def frame_of(wcs: WCS | None, shape: tuple[int, int], pixel_scale: float | None) -> Frame:
+    """Return the frame of an image.
+
+    Parameters
+    ----------
+    wcs : WCS or None
+        Its celestial WCS.
+    shape : tuple of int
+        Rows and columns.
+    pixel_scale : float or None
+        Size of a pixel in arcsec: needed without a WCS, refused with one.
+
+    Returns
+    -------
+    Frame
+        On the sky with a WCS, else in pixels.
+
+    Raises
+    ------
+    DataError
+        If the scale is missing, wrong, or given beside a WCS; or if the WCS cannot be used.
+    """
+    if wcs is None:
+        if pixel_scale is None:
+            raise DataError("image: it has no celestial WCS, so pixel_scale (arcsec) is needed")
+        if not (np.isfinite(pixel_scale) and pixel_scale > 0):
+            raise DataError(f"image: pixel_scale must be positive, got {pixel_scale}")
+        return PixelFrame(shape, pixel_scale / 3600)
+    if pixel_scale is not None:
+        raise DataError("image: it has a celestial WCS; pixel_scale is only for images without one")
+    return SkyFrame(shape, wcs)
+
+
 def _equatorial(wcs: WCS) -> WCS:
     if not wcs.wcs.lngtyp.strip().upper().startswith("RA"):
         raise DataError(

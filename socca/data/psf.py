@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from socca.data.fits import PlainInput, read_plane, whole_number
+from socca.data.hdus import HduIndex
 from socca.errors import DataError
 
 #: Models of photutils whose value at a pixel's centre is the integral over the pixel already.
@@ -44,7 +45,7 @@ def read_psf(
     image_shape: tuple[int, int],
     *,
     normalize: bool = True,
-    idx: int | str | None = None,
+    idx: HduIndex | None = None,
     center: str | None = None,
     oversample: int = 1,
     shape: int | tuple[int, int] | None = None,
@@ -60,7 +61,7 @@ def read_psf(
         Rows and columns of the image.
     normalize : bool
         Divide by the sum.
-    idx : int or str, optional
+    idx : int, str or tuple, optional
         Which HDU.
     center : {'centroid', 'peak'}, optional
         Shift this point of the PSF to the centre of its array.

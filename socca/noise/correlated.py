@@ -124,7 +124,7 @@ class NormalCorrelated(Covariance[PixelCovarianceArrays]):
             used.size: np.flatnonzero(used),
             int(used.sum()): np.arange(used.sum()),
         }
-        matrix = read_plane(self.source, self.form)
+        matrix = read_plane(self.source, self.form, max_pixels=None)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) not in kept:
             raise DataError(
                 f"{self.form} has shape {matrix.shape}: expected {(used.size, used.size)} for all pixels of the image, "

@@ -123,7 +123,7 @@ class NormalFourier(Covariance[PowerSpectrumArrays]):
                     "apod that vanishes there, or use NormalCorrelated"
                 )
             return np.ones(image.shape)
-        window = image.matching(read_plane(self.apod, "apod"), "apod")
+        window = image.matching(image.read(self.apod, "apod"), "apod")
         if not np.all((window >= 0) & (window <= 1)) or not window.any():
             raise DataError("apod must lie between 0 and 1, and not vanish everywhere")
         if np.any(window[masked] != 0):
@@ -146,7 +146,7 @@ class NormalFourier(Covariance[PowerSpectrumArrays]):
                 power = uniform_filter(power, 3, mode="wrap")
             power = power[:, : nx // 2 + 1]
         else:
-            power = read_plane(self.source, self.form)
+            power = read_plane(self.source, self.form, max_pixels=None)
             expected = (ny, nx // 2 + 1) if self.ftype == "real" else (ny, nx)
             if power.shape != expected:
                 raise DataError(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from socca.data.fits import read_plane
 from socca.errors import DataError
 from socca.noise.base import NoiseModel
 from socca.utils.tags import tagged
@@ -109,8 +108,7 @@ class Levels(NoiseModel[LevelArrays], abstract=True):
         if self.level is None:
             return np.where(used, self._estimate(image.data[used]), np.inf)
         what = self.form or "sigma"
-        level = read_plane(self.level, what, self.idx)
-        level = image.matching(level, what) if level.ndim else np.broadcast_to(level, image.shape)
+        level = np.broadcast_to(image.read(self.level, what, self.idx), image.shape)
         # A pixel without a usable level carries no information: NaN and infinite sigma, zero weight.
         known = np.isfinite(level) & (level > 0)
         if np.any(level[used & np.isfinite(level)] < 0):

@@ -116,9 +116,10 @@ class _Check:
         except ConfigError as error:
             yield Finding(name, _one_line(error))
             return
-        files, unreadable = {}, False
+        files: dict[str, Plane | RegionFile] = {}
+        unreadable = False
         for kind, path in target.files.items():
-            read = self._files.read(kind, target, config)
+            read = self._files.read(kind, target, config, files.get("image"))
             if read.error is not None:
                 unreadable = True
                 yield Finding(name, _one_line(read.error), file=str(path))

@@ -12,6 +12,7 @@ from socca.survey.findings import listening
 
 if TYPE_CHECKING:
     from socca.data.fits import Plane
+    from socca.data.hdus import HduIndex
     from socca.data.region_files import RegionFile
     from socca.survey.config.schema import Config
     from socca.survey.survey import Survey
@@ -48,9 +49,9 @@ class SharedFiles:
 
     def __init__(self, survey: Survey) -> None:
         self._left = Counter((kind, path) for target in survey.targets.values() for kind, path in target.files.items())
-        self._kept: dict[tuple[str, Path, str], ReadFile] = {}
+        self._kept: dict[tuple[str, Path, str, HduIndex | None], ReadFile] = {}
 
-    def read(self, kind: str, target: Target, config: Config) -> ReadFile:
+    def read(self, kind: str, target: Target, config: Config, image: Plane | RegionFile | None = None) -> ReadFile:
         """Return what is in one of a target's files.
 
         Parameters
@@ -61,6 +62,8 @@ class SharedFiles:
             The row of the table.
         config : Config
             The target's.
+        image : Plane, optional
+            The target's image, read before: of maps and masks of its whole, only the part that is fitted is read.
 
         Returns
         -------
@@ -69,21 +72,23 @@ class SharedFiles:
         """
         path = target.files[kind]
         # Overrides may choose another HDU.
-        key = (kind, path, "" if target.name not in config.overrides else target.name)
+        key = (kind, path, "" if target.name not in config.overrides else target.name, target.hdus.get(kind))
         self._left[kind, path] -= 1
-        found = self._kept.pop(key, None) or self._read(kind, target, config)
-        if self._left[kind, path] > 0:
+        found = self._kept.pop(key, None) or self._read(kind, target, config, image)
+        # Of what is cut out, each target has a part of its own.
+        whole = config.image.cutout is None or kind in ("psf", "regions")
+        if self._left[kind, path] > 0 and whole:
             self._kept[key] = found
         return found
 
     @staticmethod
-    def _read(kind: str, target: Target, config: Config) -> ReadFile:
+    def _read(kind: str, target: Target, config: Config, image: Plane | RegionFile | None) -> ReadFile:
         from socca.data.region_files import RegionFile
 
         found = ReadFile()
         with listening() as found.warnings:
             try:
-                found.content = read_file(kind, target, config)
+                found.content = read_file(kind, target, config, image)
                 if isinstance(found.content, RegionFile):
                     found.content.regions(physical=True)
             except Exception as error:  # one bad file must not hide what is wrong with the others

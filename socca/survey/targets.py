@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from socca.errors import ConfigError, nearest
+from socca.data.hdus import HduIndex, split_hdu
+from socca.errors import ConfigError, DataError, nearest
 from socca.survey.table_file import Angle, read_columns
 from socca.utils.files import exists
 
@@ -31,7 +32,7 @@ FILE_COLUMNS = (
 )
 _NOISE_COLUMNS = ("sigma", "variance", "weight")
 _RESERVED = ("target", *FILE_COLUMNS, "segment", "models")
-_FITS = re.compile(r"\.(fits?|fz|fts)(\.gz)?$", re.IGNORECASE)
+_FITS = re.compile(r"\.(fits?|fz|fts)(\.gz)?(\[[^\[\]]*\])?$", re.IGNORECASE)
 #: Names of targets become names of folders.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 #: File systems allow 255 characters, and names of logs and temporary files are longer than those of targets.
@@ -74,6 +75,8 @@ class Target:
         Models to fit; empty for all.
     columns : dict of float
         All other numeric columns; those with an angle for their unit as `Angle`.
+    hdus : dict
+        Column -> HDU, for the files with one in brackets behind their names.
     row : str
         The row as it is in the table, as JSON: what a fit depends on.
     """
@@ -84,6 +87,7 @@ class Target:
     models: tuple[str, ...] = ()
     columns: dict[str, float] = field(default_factory=dict)
     row: str = ""
+    hdus: dict[str, HduIndex] = field(default_factory=dict)
 
     @property
     def noise(self) -> tuple[str, Path] | None:
@@ -255,7 +259,7 @@ def _target(row: dict[str, Any], place: Callable[[str], Path], numbers: dict[str
             raise ConfigError(f"{name}: {key} must be the path of a file, got the number {row[key]}")
         if "\0" in str(row.get(key, "")):
             raise ConfigError(f"{name}: {key}: a path cannot hold the character 0")
-    files = {key: place(str(row[key])) for key in FILE_COLUMNS if key in row}
+    files, hdus = _files(row, place)
     if "image" not in files:
         raise ConfigError(f"{name}: no image")
     noise = [key for key in _NOISE_COLUMNS if key in files]
@@ -269,6 +273,7 @@ def _target(row: dict[str, Any], place: Callable[[str], Path], numbers: dict[str
         columns={key: value for key, value in numbers.items() if key not in _RESERVED},
         # Numbers as floats: whether the others of their column are whole must not matter.
         row=json.dumps({key: _number_or_text(value) for key, value in row.items()}, sort_keys=True),
+        hdus=hdus,
     )
 
 
@@ -294,6 +299,22 @@ def _models(name: str, cell: str) -> tuple[str, ...]:
         if found.count(model) > 1:
             raise ConfigError(f"{name}: models: {model!r} occurs twice")
     return found
+
+
+def _files(row: dict[str, Any], place: Callable[[str], Path]) -> tuple[dict[str, Path], dict[str, HduIndex]]:
+    """Return the files of a row, and the HDUs in brackets behind their names."""
+    files: dict[str, Path] = {}
+    hdus: dict[str, HduIndex] = {}
+    for key in FILE_COLUMNS:
+        if key not in row:
+            continue
+        try:
+            files[key], hdu = split_hdu(place(str(row[key])))
+        except DataError as error:
+            raise ConfigError(f"{row['target']}: {key}: {error}") from error
+        if hdu is not None:
+            hdus[key] = hdu
+    return files, hdus
 
 
 def _number_or_text(value: Any) -> float | str:

@@ -138,12 +138,24 @@ class Config(Strict):
         own = self.for_target(target)
         return {
             "seed": own.seed,
-            "image": own.image.model_dump(mode="json"),
+            "image": _image_settings(own.image),
             "noise": own.noise.model_dump(mode="json"),
             "model": own.models[model].model_dump(mode="json"),
             "sampler": own.sampler.model_dump(mode="json", exclude={"checkpoint"}),  # which changes no result
             "compilation": own.compilation.model_dump(mode="json"),
         }
+
+
+def _image_settings(image: ImageConfig) -> dict[str, Any]:
+    """Return the settings of images, without the keys that came later where they have their defaults."""
+    found, default = (config.model_dump(mode="json") for config in (image, ImageConfig.model_validate({})))
+    for place in (("max_pixels",), ("segmentation",), ("mask", "bits")):
+        inner, usual = found, default
+        for section in place[:-1]:
+            inner, usual = inner[section], usual[section]
+        if inner[place[-1]] == usual[place[-1]]:
+            del inner[place[-1]]
+    return found
 
 
 @functools.lru_cache(maxsize=32)

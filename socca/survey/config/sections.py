@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from socca import noise as _noise
+from socca.data.bit_planes import HIGHEST_BIT
+from socca.data.hdus import HduIndex, split_hdu
+from socca.data.pixels import MAX_PIXELS
 from socca.errors import ConfigError, nearest
 from socca.samplers import METHODS
 from socca.survey.config.components import Hdu, Real, ScalarField, Strict, ValueField, Whole
@@ -61,10 +64,28 @@ class MaskConfig(Strict):
 
     hdu: Hdu | None = Field(None, description="HDU of the mask; by default the first with an image.")
     good: Literal["zero", "nonzero"] = Field("zero", description="Which values mark a pixel that is used.")
+    bits: list[Annotated[Whole, Field(ge=0, le=HIGHEST_BIT)]] | None = Field(
+        None,
+        min_length=1,
+        description="Which bits of a mask of bit planes (data quality) are bad, instead of all that is not zero: 0 is "
+        "the lowest bit, of value 1, and 5 has the value 32. All other bits are harmless.",
+    )
+
+    @model_validator(mode="after")
+    def _good_or_bits(self) -> MaskConfig:
+        if self.bits is not None and "good" in self.model_fields_set:
+            raise ValueError("give good or bits, not both")
+        return self
 
 
 class MapConfig(Strict):
     """How a map of the image's shape is read."""
+
+    hdu: Hdu | None = Field(None, description="HDU of the map; by default the first with an image.")
+
+
+class SegmentationConfig(Strict):
+    """How segmentation maps are read."""
 
     hdu: Hdu | None = Field(None, description="HDU of the map; by default the first with an image.")
 
@@ -96,8 +117,15 @@ class ImageConfig(Strict):
         description="Fit a part of each image only. In the pixel frame, positions then count from the centre of that "
         "part. Its maps, masks and region files may still be those of the whole image.",
     )
+    max_pixels: Whole = Field(
+        MAX_PIXELS,
+        ge=1,
+        description="The most pixels that are read of one file: of an image of which a cutout is fitted, the pixels of "
+        "the cutout. A gzipped file may expand to 16 bytes for each.",
+    )
     psf: PsfConfig = optional(PsfConfig, "Point-spread functions.")
     mask: MaskConfig = optional(MaskConfig, "Masks.")
+    segmentation: SegmentationConfig = optional(SegmentationConfig, "Segmentation maps.")
     response: MapConfig = optional(MapConfig, "Response maps: they multiply the model before the PSF.")
     exposure: MapConfig = optional(MapConfig, "Exposure maps: they multiply the model after the PSF.")
 
@@ -165,8 +193,19 @@ class NoiseConfig(Strict):
 
     def files(self, folder: Path) -> dict[str, Path]:
         """Return key -> file of those that are given, relative ones in `folder`."""
+        return {key: path for key, (path, _) in self._split(folder).items()}
+
+    def hdu_of(self, key: str, folder: Path) -> HduIndex | None:
+        """Return the HDU of one of the files: the one in brackets behind its name, or `hdu`."""
+        named = self._split(folder)[key][1]
+        # The window has no key of its own for its HDU.
+        return self.hdu if named is None and key != "apodization" else named
+
+    def _split(self, folder: Path) -> dict[str, tuple[Path, HduIndex | None]]:
         given = {key: getattr(self, key) for key in _NOISE_FILES}
-        return {key: folder / expanded(text, f"noise.{key}") for key, text in given.items() if text is not None}
+        return {
+            key: split_hdu(folder / expanded(text, f"noise.{key}")) for key, text in given.items() if text is not None
+        }
 
 
 #: Keys of the noise that hold files; the first three are one or the other.
