@@ -366,7 +366,7 @@ class FitRecord:
             "timing": {**_known(self.timing), **self.timing.extra},
             "image": _whole(self.image),
             "fit": _whole(self.quality),
-            "files": {role: _whole(file) for role, file in self.files.items()},
+            "files": {role: {**_known(file), **file.extra} for role, file in self.files.items()},
         }
         found = {
             "record_version": RECORD_VERSION,
