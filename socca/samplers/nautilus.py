@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.samplers.base import Draws, Sampler, WithoutEffect
 from socca.samplers.options import number, whole
 from socca.samplers.unit_cube import UnitCube
 
@@ -102,6 +102,11 @@ class Nautilus(Sampler):
             *("pool", "seed", "filepath", "resume", "verbose"),
         }
     )
+    instead = {"filepath": "write checkpoint="}  # noqa: RUF012  (never changed)
+    aliases = {"nlive": "n_live", "flive": "f_live", "verbose": "progress"}  # noqa: RUF012  (never changed)
+    without_effect = {  # noqa: RUF012  (never changed)
+        "dlogz": WithoutEffect("nautilus ends by f_live, the share of the evidence among the live points, and by n_eff")
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -173,7 +178,7 @@ class Nautilus(Sampler):
 
         options = self.arguments(nautilus.Sampler.run)
         left, most = float(options.pop("timeout", np.inf)), float(options.pop("n_like_max", np.inf))
-        progress = PeriodicLogger("nautilus")
+        progress = self.progress_logger()
         with warnings.catch_warnings():
             # Networks that stop at their last iteration are good enough for drawing bounds.
             warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
