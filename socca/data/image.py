@@ -447,6 +447,35 @@ class Image:
         if not self.mask.any():
             raise DataError("image: all pixels are masked")
 
+    def state(self) -> dict[str, Any]:
+        """Return all but the noise as numbers, text and arrays, by name, for `from_state`."""
+        own = {key: value for key, value in vars(self).items() if key not in ("noise", "wcs", "frame", "hdu")}
+        return {**own, "plane": self.hdu.data, "header": self.hdu.header.tostring(sep="\n")}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], noise: NoiseModel) -> Image:
+        """Return the image that `state` describes.
+
+        Parameters
+        ----------
+        state : dict
+            From `state`.
+        noise : NoiseModel
+            How the pixels scatter.
+
+        Returns
+        -------
+        Image
+            An equal one.
+        """
+        from astropy.io import fits
+
+        own = dict(state)
+        hdu = fits.PrimaryHDU(own.pop("plane"), fits.Header.fromstring(own.pop("header"), sep="\n"))
+        image = cls(hdu, noise=noise, pixel_scale=own["_pixel_scale"])
+        image.__dict__.update(own)
+        return image
+
 
 def _refuse_masked(mask: np.ndarray, window: Window) -> None:
     rows, cols = window

@@ -161,7 +161,7 @@ def labelled(posterior: Posterior, axes: Mapping[str, Axis], what: str, given: A
             raise PosteriorError(f"{what}: expected {len(axes)} values, one for each parameter, got {len(given)}")
         return dict(zip(axes, given, strict=True))
     full = dict(zip(posterior.names, posterior.labels, strict=True))
-    found = {full.get(key, key): value for key, value in given.items()}
+    found = {str(full.get(key, key)): value for key, value in given.items()}
     for key in found:
         if key not in axes:
             raise PosteriorError(f"{what}: no parameter {key!r} is drawn{nearest(key, axes)}")

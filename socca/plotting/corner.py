@@ -169,8 +169,8 @@ class PosteriorPlots:
         Returns
         -------
         Path, Figure or None
-            The file; in a notebook without a `name`, the figure. Parameters are coloured by weight, those of less than a
-            millionth of the largest grey.
+            The file; in a notebook without a `name`, the figure. Parameters are coloured by weight, those of less than
+            a millionth of the largest grey.
 
         Raises
         ------

@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,7 +88,7 @@ class ContainerHeaders:
     damaged: dict[str, PosteriorError] = field(default_factory=dict)
 
 
-def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
+def save_posterior(path: str | Path, posterior: WeightedSamples, more: Callable[[Any], None] | None = None) -> None:
     """Write a posterior to a file of its own, whole or not at all.
 
     Parameters
@@ -97,6 +97,8 @@ def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
         The file; an existing one is replaced.
     posterior : Posterior
         The result.
+    more : callable, optional
+        Called with the open file, to write what else belongs into it.
     """
     import h5py
 
@@ -108,6 +110,8 @@ def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
         write_contents(file, posterior)
         write_text(file, "sha256", _header_digest(file))
         write_text(file, "samples_sha256", contents_digest(read_contents(file)))
+        if more is not None:
+            more(file)
 
 
 def save_failure(path: str | Path, record: FitRecord) -> None:
