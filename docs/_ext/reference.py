@@ -71,12 +71,16 @@ def option_rows(sampler: Any) -> Iterable[list[str]]:
 
 
 def other_options(sampler: Any) -> list[str]:
-    """Return a paragraph that names the other options of a back end, if it is installed."""
+    """Return paragraphs that name the other options of a back end, and other names of them, if it is installed."""
     try:
         others = [f"``{key}``" for key in sampler.known_options() if key not in sampler.defaults]
     except ImportError:
         return []
-    return [f"Options of the back end, with its own defaults: {', '.join(others)}.", ""] if others else []
+    names = [f"``{alias}`` for ``{option}``" for alias, option in sampler.aliases.items()]
+    unused = [f"``{key}``" for key in sampler.without_effect]
+    lines = [f"Further options: {', '.join(others)}.", ""] if others else []
+    lines += [f"Other names: {', '.join(names)}.", ""] if names else []
+    return lines + ([f"Without effect: {', '.join(unused)}.", ""] if unused else [])
 
 
 def escaped(text: str) -> str:

@@ -141,10 +141,17 @@ class FitResults:
         """These times as they were estimated during the run, shape (n, ndim); `history` has the steps too."""
         return self._times()
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what else the posterior has, such as `summary` or `derived`."""
+        if name.startswith("_") or self.__dict__.get("_posterior") is None or not hasattr(self.posterior, name):
+            more = "; only fits by method='emcee' have it" if name in ("tau", "tau_history") else ""
+            raise AttributeError(f"neither the fit nor its posterior has {name!r}{more}")
+        return getattr(self.posterior, name)
+
     def _times(self) -> np.ndarray:
         looks = self.history.get("autocorrelation_time")
         if looks is None:
-            raise AttributeError("autocorrelation times are those of a run by method='emcee'")
+            raise AttributeError("only fits by method='emcee' have autocorrelation times")
         return looks[:, 1:]
 
     @property
