@@ -15,23 +15,31 @@ import socca
 from socca import models, noise, priors
 from socca.data import Image
 from socca.errors import DataError, PosteriorError
+from socca.fitting.null_evidence import add_evidences
 from socca.fitting.object_tree import Packer, Unpacker
+from socca.fitting.sample import posterior_of
+from socca.likelihood.problem import Problem
 from socca.models import Background, CustomProfile, Disk, Gaussian, Model, Point, Sersic
 from socca.noise import Normal
 from socca.priors import boundto, normal, uniform
+from socca.samplers import Draws
 
 SCALE = 0.2 / 3600
-QUICK = {"n_draws": 40, "n_starts": 2, "n_samples": 20}
 
 
 @pytest.fixture
 def galaxy():
-    """Give a function that makes a quick fit of an image and a model."""
+    """Give a function that fits a model to an image, without a search: by importance sampling from the prior."""
 
     def fitted(img, mod):
-        fit = socca.fitter(img, mod)
-        fit.run("optimizer", seed=3, **QUICK)
-        return fit
+        problem = Problem(img, mod)
+        samples = problem.prior_transform(np.random.default_rng(3).random((30, problem.ndim)))
+        height = problem.log_likelihood(samples)
+        log_sum = np.logaddexp.reduce(height)
+        draws = Draws(samples, height - log_sum, height, float(log_sum - np.log(30)), 0.5, converged=False)
+        posterior = posterior_of(problem, draws)
+        add_evidences(posterior, problem)
+        return socca.fitter.restored(posterior, img, mod, {}, 0)
 
     return fitted
 
@@ -54,18 +62,17 @@ def same(fit, found):
 def test_all_that_a_loaded_fit_can_do(galaxy, make_psf, make_header, tmp_path, capsys):
     rng = np.random.default_rng(4)
     rms = tmp_path / "rms.fits"
-    fits_io.PrimaryHDU(np.full((30, 32), 1.5)).writeto(rms)
-    hdu = fits_io.PrimaryHDU(rng.normal(size=(30, 32)), make_header((30, 32), rotation=20, sip=2.0))
+    fits_io.PrimaryHDU(np.full((20, 22), 1.5)).writeto(rms)
+    hdu = fits_io.PrimaryHDU(rng.normal(size=(20, 22)), make_header((20, 22), rotation=20, sip=2.0))
     hdu.header["BUNIT"] = "nJy"
     hdu.data[3, 4] = np.nan
-    img = Image(hdu, noise=Normal(sigma=rms), center=(15, 14), csize=24, addpsf={"img": make_psf(skewed=True)})
+    img = Image(hdu, noise=Normal(sigma=rms), center=(10, 9), csize=14, addpsf={"img": make_psf(skewed=True)})
     img.noise.scale = uniform(0.5, 2)
-    img.addmask(np.arange(24 * 24).reshape(24, 24) != 100)
+    img.addmask(np.arange(14 * 14).reshape(14, 14) != 100)
     img.data = img.data + 3.0
-    ra, dec = img.frame.to_sky(12.0, 11.0) if hasattr(img.frame, "to_sky") else img.frame.center
-    bulge = Sersic(
-        xc=float(ra), yc=float(dec), re=uniform(SCALE, 4 * SCALE), Ie=uniform(0.1, 50), ns=2.0, theta=0.3, e=0.2
-    )
+    ra, dec = map(float, img.frame.center)
+    radius, height = uniform(SCALE, 4 * SCALE), uniform(0.1, 50)
+    bulge = Sersic(xc=ra, yc=dec, re=radius, Ie=height, ns=2.0, theta=0.3, e=0.2)
     mod = Model()
     mod.addcomponent(bulge, label="bulge")
     mod.addcomponent(Point(xc=boundto(bulge, "xc"), yc=boundto(bulge, "yc"), Ic=uniform(0, 50)))
@@ -78,23 +85,20 @@ def test_all_that_a_loaded_fit_can_do(galaxy, make_psf, make_header, tmp_path, c
     found.parameters()
     assert "bulge.re" in capsys.readouterr().out
     assert found.bmc(False)[0] == fit.bmc(False)[0]
-    assert found.method == "optimizer"
-    for plot in ("comparison", "corner", "profile", "trace"):
-        assert getattr(found.plot, plot)(tmp_path / f"{plot}.png").stat().st_size > 10_000
+    for plot in ("comparison", "corner"):
+        assert getattr(found.plot, plot)(tmp_path / f"{plot}.png", dpi=40).stat().st_size > 5000
     found.savemodel(tmp_path / "model")
     fit.savemodel(tmp_path / "model_before")
     with fits_io.open(tmp_path / "model.fits") as hdus, fits_io.open(tmp_path / "model_before.fits") as before:
         assert hdus["DATA"].header["CTYPE1"] == "RA---TAN-SIP"
         assert fits_io.FITSDiff(hdus, before).identical
-    # A second generation, and a second run.
+    # A second generation.
     found.dump(tmp_path / "again.h5")
     same(fit, socca.load(filename=tmp_path / "again.h5"))
-    found.run("optimizer", seed=3, **QUICK)
-    np.testing.assert_array_equal(found.samples, fit.samples)
     # The noise is that of these pixels.
-    found.img.addmask(np.arange(24 * 24).reshape(24, 24) != 101)
+    found.img.addmask(np.arange(14 * 14).reshape(14, 14) != 101)
     with pytest.raises(DataError, match=r"assign a new one to img\.noise"):
-        found.run("optimizer")
+        found.run("nautilus")
 
 
 @pytest.mark.parametrize("name", sorted(models.REGISTRY.own))
