@@ -168,7 +168,7 @@ def test_choices_of_components(fit):
             np.testing.assert_array_equal(fit.getmodel("smo", component=form), alone)
             np.testing.assert_array_equal(fit.getmodel("smo", [form]), alone)
     both = fit.getmodel("smo", [0, star])
-    np.testing.assert_allclose(both, fit.getmodel("smo", 0) + fit.getmodel("smo", 1), rtol=1e-10)
+    np.testing.assert_allclose(both, fit.getmodel("smo", 0) + fit.getmodel("smo", 1), rtol=1e-10, atol=1e-12)
     assert np.ptp(fit.getmodel("smo", sky)) == 0
     for wrong in (7, "bulge", True, Gaussian(), 1.5):
         with pytest.raises(ModelError, match="no component"):
