@@ -15,14 +15,15 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
+from astropy.io import fits
 
 from socca.errors import PosteriorError
 from socca.models import Model
-from socca.parameters.ties import Tie
+from socca.parameters.ties import EqualTo, Tie
 from socca.utils.tags import tag_of, tags
 
 #: Classes without a tag, by name.
-KINDS: dict[str, type] = {"model/Model": Model, "model/Tie": Tie}
+KINDS: dict[str, type] = {"model/Model": Model, "model/Tie": Tie, "model/EqualTo": EqualTo}
 _COLLECTIONS: dict[str, Callable[..., Any]] = {"list": list, "tuple": tuple, "set": frozenset}
 
 
@@ -54,6 +55,8 @@ class Packer:
             return {"array": len(self.arrays) - 1}
         if isinstance(value, slice):
             return {"slice": [self.pack(x) for x in (value.start, value.stop, value.step)]}
+        if isinstance(value, fits.Header):
+            return {"header": value.tostring(sep="\n")}
         name = _name_of(value)
         if name is not None:
             return {"named": name}
@@ -125,6 +128,7 @@ class Unpacker:
             )
         read: dict[str, Callable[[Any], Any]] = {
             "float": float,
+            "header": lambda text: fits.Header.fromstring(text, sep="\n"),
             "array": self._arrays.__getitem__,
             "named": self._thing,
             "same": self._made.__getitem__,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -235,6 +235,8 @@ class Model:
             return None
         if isinstance(component, str | int | np.integer | Component):
             return (self._number_of(component),)
+        if not isinstance(component, Iterable):
+            raise ModelError(f"no component {component!r}: expected an id, a label, a number, a component, or a list")
         return tuple(self._number_of(wanted) for wanted in component)
 
     def _number_of(self, wanted: str | int | Component) -> int:

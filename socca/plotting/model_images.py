@@ -67,6 +67,8 @@ def draw_model_images(
         deviation = single(spread)
     elif only is not None:
         total = np.asarray(problem.render(theta, only, raw=False).total)
+    # Not those of its file: a script may have assigned others.
+    data = np.where(np.isfinite(image.hdu.data), image.data, np.nan)
     components = []
     for k, label in enumerate(model.component_labels):
         if only is not None and k not in only:
@@ -79,9 +81,9 @@ def draw_model_images(
     return ModelImages(
         {key: value for key, value in header.items() if _can_be_said(value)},
         plane_header_of(image),
-        single(image.hdu.data),
+        single(data),
         single(total),
-        single(image.hdu.data - total),
+        single(data - total),
         single(sigma),
         image.mask.astype(np.uint8),
         components,

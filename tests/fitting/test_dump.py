@@ -39,7 +39,9 @@ def galaxy():
         draws = Draws(samples, height - log_sum, height, float(log_sum - np.log(30)), 0.5, converged=False)
         posterior = posterior_of(problem, draws)
         add_evidences(posterior, problem)
-        return socca.fitter.restored(posterior, img, mod, {}, 0)
+        fit = socca.fitter.restored(posterior, img, mod, {}, 0)
+        assert fit.problem.digest() == problem.digest()  # and is compiled, as after a run
+        return fit
 
     return fitted
 
@@ -160,8 +162,8 @@ def test_all_noise_models_are_here():
 
 @pytest.mark.parametrize("name", NOISE)
 def test_every_noise_comes_back(galaxy, tmp_path, make_psf, name):
-    data = np.random.default_rng(2).poisson(20, (9, 9)).astype(float)
-    img = Image(data, noise=NOISE[name](), pixel_scale=0.2, addpsf={"img": make_psf((5, 5)), "normalize": False})
+    data, beam = np.random.default_rng(2).poisson(20, (9, 9)).astype(float), make_psf((5, 5))
+    img = Image(data, noise=NOISE[name](), pixel_scale=0.2, addpsf={"img": beam / beam.max(), "normalize": False})
     kind = Gaussian(xc=0.0, yc=0.0, rs=4 * SCALE, Is=uniform(1, 50))
     fit = galaxy(img, Model(kind))
     fit.dump(tmp_path / "fit.h5")
