@@ -16,7 +16,7 @@ import numpy as np
 
 from socca.errors import ConfigError, ModelError, known_names
 from socca.samplers.checkpoint import Checkpoint
-from socca.samplers.options import Allowed, derived
+from socca.samplers.options import TRUTH, Allowed, derived
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -149,13 +149,14 @@ class Sampler(ABC):
 
     def __init__(self, **options: Any) -> None:
         options = self._by_own_names(options)
-        self.progress: bool | None = options.pop("progress", None)
         self.options: dict[str, Any] = {**self.defaults}
         for key, value in options.items():
             try:
                 self.options[key] = self.allowed_values(key).value(value)
             except ValueError as error:
                 raise ConfigError(f"{self.name}: {key} {error}") from None
+        # Apart, since no result depends on it.
+        self.progress: bool | None = self.options.pop("progress", None)
 
     def _by_own_names(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return options by the names of the back end, without those that have no effect; see `Sampler`."""
@@ -200,6 +201,8 @@ class Sampler(ABC):
     @classmethod
     def allowed_values(cls, option: str) -> Allowed:
         """Return what an option may be."""
+        if option == "progress":
+            return TRUTH | None
         return cls.allowed.get(option) or derived(option, cls.signatures(), cls.defaults)
 
     def arguments(self, function: Callable[..., Any]) -> dict[str, Any]:

@@ -110,8 +110,6 @@ class Optimizer(Sampler):
         if pinits is None:
             return np.empty((0, problem.ndim))
         if isinstance(pinits, str):
-            if pinits != "median":
-                raise ConfigError(f'optimizer: pinits must be "median" or an array of parameters, got {pinits!r}')
             return np.full((1, problem.ndim), 0.5)
         theta = np.atleast_2d(pinits)
         if theta.ndim != 2 or theta.shape[1] != problem.ndim:

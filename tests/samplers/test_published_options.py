@@ -280,7 +280,7 @@ def test_a_search_starts_where_it_is_told_to():
 @pytest.mark.parametrize(
     ("pinits", "said"),
     [
-        ("mean", 'pinits must be "median" or an array'),
+        ("mean", "pinits must be a list or median"),
         ([0.1], r"must have shape \(2,\) or \(n, 2\), got \(1,\); the parameters are p0, p1"),
         ([0.1, 1.5], "pinits of p1 must lie within its prior"),
     ],
@@ -299,5 +299,5 @@ def test_tolerance_options_and_callback_reach_the_solver(easy):
     assert coarse.notes["n_gradients"] < fine.notes["n_gradients"]
     short = run("optimizer", easy, n_samples=10, options={"maxiter": 1})
     assert (fine.converged, short.converged) == (True, False)
-    with pytest.raises(ConfigError, match="options must be a dict"):
+    with pytest.raises(ConfigError, match="options must be keys and values"):
         get_sampler("optimizer")(options=3)
