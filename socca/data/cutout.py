@@ -124,7 +124,7 @@ def _side(frame: Frame, middle: tuple[float, float], axis: int, side: Any) -> in
             side = side.value
         else:
             raise DataError(f"cutout: its size must be pixels or an angle, got {side}")
-    return whole_number(side, "cutout: its size", 1)
+    return whole_number(side, "cutout: its size in pixels (csize; an angle needs a unit, as in 9 * u.arcsec)", 1)
 
 
 def cutout_part(center: Any, csize: Any, pixel_scale: float | None) -> PartOf:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import ConfigError
-from socca.fitting.model_maps import FittedMaps, Statistic, draw_maps, parts_of
+from socca.fitting.model_maps import FittedMaps, Statistic, draw_maps, names_of, parts_of
 from socca.fitting.plots import FitPlots
 from socca.fitting.results import FitResults
 from socca.fitting.run import run_fit
@@ -264,10 +264,10 @@ class fitter(FitResults):  # noqa: N801  (public name)
         name : str or Path
             The file; ``.fits`` is added where it is missing.
         component, what, usebest, img, doresp, doexp, statistic, n_draws, seed
-            As those of `getmodel`. The maps are the extensions ``RAW``, ``SMOOTHED`` and ``BACKGROUND``. Unless `img`
-            is given, the file has ``DATA, MODEL, RESIDUAL, SIGMA, MASK`` and the components too. ``MODEL`` is what the
-            data are compared with, response and exposure included. With ``pixel_median`` it is the median of each
-            pixel, and its standard deviation is ``MODEL_STD``.
+            As those of `getmodel`. The maps are the extensions ``RAW``, ``SMOOTHED``, ``BACKGROUND`` and ``SOURCES``,
+            by whichever name they are asked for. Unless `img` is given, the file has ``DATA, MODEL, RESIDUAL, SIGMA,
+            MASK`` and the components too. ``MODEL`` is what the data are compared with, response and exposure included.
+            With ``pixel_median`` it is the median of each pixel, and its standard deviation is ``MODEL_STD``.
 
         Raises
         ------
@@ -277,7 +277,7 @@ class fitter(FitResults):  # noqa: N801  (public name)
         chosen = Statistic.chosen(usebest, statistic, n_draws, seed)
         if chosen.name == "pixel_std":
             raise ConfigError("statistic: pixel_median writes the standard deviation too, as MODEL_STD")
-        names = list(FittedMaps._fields) if what == "all" else [what] if isinstance(what, str) else list(what)
+        names = names_of(what)
         maps = self.getmodel(
             names, component, usebest, img, doresp, doexp, statistic=statistic, n_draws=n_draws, seed=seed
         )

@@ -119,6 +119,28 @@ def parts_of(what: str | Sequence[str]) -> list[str]:
     return [MAPS[name] for name in names]
 
 
+def names_of(what: str | Sequence[str]) -> list[str]:
+    """Return the first of the names of each map that is asked for, such as ``smoothed`` for ``smo``.
+
+    Parameters
+    ----------
+    what : str or sequence of str
+        As of `parts_of`.
+
+    Returns
+    -------
+    list of str
+        Keys of `MAPS`, each once.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, or none is given.
+    """
+    first = {part: name for name, part in reversed(MAPS.items())}
+    return [first[part] for part in dict.fromkeys(parts_of(what))]
+
+
 def draw_maps(
     problem: Problem,
     posterior: Posterior,

@@ -123,18 +123,21 @@ class FitPlots:
         ------
         ConfigError
             If an argument is unknown or out of range.
+        PosteriorError
+            If nothing was fitted, or a loaded fit has no model.
         """
         from socca.plotting.comparison import draw_comparison
         from socca.plotting.model_images import draw_model_images
         from socca.plotting.output import draw_to
 
         fit = self._fit
+        problem = fit.problem
         chosen = self._statistic(model_kwargs or {})
         given = {"data": cmap_data, "model": cmap_model, "residual": cmap_residual}
         colours = _colormaps(cmaps) | {panel: colour for panel, colour in given.items() if colour is not None}
         style |= {_COLORMAPS[panel]: colour for panel, colour in colours.items()}
         images = draw_model_images(
-            fit.problem,
+            problem,
             fit.img,
             fit.mod,
             chosen.theta(fit.posterior),

@@ -127,9 +127,14 @@ def _checked(
     for twice in sorted({str(name) for name in ids if ids.count(name) > 1}):
         raise ModelError(f"two components are called {twice}: one of them was added to another model since")
     values = {f"{part.id}_{name}": value for part in parts for name, value in part.values.items()}
-    missing = [name for name, value in values.items() if value is None]
+    missing = [
+        f"{part.id}_{name}" + (f" ({field.description})" if field.description else "")
+        for part in parts
+        for name, field in part.fields.items()
+        if values[f"{part.id}_{name}"] is None
+    ]
     if missing:
-        raise ModelError(f"no value for {', '.join(missing)}")
+        raise ModelError(f"no value for {', '.join(missing)}: give a number, a prior or a function of parameters")
     for part in parts:
         for name, field in part.fields.items():
             if field.is_length and values[f"{part.id}_{name}"] == 0:

@@ -33,6 +33,8 @@ _SMALL = 2**16
 #: First bytes of the file, and after them the version of its format; from which one on it has checksums.
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK, _CHECKED = len(_SIGNATURE), 2
+#: First bytes of a pickle: a mark, and the version of its format.
+_PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
 #: First bytes of a heap, of version 1; bytes before its objects, and before what an object holds.
 _HEAP = b"GCOL\x01\0\0\0"
 _HEAD = 16
@@ -51,11 +53,16 @@ def check_file(path: str | Path) -> None:
     Raises
     ------
     PosteriorError
-        If it is missing, no regular file, no HDF5, or has a damaged heap.
+        If it is missing, no regular file, a pickle, no HDF5, or has a damaged heap.
     """
     try:
         with open_regular(path) as stream:
             head = stream.read(_SUPERBLOCK + 1)
+            if head.startswith(_PICKLES):
+                raise PosteriorError(
+                    f"{path}: is a pickle, such as the published package dumps. It is not opened, as it could run any "
+                    "code: run the fit again, and dump it"
+                )
             if head and head[:_SUPERBLOCK] != _SIGNATURE:
                 raise PosteriorError(f"{path}: cannot be read: it is no HDF5 file, or a damaged one")
             if head[_SUPERBLOCK:] < bytes([_CHECKED]):

@@ -92,6 +92,7 @@ def test_everything_is_cut():
         ((20, 20), 0, "whole number of at least 1"),
         ((20, 20), -5, "whole number"),
         ((20, 20), 5.5, "whole number"),
+        ((20, 20), 10 / 3600, r"size in pixels \(csize; an angle needs a unit.*got 0.00277"),
         ((20, 20), (5, 5, 5), "one number or two"),
         ((20, 20), None, "csize"),
         ((20, 20), 5 * u.Jy, "pixels or an angle"),

@@ -1,6 +1,7 @@
 """Files of fits: image, model and posterior come back, and nothing else is read or run."""
 
 import json
+import pickle
 import subprocess
 import sys
 
@@ -266,6 +267,15 @@ def test_a_file_cannot_read_another(galaxy, make_image, tmp_path, how):
         socca.load(tmp_path / "fit.h5").getmodel()
 
 
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("allow_pickle", [False, True])
+def test_pickles_of_the_published_package_are_refused(tmp_path, protocol, allow_pickle):
+    (tmp_path / "fit").write_bytes(pickle.dumps(Trap(tmp_path / "sprung"), protocol))
+    with pytest.raises(PosteriorError, match=r"fit: is a pickle, .* run the fit again, and dump it"):
+        socca.load(tmp_path / "fit", allow_pickle=allow_pickle)
+    assert not (tmp_path / "sprung").exists()
+
+
 # what has no image and model
 
 
@@ -277,6 +287,10 @@ def test_a_posterior_alone(galaxy, make_image, tmp_path):
     assert (found.img, found.mod) == (None, None)
     with pytest.raises(PosteriorError, match=r"posterior\.h5: holds the posterior, but not image and model"):
         found.getmodel()
+    for draw in (found.plot.comparison, found.plot.profile):
+        with pytest.raises(PosteriorError, match="holds the posterior, but not image and model"):
+            draw(tmp_path / "figure.png")
+    assert not (tmp_path / "figure.png").exists()
     found.dump(tmp_path / "again.h5")
     np.testing.assert_array_equal(socca.load(tmp_path / "again.h5").samples, fit.samples)
 

@@ -237,12 +237,25 @@ def test_saved_components_and_maps(fit, tmp_path):
         assert "COMP_01" not in hdus
         assert hdus["MODEL_STD"].data.max() > 0
     with fits.open(tmp_path / "a.v2.fits") as hdus:
-        np.testing.assert_allclose(hdus["SMO"].data, fit.getmodel("smo", 0), rtol=1e-6)
+        np.testing.assert_allclose(hdus["SMOOTHED"].data, fit.getmodel("smo", 0), rtol=1e-6)
         assert "RAW" not in hdus
         drawn = fit.problem.render(fit.posterior.median(), (0,)).total
         np.testing.assert_allclose(hdus["MODEL"].data, drawn, rtol=1e-6, atol=1e-6)
     with pytest.raises(ModelError, match="no component False"):
         fit.savemodel(tmp_path / "b.fits", False)
+    assert not (tmp_path / "b.fits").exists()
+
+
+def test_saved_maps_have_one_name(fit, tmp_path):
+    """By whichever of its names a map is asked for; by two of them, it is saved once."""
+    fit.savemodel(tmp_path / "a.fits", what=["conv", "bkg", "total", "sources"])
+    with fits.open(tmp_path / "a.fits") as hdus:
+        saved = [hdu.name for hdu in hdus]
+        assert saved[saved.index("MASK") + 1 : saved.index("COMP_00")] == ["SMOOTHED", "BACKGROUND", "SOURCES"]
+        for name in ("SMOOTHED", "BACKGROUND", "SOURCES"):
+            np.testing.assert_allclose(hdus[name].data, fit.getmodel(name.lower()), rtol=1e-6)
+    with pytest.raises(ConfigError, match="no map 'x'"):
+        fit.savemodel(tmp_path / "b.fits", what="x")
     assert not (tmp_path / "b.fits").exists()
 
 
