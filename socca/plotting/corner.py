@@ -94,7 +94,8 @@ class PosteriorPlots:
         sigma : float, optional
             No axis reaches further than this many standard deviations from the median.
         edges : dict or list of pairs, optional
-            Ends of the axes, in the parameters' own units: by label or full name, or one pair for each that is drawn.
+            Ends of the axes, in the parameters' own units: by label or full name, or one pair for each that is drawn;
+            None for ends of our choice.
         quantiles : sequence of float
             Marked by lines. The title of each parameter is its median and the central 68 per cent.
         bins : int
@@ -129,7 +130,9 @@ class PosteriorPlots:
         by_label = functools.partial(labelled, self._posterior, axes)
         lines = {label: axes[label].shown(float(x)) for label, x in by_label("truths", truths).items() if x is not None}
         ends = {
-            label: tuple(axes[label].shown(float(x)) for x in pair) for label, pair in by_label("edges", edges).items()
+            label: tuple(axes[label].shown(float(x)) for x in pair)
+            for label, pair in by_label("edges", edges).items()
+            if pair is not None
         }
         weights = self._posterior.weights
         ranges = [
