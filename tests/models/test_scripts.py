@@ -86,7 +86,9 @@ def test_a_truncation_of_any_kind(given):
 def test_a_missing_value_is_told_with_its_meaning(make_image):
     """A user who only switched the truncation on has not met the name of its radius yet."""
     galaxy = Beta(**PLACE, rc=ARCSEC, Ic=1.0, truncation=True)
-    with pytest.raises(ModelError, match=r"no value for comp_00_rt \(radius of the truncation\): give a number, a prior or"):
+    with pytest.raises(
+        ModelError, match=r"no value for comp_00_rt \(radius of the truncation\): give a number, a prior or"
+    ):
         Problem(make_image(), Model(galaxy))
 
 

@@ -113,9 +113,12 @@ def test_components_edges_sigma_and_quantiles(drawn):
     weights, values = posterior.weights, posterior.samples[:, posterior.labels.index("galaxy.p0")]
     place = values[np.argsort(values)][np.searchsorted(np.cumsum(weights[np.argsort(values)]), 0.1)]
     assert any(line.get_xdata()[0] == pytest.approx(place, abs=0.02) for line in lines)
-    posterior.plot.corner("c", edges=[(1 / 3600, 2 / 3600), None], parameters=["galaxy.re", "galaxy.p0"])
     posterior.plot.corner("c", edges=[(1 / 3600, 2 / 3600), (-1, 1)], parameters=["galaxy.re", "galaxy.p0"])
     assert limits(drawn[2], 2)[1] == pytest.approx((-1, 1))
+    posterior.plot.corner("c", edges=[(1 / 3600, 2 / 3600), None], parameters=["galaxy.re", "galaxy.p0"])
+    first, second = limits(drawn[3], 2)
+    assert first == pytest.approx((1, 2))  # arcsec
+    assert second == pytest.approx(limits(drawn[0], 2)[1])
 
 
 def test_arguments_of_corner(drawn):
