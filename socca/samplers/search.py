@@ -129,6 +129,7 @@ def find_maxima(
     n_starts: int,
     maxiter: int,
     with_prior: bool = True,
+    draws: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Maxima:
     """Search for the maxima of the posterior density of the parameters, or of the likelihood.
 
@@ -150,6 +151,8 @@ def find_maxima(
         Draws from the prior, searches from them, and iterations of each search at most.
     with_prior : bool
         Whether the prior's density counts; otherwise the prior is no more than bounds.
+    draws : tuple of ndarray, shapes (n_draws, ndim) and (n_draws,), optional
+        Draws from the prior, as points of the unit cube, and the log-likelihood there, if they are known already.
 
     Returns
     -------
@@ -165,16 +168,20 @@ def find_maxima(
     def height(theta: np.ndarray) -> np.ndarray:
         return evaluate(theta) + (problem.log_prior(theta) if with_prior else 0.0)
 
-    draws = rng.uniform(0.001, 0.999, (n_draws, problem.ndim))
-    heights = height(problem.prior_transform(draws))
+    if draws is None:
+        u = rng.uniform(0.001, 0.999, (n_draws, problem.ndim))
+        heights = height(problem.prior_transform(u))
+    else:
+        u, heights = draws
+        heights = heights + (problem.log_prior(problem.prior_transform(u)) if with_prior else 0.0)
     if not np.isfinite(heights).any():
         raise ModelError(
-            f"none of {len(draws)} draws from the prior is possible: check priors and positivity (with a celestial "
+            f"none of {len(u)} draws from the prior is possible: check priors and positivity (with a celestial "
             "WCS, xc and yc are RA and Dec)"
         )
     image = ImageStarts(problem, height)
     search = _MaximumSearch(problem, evaluate, height, maxiter, with_prior)
-    search.run_from(_best_and_local_best(draws, heights, n_starts))
+    search.run_from(_best_and_local_best(u, heights, n_starts))
     search.run_from(image.from_peaks(rng))
     search.run_from(image.from_residual(search.best.theta, rng))
     swapped = 0
