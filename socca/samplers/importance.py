@@ -138,7 +138,7 @@ class Proposal:
 
 
 def student_of(middle: np.ndarray, covariance: np.ndarray) -> Student:
-    """Return the Student density of the proposals with this scale matrix, shape (ndim, ndim), perhaps nearly singular."""
+    """Return the Student density of a scale matrix, shape (ndim, ndim), which may be nearly singular."""
     sigma = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(sigma, sigma)
     root = np.linalg.cholesky((1 - 1e-9) * correlation + 1e-9 * np.eye(len(sigma)))
@@ -218,7 +218,7 @@ def evidence(log_weights: np.ndarray) -> tuple[float, float]:
     logz, error : float
         -inf and inf without any weight.
     """
-    top = log_weights.max()
+    top = np.max(log_weights, initial=-np.inf)
     if not np.isfinite(top):
         return -math.inf, math.inf
     weights = np.exp(log_weights - top)
@@ -227,13 +227,34 @@ def evidence(log_weights: np.ndarray) -> tuple[float, float]:
     return float(top) + math.log(mean), error
 
 
-def effective_number(log_weights: np.ndarray) -> float:
-    """Return the effective number of draws with these weights (Kish), shape (n,) to a number; 0 without any weight."""
-    top = log_weights.max()
+def effective_number(log_weights: np.ndarray, z: np.ndarray | None = None) -> float:
+    """Return the effective number of weighted draws.
+
+    Parameters
+    ----------
+    log_weights : ndarray, shape (n,)
+        -inf for no weight.
+    z : ndarray, shape (n, ndim), optional
+        The draws. The mean along each axis then has an error of the standard deviation over the root of the number, or
+        a smaller one: draws with much weight far out count for more than by their weights alone.
+
+    Returns
+    -------
+    float
+        That of Kish, ``(sum w)^2 / sum w^2``, or the least of the axes' own, if that is less: by the delta method (Owen
+        2013, Monte Carlo theory, methods and examples, section 9.2), ``sum w sum w (z - mean)^2 / sum w^2 (z -
+        mean)^2``. 0 without any weight.
+    """
+    top = np.max(log_weights, initial=-np.inf)
     if not np.isfinite(top):
         return 0.0
     weights = np.exp(log_weights - top)
-    return float(weights.sum() ** 2 / (weights @ weights))
+    weights /= weights.sum()
+    number = 1 / float(weights @ weights)
+    if z is None:
+        return number
+    square = (z - weights @ z) ** 2
+    return min(number, float(np.min(weights @ square / (weights**2 @ square))))
 
 
 def truncated(log_weights: np.ndarray) -> np.ndarray:

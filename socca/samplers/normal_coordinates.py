@@ -5,7 +5,7 @@ and all parameters have one scale.
 
 Position angle and ellipticity of one source are two coordinates of a plane: with ``u`` the places in their priors, its
 polar coordinates are the radius ``sqrt(-2 ln(1 - u_e))`` and the angle ``2 pi u_theta`` (Box & Muller 1958, Ann. Math.
-Stat. 29, 610). A round source then is the middle of that plane, and not an edge along which the angle means nothing. Any
+Stat. 29, 610). A round source is then the middle of that plane, not an edge along which the angle means nothing. Any
 other angle whose prior is a whole period is cut open opposite to where the posterior is.
 """
 

@@ -39,7 +39,7 @@ class Student:
         return self._center + z @ self._root.T
 
     def square_distance(self, x: np.ndarray) -> np.ndarray:
-        """Return the squared distance of points, shape (n, ndim), from the middle, in units of the scale; shape (n,)."""
+        """Return the squared distance of points, shape (n, ndim), from the middle, in units of the scale."""
         return np.sum(np.linalg.solve(self._root, (x - self._center).T) ** 2, axis=0)
 
     def log_density(self, x: np.ndarray) -> np.ndarray:

@@ -115,6 +115,6 @@ def _root(covariance: np.ndarray, most: float) -> np.ndarray:
 
 
 def _inverse(precision: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return the inverse of a Hessian, and whether it is definite; where there is no curvature, the prior's is taken."""
+    """Return the inverse of a Hessian, that of the prior where there is no curvature, and whether there is."""
     values, vectors = np.linalg.eigh(np.nan_to_num(precision))
     return (vectors / np.maximum(values, _FLAT)) @ vectors.T, bool(values.min() > 0)
