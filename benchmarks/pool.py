@@ -148,7 +148,7 @@ def mpi_overheads() -> dict[str, list[float]]:
             times.append((time.perf_counter() - start) / number)
         return min(times)
 
-    with MPIPool(free) as pool:
+    with MPIPool(likelihood=free) as pool:
         batches = [rows(number) for number in ROWS]
         found["MPI"] = pool.drive(lambda: [fastest(lambda batch=batch: pool.evaluate(batch)) for batch in batches])
     for batch in batches:

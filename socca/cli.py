@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
+import functools
 import logging
 import os
-from collections import Counter
 from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,17 +47,22 @@ class PoolKind(enum.StrEnum):
 
 
 def main() -> None:
-    """Run the command line; errors of our own end it, and all ranks of MPI, with their message and exit status 2."""
+    """Run the command line; errors of our own end it, and all ranks of MPI, with their message and exit status 2.
+
+    So do those of the machine, such as a full disk.
+    """
     from socca.errors import SoccaError
+    from socca.utils.machine import machine_fault
 
     try:
         app()
     except Exception as error:
         if _logs_to_file():
             logging.getLogger("socca").exception("stopped")
-        if not isinstance(error, SoccaError):
+        fault = machine_fault(error)
+        if not isinstance(error, SoccaError) and not fault:
             raise
-        typer.echo(f"socca: {error}", err=True)
+        typer.echo(f"socca: {error if isinstance(error, SoccaError) else fault}", err=True)
         leave(2)
 
 
@@ -81,35 +86,45 @@ def _common(
 
 
 def _load(config: Path, targets: Path | None, only: Container[str] | None = None) -> Survey:
+    from socca.survey.owner import check_owner
     from socca.survey.survey import Survey
 
-    return Survey.load(config, targets, only)
+    survey = Survey.load(config, targets, only)
+    check_owner(survey.config, config)
+    return survey
 
 
 @app.command()
-def check(config: ConfigOption, targets: TargetsOption = None) -> None:
-    """Find everything that is wrong with a survey, before anything runs.
+def check(
+    config: ConfigOption,
+    targets: TargetsOption = None,
+    every: Annotated[
+        bool, typer.Option("--every", help="Say every finding in full, also where many targets have the same.")
+    ] = False,
+    cores: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes. Default: one, or for thousands of targets one per core, up to four."),
+    ] = None,
+) -> None:
+    """Find everything that is wrong with a survey, or may be, before anything runs.
 
-    Reads the config, the table and every file of every target. Exit status 1 if anything was found. Says first which
-    components, priors, noise models and samplers are not socca's own, and where they are from.
+    Reads the config, the table and every file of every target. Finds problems (the fit would fail), doubts (it would
+    be flagged) and warnings. Exit status 1 if there is a problem or a doubt. Says first which components, priors, noise
+    models and samplers are not socca's own, and where they are from.
     """
-    from socca.survey.check import check_survey, foreign_parts
+    from socca.survey.check import foreign_parts
+    from socca.survey.check_parallel import check_with_processes
+    from socca.survey.findings import Report
 
     survey = _load(config, targets)
     for line in foreign_parts(survey):
         typer.echo(line)
-    found: Counter[str] = Counter()
-    for finding in check_survey(survey):
-        found[finding.message] += 1
-        if found[finding.message] == 1:  # a mistake in the config is one of every target
-            typer.echo(f"{finding.target or 'survey'}: {finding.message}")
-    if found:
-        for message, number in found.items():
-            if number > 1:
-                typer.echo(f"{number - 1} more target(s): {message}")
-        typer.echo(f"{len(found)} problem(s), {len(survey.targets)} target(s)")
+    report = Report(every)
+    for line in report.lines(check_with_processes(survey, config, targets, cores)):
+        typer.echo(line)
+    typer.echo(report.summary(len(survey.targets), len(survey.jobs())))
+    if not report.clean:
         raise typer.Exit(1)
-    typer.echo(f"{len(survey.targets)} target(s), {len(survey.jobs())} fit(s): nothing wrong")
 
 
 @app.command()
@@ -120,12 +135,14 @@ def simulate(config: ConfigOption, log: LogOption = None) -> None:
     """
     from socca.errors import ConfigError
     from socca.simulation.simulate import simulate as make
+    from socca.survey.owner import claim
 
     start_logging(log)
     survey = _load(config, None)
     settings = survey.config.simulate
     if settings is None:
         raise ConfigError(f"{config}: has no section simulate")
+    claim(survey.config, config)
     make(settings.number, survey.config.table.parent, settings.seed)
     typer.echo(f"{settings.number} galaxies in {survey.config.table.parent}")
 
@@ -157,16 +174,30 @@ def fit(
             "job has, to be tried again with more.",
         ),
     ] = True,
-    stamp: Annotated[Path | None, typer.Option(help="Write this file once a chunk is up to date.")] = None,
+    failed: Annotated[
+        bool,
+        typer.Option(
+            "--failed",
+            help="Try the fits again that are recorded as failed: these alone, or, in a survey in chunks or with "
+            "--stamp, with all else that is not up to date.",
+        ),
+    ] = False,
+    stamp: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write this file once the chunk, or the one fit, is up to date. What is so already is left alone."
+        ),
+    ] = None,
     log: LogOption = None,
 ) -> None:
-    """Fit targets, one after another, and write posteriors and model images.
+    """Fit what is not up to date, one target after another, and write posteriors and model images.
 
-    A fit that fails is recorded in its output, and the exit status is still 0: a failure affects its own target only.
-    Under mpirun or srun, all processes share each fit, and the first one writes.
+    A target that --target names is fitted in any case. A fit that fails is recorded in its output, and the exit status
+    is still 0: a failure affects its own target only. What the machine stops (a full disk, a file that may not be
+    read, too little memory) is not recorded; the exit status is then 2, and the next run tries it again.
 
-    In a survey in chunks, what is up to date is not fitted again unless --target names it, and then nothing else is; as
-    many targets as there are cores are fitted at once.
+    Under mpirun or srun, all processes share each fit, and the first one writes. In a survey in chunks, as many targets
+    as there are cores are fitted at once; if --target names some, nothing else of their chunks is fitted.
     """
     # Before JAX loads: a fit uses the cores that it was given, through its pool, and no more.
     from socca.utils.xla import single_thread_environment
@@ -174,26 +205,58 @@ def fit(
     os.environ.update(single_thread_environment())
     from socca.errors import ConfigError
     from socca.survey.chunks import Members
-    from socca.survey.fit_command import fit_chunks, fit_separately, write_stamp
+    from socca.survey.fit_command import fit_chunks, fit_separately
     from socca.survey.fit_targets import is_first
+    from socca.survey.owner import claim
+    from socca.survey.stamps import write_chunk_stamp
 
     one = _one_chunk(model, chunk)
     survey = _load(config, targets, None if one is None else Members(one)).with_pool(pool, cores)
     first = is_first(survey)
     if one is not None and not survey.chunked:
         raise ConfigError(f"{config}: is no survey in chunks: batch.chunk is 1")
-    start_logging(log if first else None, logging.INFO if first else logging.WARNING)
     chosen = _chosen(survey, target, model)
+    if stamp is not None and one is None and len(chosen) > 1:
+        raise ConfigError("--stamp is of one fit or chunk: name its --target and --model, or its --chunk")
+    if first:
+        claim(survey.config, config)
+    _start_fit_log(log if first else None, survey, chosen, one)
     if survey.chunked:
         chunks = survey.chunks_of(chosen) if one is None else [one]
-        outcomes = fit_chunks(survey, config, targets, chunks, again=target or (), last_try=last_try, log=log)
+        outcomes = fit_chunks(
+            survey, config, targets, chunks, again=target or (), failed=failed, last_try=last_try, log=log
+        )
     else:
-        outcomes = fit_separately(survey, chosen)
+        if failed and stamp is None:
+            chosen = _failed(survey, chosen)
+        again = target or () if stamp is None else ()
+        outcomes = fit_separately(survey, config, targets, chosen, again=again, failed=failed, stamp=stamp, log=log)
     for outcome in outcomes:
         if first:
             typer.echo(str(outcome), err=True)
     if stamp is not None and one is not None and first:
-        write_stamp(stamp, one)
+        write_chunk_stamp(stamp, one)
+
+
+def _start_fit_log(log: Path | None, survey: Survey, chosen: list[tuple[str, str]], one: Chunk | None) -> None:
+    """Log to the file; what an earlier try has said is kept if this one goes on where that was."""
+    from socca.survey.chunk_job import ChunkJob
+    from socca.survey.fit_targets import is_first
+    from socca.survey.single_job import SingleJob
+
+    if survey.chunked:
+        begun = any(ChunkJob(survey, chunk).begun for chunk in ([one] if one else survey.chunks_of(chosen)))
+    else:
+        begun = any(SingleJob(survey, target, model).begun for target, model in chosen)
+    start_logging(log, logging.INFO if is_first(survey) else logging.WARNING, append=begun)
+
+
+def _failed(survey: Survey, chosen: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return those of the fits that are recorded as failed."""
+    from socca.survey.single_job import SingleJob
+
+    records = [(fit, SingleJob(survey, *fit).record()) for fit in chosen]
+    return [fit for fit, record in records if record is not None and record.failure is not None]
 
 
 def _one_chunk(models: list[str] | None, name: str | None) -> Chunk | None:
@@ -242,26 +305,34 @@ def catalog(
 
     start_logging(log)
     survey = _load(config, targets)
-    table = build_catalog(survey.results(), survey.config.flags)
+    table = build_catalog(survey.results(), survey.config.flags, survey.stale)
     name = "catalog_so_far" if so_far else "catalog"
     path = survey.config.folder / f"{name}.fits"
     write_catalog(table, path, path.with_suffix(".ecsv"))
     done = sum(str(status) == "done" for status in table["status"])
-    typer.echo(f"{path}: {len(table)} fit(s), {done} done, {len(table) - done} failed or missing")
+    typer.echo(f"{path}: {len(table)} fit(s), {done} done, {len(table) - done} failed, missing or out of date")
 
 
 @app.command()
 def status(config: ConfigOption, targets: TargetsOption = None) -> None:
-    """Tell how far a survey is, running or not, from its files alone."""
+    """Tell how far a survey is, running or not, from its files alone.
+
+    A result whose image, row or config has changed since is stale. If Snakemake was killed, says so, and which fits
+    still run.
+    """
     from socca.survey.catalog import survey_status
-    from socca.survey.status import summary_line
+    from socca.survey.stamps import is_stamped
+    from socca.survey.status import leftovers, summary_line
 
     survey = _load(config, targets)
-    found = survey_status(survey.results(), survey.config.folder)
+    settled = functools.partial(is_stamped, survey)
+    found = survey_status(survey.results(), survey.config.folder, survey.stale, settled)
     for target, model, message in found.failures:
         typer.echo(f"{target} {model}: failed: {message}")
     if found.failures:
         typer.echo(f"Their logs are in {survey.config.folder / 'logs' / 'fit'}.")
+    for line in leftovers(survey.config.folder, Path()):
+        typer.echo(line)
     typer.echo(summary_line(survey.config.survey, found.counts, found.rate))
 
 

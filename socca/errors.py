@@ -30,6 +30,10 @@ class PoolError(SoccaError, RuntimeError):
     """A pool of workers failed."""
 
 
+class MachineError(SoccaError, RuntimeError):
+    """The disk, the memory or a limit of the machine stopped the work. It says nothing about the data."""
+
+
 class CheckpointError(SoccaError, RuntimeError):
     """A checkpoint is damaged or belongs to another problem."""
 
@@ -58,3 +62,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return "; known: " + (", ".join(known) if known else "none")
+
+
+def known_names(name: str, known: Iterable[str]) -> str:
+    """List the known names, those that an unknown one may have meant first.
+
+    Parameters
+    ----------
+    name : str
+        The name that was not found.
+    known : iterable of str
+        The names that exist.
+
+    Returns
+    -------
+    str
+        ``"; did you mean 'x'? known: x, a, b"``, or ``"; known: a, b, x"`` without a close match.
+    """
+    known = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    listed = "known: " + (", ".join(dict.fromkeys([*close, *known])) or "none")
+    return f"; did you mean {close[0]!r}? {listed}" if close else f"; {listed}"

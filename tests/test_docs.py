@@ -138,14 +138,27 @@ def test_oldest_versions_are_the_lower_bounds():
                 assert str(found.specifier).replace(">=", "==") == str(oldest[found.name]), found
 
 
+def run_page(name, folder):
+    """Run the code of a page, all of it, as one script."""
+    page = (ROOT / "docs" / name).read_text()
+    script = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_what_the_page_about_migration_says_holds(tmp_path):
+    """Its examples assert it, and nothing of it warns."""
+    done = run_page("migration.md", tmp_path)
+    assert "Warning" not in done.stderr
+    assert (tmp_path / "posterior.h5").exists()
+
+
 def test_the_script_of_the_guide_runs(tmp_path):
-    """All of it, as one script; what it simulated comes out again."""
+    """What it simulated comes out again."""
     import socca
 
-    page = (ROOT / "docs" / "scripts.md").read_text()
-    script = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr
+    run_page("scripts.md", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} >= {"model.fits", "comparison.png", "corner.png"}
     posterior = socca.load(tmp_path / "posterior.h5")
     truth = {"bulge.re": 0.5 / 3600, "disk.Ie": 8.0, "disk.ratio": 3.0, "sky.a0": 0.2}

@@ -67,17 +67,20 @@ def parameter_rows(fields: Mapping[str, Any], upper_limits: Mapping[str, tuple[f
 def option_rows(sampler: Any) -> Iterable[list[str]]:
     """Return the rows of a table of a sampler's own options and of those with another default than the back end."""
     for name, value in sampler.defaults.items():
-        least = sampler.at_least.get(name)
-        yield [f"``{name}``", f"``{value!r}``", "" if least is None else f"≥ {least}"]
+        yield [f"``{name}``", f"``{value!r}``", str(sampler.allowed_values(name))]
 
 
 def other_options(sampler: Any) -> list[str]:
-    """Return a paragraph that names the other options of a back end, if it is installed."""
+    """Return paragraphs that name the other options of a back end, and other names of them, if it is installed."""
     try:
         others = [f"``{key}``" for key in sampler.known_options() if key not in sampler.defaults]
     except ImportError:
         return []
-    return [f"Options of the back end, with its own defaults: {', '.join(others)}.", ""] if others else []
+    names = [f"``{alias}`` for ``{option}``" for alias, option in sampler.aliases.items()]
+    unused = [f"``{key}``" for key in sampler.without_effect]
+    lines = [f"Further options: {', '.join(others)}.", ""] if others else []
+    lines += [f"Other names: {', '.join(names)}.", ""] if names else []
+    return lines + ([f"Without effect: {', '.join(unused)}.", ""] if unused else [])
 
 
 def escaped(text: str) -> str:

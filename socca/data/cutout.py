@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.data.fits import whole_number
+from socca.data.fits import PartOf, whole_number
+from socca.data.frames import Frame, frame_of
+from socca.data.pixels import Window
+from socca.data.wcs import celestial_wcs
 from socca.errors import DataError
 
 if TYPE_CHECKING:
-    from astropy.io import fits
     from astropy.wcs import WCS
 
-    from socca.data.frames import Frame
-
 log = logging.getLogger(__name__)
-
-#: Rows and columns, as slices of an array.
-Window = tuple[slice, slice]
 
 
 def find_window(shape: tuple[int, int], frame: Frame, wcs: WCS | None, center: Any, csize: Any) -> Window:
@@ -131,25 +127,47 @@ def _side(frame: Frame, middle: tuple[float, float], axis: int, side: Any) -> in
     return whole_number(side, "cutout: its size", 1)
 
 
-def shifted_header(header: fits.Header, window: Window) -> fits.Header:
-    """Return the header of a cutout: the reference pixels of every WCS moved along.
+def cutout_part(center: Any, csize: Any, pixel_scale: float | None) -> PartOf:
+    """Return what chooses the part of a file that a centre and a size select.
 
     Parameters
     ----------
-    header : Header
-        Of the whole image.
-    window : tuple of slice
-        Rows and columns of the cutout.
+    center, csize : optional
+        As `Image.cutout`.
+    pixel_scale : float or None
+        Size of a pixel in arcsec, of a file without a celestial WCS.
 
     Returns
     -------
-    Header
-        A copy.
+    callable
+        As `read_image` takes it.
     """
-    header = header.copy()
-    for axis, part in ((1, window[1]), (2, window[0])):
-        matches = [re.fullmatch(rf"(?:CTYPE|CRPIX){axis}([A-Z]?)", key) for key in header]
-        for key in {f"CRPIX{axis}{match[1]}" for match in matches if match}:
-            # A header that says nothing means zero.
-            header[key] = header.get(key, 0.0) - part.start
-    return header
+
+    def part(shape: tuple[int, int], header: Any, tables: Any) -> Window:
+        wcs = celestial_wcs(header, tables=tables, warn=False)
+        return find_window(shape, frame_of(wcs, shape, pixel_scale), wcs, center, csize)
+
+    return part
+
+
+def part_like(whole: tuple[int, int], window: Window) -> PartOf:
+    """Return what chooses, of a file with the shape of a whole image, the part that the image was cut to.
+
+    Parameters
+    ----------
+    whole : tuple of int
+        Rows and columns of the whole image.
+    window : tuple of slice
+        Those that the image has.
+
+    Returns
+    -------
+    callable
+        As `read_image` takes it.
+    """
+    cut = any(part.stop - part.start < length for part, length in zip(window, whole, strict=True))
+
+    def part(shape: tuple[int, int], header: Any, tables: Any) -> Window | None:
+        return window if cut and shape == whole else None
+
+    return part

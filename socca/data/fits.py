@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
+import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from socca.data import streams
+from socca.data.fits_headers import check_counts
+from socca.data.hdus import HduIndex, one_of, select_hdu, split_hdu
+from socca.data.nddata import NDPixels, nd_pixels
+from socca.data.pixels import MAX_PIXELS, Window, refuse_asinh, stored_pixels, values_in_memory, values_of
+from socca.data.wcs import distortion_tables, shifted_header, shifted_tables
 from socca.errors import DataError, SoccaError
 
 if TYPE_CHECKING:
     from astropy.io import fits
-    from astropy.wcs import WCS
 
-#: What a plane of numbers may be given as: a number, an array, a FITS HDU or list of them, a path, or a `Plane`.
+log = logging.getLogger(__name__)
+
+#: What a plane of numbers may be given as: a number, an array, a FITS HDU or list of them, a path, NDData, a `Plane`.
 PlainInput = Any
+
+#: Chooses the rows and columns that are read of a file, by the image's shape, header and `Plane.tables`; None for all.
+PartOf = Callable[[tuple[int, int], Any, Any], Window | None]
+
+#: The most bytes that a gzipped file may expand to, for each pixel that may be read.
+_EXPANDED = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,51 +45,36 @@ class Plane:
     data : ndarray
         Native float64; two axes, or none for a number.
     header : astropy.io.fits.Header
-        What its file says of it; empty if it comes from an array.
+        What its file says of it; empty if it comes from an array. Of a part, the WCS is that of the part.
+    tables : astropy.io.fits.HDUList, optional
+        The HDUs that hold the distortion of its WCS.
+    window : tuple of slice, optional
+        Which rows and columns of the file's image it holds, if not all.
+    whole : tuple of int, optional
+        Shape of the file's image, if it holds a part.
+    path : str
+        The file, for messages; empty if it comes from memory.
+    beside : NDPixels, optional
+        What NDData holds beside its pixels.
     """
 
     data: np.ndarray
     header: fits.Header
+    tables: fits.HDUList | None = None
+    window: Window | None = None
+    whole: tuple[int, int] | None = None
+    path: str = ""
+    beside: NDPixels | None = None
 
-
-def select_hdu(hdus: fits.HDUList, index: int | str | None, what: str, where: str) -> Any:
-    """Return one image HDU of a list: the one asked for, or the first that holds an image.
-
-    Parameters
-    ----------
-    hdus : astropy.io.fits.HDUList
-        An open file.
-    index : int, str or None
-        Number or name of the HDU.
-    what, where : str
-        For the error: what is read, and from which file.
-
-    Returns
-    -------
-    astropy.io.fits HDU
-        An HDU with an image of at least two axes.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    if index is not None:
-        try:
-            hdu = hdus[index]
-        except (KeyError, IndexError):
-            raise DataError(f"{what}: {where} has no HDU {index!r} (it has {len(hdus)})") from None
-        if not hdu.is_image or hdu.data is None or hdu.data.ndim < 2:
-            raise DataError(f"{what}: HDU {index!r} of {where} holds no image")
-        return hdu
-    for hdu in hdus:
-        if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2 and hdu.data is not None:
-            return hdu
-    raise DataError(f"{what}: no HDU of {where} holds an image")
+    def called(self, what: str) -> str:
+        """Return what it is for, and its file, for messages."""
+        return f"{what}: {self.path}" if self.path else what
 
 
 @contextlib.contextmanager
-def open_fits(source: str | Path | io.BufferedReader, what: str) -> Iterator[fits.HDUList]:
+def open_fits(
+    source: str | Path | io.BufferedReader, what: str, *, stored: bool = False, limit: int = _EXPANDED * MAX_PIXELS
+) -> Iterator[fits.HDUList]:
     """Open a FITS file; whatever is wrong with it becomes a `DataError` that names it.
 
     Parameters
@@ -85,6 +83,10 @@ def open_fits(source: str | Path | io.BufferedReader, what: str) -> Iterator[fit
         The file, or one that is open already, at its beginning; gzipped and tile-compressed files are read as they are.
     what : str
         What the file is for, in the error: ``image``, ``psf``, …
+    stored : bool
+        Leave numbers as they are stored, without BSCALE, BZERO and BLANK.
+    limit : int
+        The most bytes that a gzipped file may expand to.
 
     Yields
     ------
@@ -94,7 +96,7 @@ def open_fits(source: str | Path | io.BufferedReader, what: str) -> Iterator[fit
     Raises
     ------
     DataError
-        If the file is missing, truncated or no FITS.
+        If the file is missing, truncated or no FITS, or a gzipped one is too large.
     """
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyUserWarning
@@ -108,8 +110,13 @@ def open_fits(source: str | Path | io.BufferedReader, what: str) -> Iterator[fit
         try:
             # Astropy leaves a file that it opened and cannot read open, so it is given one that is open already.
             opened = path.open("rb") if isinstance(source, (str, Path)) else contextlib.nullcontext(source)
-            with opened as stream, fits.open(_plain(stream), memmap=False, lazy_load_hdus=False) as hdus:
-                yield hdus
+            with (
+                opened as stream,
+                streams.expanded(stream, limit, f"{what}: {path}") as plain,
+            ):
+                check_counts(plain, f"{what}: {path}")
+                with fits.open(plain, memmap=False, lazy_load_hdus=False, do_not_scale_image_data=stored) as hdus:
+                    yield hdus
         except SoccaError:
             raise
         except Exception as error:
@@ -119,13 +126,6 @@ def open_fits(source: str | Path | io.BufferedReader, what: str) -> Iterator[fit
 
 def _path_of(source: str | Path | io.BufferedReader) -> Path:
     return Path(source if isinstance(source, (str, Path)) else source.name)
-
-
-def _plain(stream: BinaryIO) -> BinaryIO:
-    """Return a file as it is, or decompressed; of a gzipped one all is read, since its checksum is at its end."""
-    gzipped = stream.read(2) == b"\x1f\x8b"
-    stream.seek(0)
-    return io.BytesIO(gzip.decompress(stream.read())) if gzipped else stream
 
 
 def to_plane(data: Any, what: str, where: str = "") -> np.ndarray:
@@ -161,17 +161,29 @@ def to_plane(data: Any, what: str, where: str = "") -> np.ndarray:
     return plane
 
 
-def read_image(source: PlainInput, hdu: int | str | None = None, what: str = "image") -> Plane:
+def read_image(
+    source: PlainInput,
+    hdu: HduIndex | None = None,
+    what: str = "image",
+    *,
+    part: PartOf | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> Plane:
     """Read one plane of numbers and its header.
 
     Parameters
     ----------
-    source : number, array, HDU, HDUList, str, Path, open binary file or Plane
-        Where it comes from. A `Plane` is returned as it is; all else is copied.
-    hdu : int or str, optional
+    source : number, array, HDU, HDUList, NDData, str, Path, open binary file or Plane
+        Where it comes from. A `Plane` is returned as it is; all else is copied. Behind a path there may be an HDU in
+        brackets: ``file.fits[3]``, ``file.fits[SCI]``, ``file.fits[SCI,2]``.
+    hdu : int, str or tuple, optional
         Which HDU of a file or list; by default the first with an image.
     what : str
         What it is for, in errors.
+    part : callable, optional
+        Chooses the part of a file that is read. What is in memory already is returned whole.
+    max_pixels : int or None
+        The most pixels that are read of a file; None for no limit.
 
     Returns
     -------
@@ -181,23 +193,64 @@ def read_image(source: PlainInput, hdu: int | str | None = None, what: str = "im
     Raises
     ------
     DataError
-        If it cannot be read.
+        If it cannot be read, or is too large.
     """
     from astropy.io import fits
 
     if isinstance(source, Plane):
         return source
-    if isinstance(source, (str, Path, io.BufferedReader)):
-        with open_fits(source, what) as hdus:
-            where = str(_path_of(source))
-            found = select_hdu(hdus, hdu, what, where)
-            return Plane(to_plane(found.data, what, f" ({where})"), _inherit(found, hdus[0]))
+    if isinstance(source, (str, Path)):
+        path, named = split_hdu(source)
+        source, hdu = path, one_of(named, hdu, f"{what}: {path}")
+    if isinstance(source, (Path, io.BufferedReader)):
+        return _read_file(source, hdu, what, part, max_pixels)
     if isinstance(source, list) and source and hasattr(source[0], "header"):
         found = select_hdu(source, hdu, what, "the HDU list")
-        return Plane(to_plane(found.data, what), _inherit(found, source[0]))
+        return _in_memory(found, _inherit(found, source[0]), what, distortion_tables(found.header, source))
+    beside = nd_pixels(source, what)
+    if beside is not None:
+        return Plane(to_plane(beside.data, what), beside.header, beside.tables, beside=beside)
     if hasattr(source, "data") and hasattr(source, "header"):
-        return Plane(to_plane(source.data, what), source.header.copy())
+        return _in_memory(source, source.header.copy(), what, None)
     return Plane(to_plane(source, what), fits.Header())
+
+
+def _in_memory(hdu: Any, header: fits.Header, what: str, tables: fits.HDUList | None) -> Plane:
+    """Return an HDU that the user has opened or made."""
+    try:
+        data = hdu.data
+    except (ValueError, TypeError, OSError) as error:  # astropy stumbles over BLANK of signed bytes
+        raise DataError(f"{what}: the HDU cannot be read: {error}. Give the path of its file") from error
+    refuse_asinh(header, what)
+    return Plane(to_plane(values_in_memory(data, header), what), header, tables)
+
+
+def _read_file(
+    source: Path | io.BufferedReader, hdu: HduIndex | None, what: str, part: PartOf | None, max_pixels: int | None
+) -> Plane:
+    limit = _EXPANDED * max(max_pixels or 0, MAX_PIXELS)
+    with open_fits(source, what, stored=True, limit=limit) as hdus:
+        path = _path_of(source)
+        found = select_hdu(hdus, hdu, what, str(path))
+        where = f"{what}: {path}, HDU {hdus.index_of(found)}" if len(hdus) > 1 else f"{what}: {path}"
+        header = _inherit(found, hdus[0])
+        refuse_asinh(header, where)
+        tables, window = distortion_tables(header, hdus), None
+        shape = (int(found.shape[-2]), int(found.shape[-1]))
+        if part is not None and all(n == 1 for n in found.shape[:-2]):
+            window = part(shape, header, tables)
+        place = found.fileinfo()
+        values = values_of(stored_pixels(found, window, max_pixels, where), header, where)
+        plane = to_plane(values, what, f" ({path})")
+        # Of a part, the rest would have to be read for it.
+        if window is None and place is not None:
+            for key in streams.wrong_sums(place["file"], place):
+                log.warning("%s: it does not fit its %s: it was changed or damaged after that was written", where, key)
+    for key in ("BSCALE", "BZERO", "BLANK"):
+        header.remove(key, ignore_missing=True)
+    if window is None:
+        return Plane(plane, header, tables, path=str(path))
+    return Plane(plane, shifted_header(header, window), shifted_tables(tables, window), window, shape, str(path))
 
 
 def _inherit(hdu: Any, primary: Any) -> fits.Header:
@@ -207,17 +260,28 @@ def _inherit(hdu: Any, primary: Any) -> fits.Header:
     return header
 
 
-def read_plane(source: PlainInput, what: str, hdu: int | str | None = None) -> np.ndarray:
+def read_plane(
+    source: PlainInput,
+    what: str,
+    hdu: HduIndex | None = None,
+    *,
+    part: PartOf | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> np.ndarray:
     """Read one plane of numbers, as `read_image` does, without its header.
 
     Parameters
     ----------
-    source : number, array, HDU, HDUList, str or Path
+    source : number, array, HDU, HDUList, NDData, str or Path
         Where it comes from.
     what : str
         What it is for, in errors.
-    hdu : int or str, optional
+    hdu : int, str or tuple, optional
         Which HDU of a file or list; by default the first with an image.
+    part : callable, optional
+        Chooses the part of a file that is read.
+    max_pixels : int or None
+        The most pixels that are read of a file; None for no limit.
 
     Returns
     -------
@@ -227,19 +291,19 @@ def read_plane(source: PlainInput, what: str, hdu: int | str | None = None) -> n
     Raises
     ------
     DataError
-        If it cannot be read.
+        If it cannot be read, or is too large.
     """
-    return read_image(source, hdu, what).data
+    return read_image(source, hdu, what, part=part, max_pixels=max_pixels).data
 
 
-def read_cube(source: PlainInput, hdu: int | str | None = None) -> np.ndarray:
+def read_cube(source: PlainInput, hdu: HduIndex | None = None) -> np.ndarray:
     """Read realisations of the noise.
 
     Parameters
     ----------
     source : array, HDU, HDUList, str or Path
         Three axes: realisation, row, column.
-    hdu : int or str, optional
+    hdu : int, str or tuple, optional
         Which HDU of a file or list; by default the first with an image.
 
     Returns
@@ -253,49 +317,21 @@ def read_cube(source: PlainInput, hdu: int | str | None = None) -> np.ndarray:
         If it cannot be read, or has another number of axes.
     """
     if isinstance(source, (str, Path)):
-        with open_fits(source, "cube") as hdus:
-            return read_cube(select_hdu(hdus, hdu, "cube", str(source)))
+        path, named = split_hdu(source)
+        with open_fits(path, "cube", stored=True) as hdus:
+            found = select_hdu(hdus, one_of(named, hdu, f"cube: {path}"), "cube", str(path))
+            return read_cube(values_of(stored_pixels(found, None, None, str(path)), found.header, f"cube: {path}"))
     if isinstance(source, list) and source and hasattr(source[0], "header"):
         source = select_hdu(source, hdu, "cube", "the HDU list")
+    if hasattr(source, "header"):
+        source = values_in_memory(source.data, source.header)
     try:
-        cube = np.array(source.data if hasattr(source, "header") else source, dtype=np.float64)
+        cube = np.array(source, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"cube: expected numbers, got {type(source).__name__}") from None
     if cube.ndim != 3 or not cube.size:
         raise DataError(f"cube: expected realisations of the image, shape (n, ny, nx), got {cube.shape}")
     return cube
-
-
-def celestial_wcs(header: fits.Header, what: str = "image") -> WCS | None:
-    """Return the celestial part of a header's WCS.
-
-    Parameters
-    ----------
-    header : Header
-        Of a FITS image.
-    what : str
-        What the image is for, in the error.
-
-    Returns
-    -------
-    WCS or None
-        None if the header has no celestial axes.
-
-    Raises
-    ------
-    DataError
-        If the WCS cannot be read.
-    """
-    from astropy.wcs import WCS, FITSFixedWarning
-
-    try:
-        with warnings.catch_warnings():
-            # Dates and other repairs to a header that the celestial axes do not depend on.
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            wcs = WCS(header)
-            return wcs.celestial if wcs.has_celestial else None
-    except (ValueError, KeyError, TypeError, MemoryError, AttributeError) as error:
-        raise DataError(f"{what}: cannot read its WCS: {error}") from error
 
 
 def whole_number(value: Any, what: str, least: int) -> int:

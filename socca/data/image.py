@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from socca.data.fits import PlainInput, celestial_wcs, read_image, read_plane, whole_number
-from socca.data.frames import Frame, PixelFrame, SkyFrame
+from socca.data.cutout import cutout_part, find_window, part_like
+from socca.data.fits import PlainInput, read_image, whole_number
+from socca.data.frames import Frame, frame_of
+from socca.data.hdus import HduIndex
+from socca.data.pixels import MAX_PIXELS, Window
+from socca.data.wcs import celestial_wcs, shifted_header, shifted_tables
 from socca.errors import DataError
 
 if TYPE_CHECKING:
-    from astropy.wcs import WCS
-
     from socca.noise.base import NoiseModel
 
-__all__ = ["Image"]
+__all__ = ["Image", "PixelGrid"]
+
+
+class PixelGrid(NamedTuple):
+    """Coordinates of the centres of all pixels.
+
+    Attributes
+    ----------
+    x, y : ndarray, shape (ny, nx)
+        RA and Dec or, in an image without a WCS, offsets to the east and north (degrees): as ``xc``, ``yc``.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
 
 
 class Image:
@@ -24,9 +40,11 @@ class Image:
 
     Parameters
     ----------
-    img : str, Path, HDU, HDUList or array
-        The image. Non-finite pixels are masked. Degenerate third and fourth axes are dropped. Here and below, what is
-        read already is taken as a `socca.data.fits.Plane`, without a copy.
+    img : str, Path, HDU, HDUList, NDData, CCDData or array
+        The image. Non-finite pixels are masked. Degenerate third and fourth axes are dropped. Here and below, a path
+        may end with an HDU in brackets (``file.fits[3]``, ``file.fits[SCI]``, ``file.fits[SCI,2]``), and what is read
+        already is taken as a `socca.data.fits.Plane`, without a copy. Mask, uncertainty and PSF of NDData are used,
+        the latter two unless `noise` and `addpsf` are given.
     response, exposure : str, Path, HDU, HDUList or array, optional
         Maps of the image's shape, finite and not negative: the response multiplies the model before the PSF, the
         exposure after it. Where a map is not finite the pixel is masked, and the map zero.
@@ -35,16 +53,19 @@ class Image:
     subgrid : int
         How many points per pixel and axis the model is evaluated at, where there is no PSF. With one it has no effect:
         the light is sampled as finely as need be.
-    img_idx, exp_idx, resp_idx : int or str, optional
+    img_idx, exp_idx, resp_idx : int, str or tuple, optional
         Which HDU of image, exposure and response; by default the first that holds an image.
     center, csize : optional
-        Arguments of `cutout`; it comes before masks and PSF. A size alone cuts about the centre of the array.
+        Arguments of `cutout`; it comes before masks and PSF. A size alone cuts about the centre of the array. Of a
+        file, no more than that part is read, here and of its maps and masks.
     addmask : dict, optional
         Arguments of `addmask`.
     addpsf : dict, optional
         Arguments of `addpsf`.
     pixel_scale : float, optional
         Size of a pixel in arcsec. Needed without a celestial WCS, refused with one.
+    max_pixels : int
+        The most pixels that are read of one file.
 
     Attributes
     ----------
@@ -60,6 +81,8 @@ class Image:
         The point-spread function.
     psf_oversample : int
         How many times finer than the image's the pixels of the PSF are.
+    psf_header : astropy.io.fits.Header or None
+        What the PSF's file says of it; empty if it comes from an array.
     wcs : astropy.wcs.WCS or None
         The celestial WCS.
     frame : Frame
@@ -83,20 +106,23 @@ class Image:
         response: PlainInput = None,
         exposure: PlainInput = None,
         noise: NoiseModel | None = None,
-        *,
         subgrid: int = 1,
-        img_idx: int | str | None = None,
-        exp_idx: int | str | None = None,
-        resp_idx: int | str | None = None,
+        img_idx: HduIndex | None = None,
+        exp_idx: HduIndex | None = None,
+        resp_idx: HduIndex | None = None,
         center: Any = None,
         csize: Any = None,
         addmask: dict[str, Any] | None = None,
         addpsf: dict[str, Any] | None = None,
+        *,
         pixel_scale: float | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         from astropy.io import fits
 
-        read = read_image(img, img_idx)
+        self.max_pixels = whole_number(max_pixels, "image: max_pixels", 1)
+        wanted = None if center is None and csize is None else cutout_part(center, csize, pixel_scale)
+        read = read_image(img, img_idx, part=wanted, max_pixels=self.max_pixels)
         plane, header = read.data, read.header
         if plane.ndim != 2 or min(plane.shape) < 3:
             raise DataError(f"image: at least 3 x 3 pixels are needed, got shape {plane.shape}")
@@ -106,18 +132,24 @@ class Image:
         self.mask = self._finite.astype(np.uint8)
         self.psf: np.ndarray | None = None
         self.psf_oversample = 1
+        self.psf_header: Any = None
         self.psf_includes_pixel = True
         self.psf_averaged = False
         self.response: np.ndarray | None = None
         self.exposure: np.ndarray | None = None
-        self.noise: NoiseModel = noise if noise is not None else _default_noise()
-        self.wcs = celestial_wcs(header)
+        if noise is None:
+            noise = _default_noise(**({} if read.beside is None else read.beside.level()))
+        self.noise: NoiseModel = noise
+        self.wcs = celestial_wcs(header, read.called("image"), read.tables)
+        self._tables = read.tables
         self.hdu = fits.PrimaryHDU(plane, header)
-        self.original_shape = self.shape
-        self.window = (slice(0, self.shape[0]), slice(0, self.shape[1]))
+        self.original_shape = read.whole or self.shape
+        self.window = read.window or (slice(0, self.shape[0]), slice(0, self.shape[1]))
         self._pixel_scale = pixel_scale
-        self.frame: Frame = _make_frame(self.wcs, self.shape, pixel_scale)
-        if center is not None or csize is not None:
+        self.frame: Frame = frame_of(self.wcs, self.shape, pixel_scale)
+        if read.window is not None:
+            _refuse_masked(self.mask, read.window)
+        elif wanted is not None:
             self.cutout(center, csize)
         self.response = self._map(response, "response", resp_idx)
         self.exposure = self._map(exposure, "exposure", exp_idx)
@@ -125,17 +157,60 @@ class Image:
             self.addmask(**addmask)
         if addpsf:
             self.addpsf(**addpsf)
+        elif read.beside is not None and read.beside.psf is not None:
+            self.addpsf(read.beside.psf)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Number of rows and columns."""
         return self.data.shape[0], self.data.shape[1]
 
-    def _map(self, source: PlainInput, what: str, index: int | str | None) -> np.ndarray | None:
+    @property
+    def grid(self) -> PixelGrid:
+        """Where the centres of the pixels are: ``x``, ``y`` in the coordinates of ``xc``, ``yc`` (degrees)."""
+        return PixelGrid(*self.frame.coordinates(*np.indices(self.shape)))
+
+    @property
+    def convolve(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The function that convolves an array of the image's shape with its PSF; None without a PSF."""
+        from socca.data.psf import convolved
+
+        if self.psf is None:
+            return None
+        return functools.partial(convolved, psf=self.psf, oversample=self.psf_oversample)
+
+    def read(self, source: PlainInput, what: str, index: HduIndex | None = None) -> np.ndarray:
+        """Read a number, or a map on the image's pixels: of a file of the whole image, the part that belongs to it.
+
+        Parameters
+        ----------
+        source : number, array, HDU, HDUList, NDData, str or Path
+            Where it comes from.
+        what : str
+            What it is, for errors.
+        index : int, str or tuple, optional
+            Which HDU.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx) or ()
+            Native float64.
+
+        Raises
+        ------
+        DataError
+            If it cannot be read, or has another shape.
+        """
+        found = read_image(
+            source, index, what, part=part_like(self.original_shape, self.window), max_pixels=self.max_pixels
+        )
+        return self.matching(found.data, what) if found.data.ndim else found.data
+
+    def _map(self, source: PlainInput, what: str, index: HduIndex | None) -> np.ndarray | None:
         """Read the response or the exposure, and mask the pixels where it is unknown."""
         if source is None:
             return None
-        plane = self.matching(read_plane(source, what, index), what)
+        plane = self.matching(self.read(source, what, index), what)
         known = np.isfinite(plane)
         negative = int(np.sum(plane[known] < 0))
         if negative:
@@ -196,24 +271,21 @@ class Image:
         """
         from astropy.io import fits
 
-        from socca.data.cutout import find_window, shifted_header
         from socca.data.psf import check_size
 
         window = find_window(self.shape, self.frame, self.wcs, center, csize)
         rows, cols = window
         mask = self.mask[window].copy()
-        if not mask.any():
-            raise DataError(
-                f"cutout: all pixels of rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop} are masked"
-            )
+        _refuse_masked(mask, window)
         if self.psf is not None:
             check_size((self.psf.shape[0], self.psf.shape[1]), (mask.shape[0], mask.shape[1]), self.psf_oversample)
         header = shifted_header(self.hdu.header, window)
-        wcs = None if self.wcs is None else celestial_wcs(header)
-        frame = _make_frame(wcs, (mask.shape[0], mask.shape[1]), self._pixel_scale)
+        tables = shifted_tables(self._tables, window)
+        wcs = None if self.wcs is None else celestial_wcs(header, tables=tables, warn=False)
+        frame = frame_of(wcs, (mask.shape[0], mask.shape[1]), self._pixel_scale)
         self.data, self.mask, self._finite = self.data[window].copy(), mask, self._finite[window].copy()
         self.hdu = fits.PrimaryHDU(self.hdu.data[window].copy(), header)
-        self.wcs, self.frame = wcs, frame
+        self.wcs, self.frame, self._tables = wcs, frame, tables
         if self.response is not None:
             self.response = self.response[window].copy()
         if self.exposure is not None:
@@ -225,7 +297,7 @@ class Image:
         self,
         img: PlainInput | Callable[[np.ndarray, np.ndarray], Any],
         normalize: bool = True,
-        idx: int | str | None = None,
+        idx: HduIndex | None = None,
         center: str | None = None,
         oversample: int = 1,
         shape: int | tuple[int, int] | None = None,
@@ -254,7 +326,7 @@ class Image:
             The PSF, on the image's pixels.
         normalize : bool
             Divide by the sum, so that flux is kept. Otherwise any sum will do, as for the beam of an interferometer.
-        idx : int or str, optional
+        idx : int, str or tuple, optional
             Which HDU.
         center : {'centroid', 'peak'}, optional
             Take this point of the PSF as its reference point instead, by a shift.
@@ -274,8 +346,9 @@ class Image:
         from socca.data.psf import read_psf
 
         finer = whole_number(oversample, "psf: oversample", 1)
+        plane = None if callable(img) else read_image(img, idx, "psf")
         self.psf, self.psf_includes_pixel = read_psf(
-            img,
+            img if plane is None else plane,
             self.shape,
             normalize=normalize,
             idx=idx,
@@ -285,6 +358,7 @@ class Image:
             includes_pixel=includes_pixel,
         )
         self.psf_oversample = finer
+        self.psf_header = None if plane is None else plane.header
         #: Whether a function was averaged over pixels to make it.
         self.psf_averaged = callable(img) and not includes_pixel
 
@@ -293,8 +367,9 @@ class Image:
         regions: Any,
         combine: bool = True,
         *,
-        good: str = "nonzero",
-        idx: int | str | None = None,
+        good: str | None = None,
+        bits: Sequence[int] | None = None,
+        idx: HduIndex | None = None,
     ) -> None:
         """Exclude pixels.
 
@@ -315,9 +390,13 @@ class Image:
         combine : bool
             Keep the pixels excluded so far; otherwise only those stay excluded where the image, its response or its
             exposure are not finite.
-        good : {'nonzero', 'zero'}
-            Which values of a mask mark a used pixel. socca's own convention is ``nonzero``. NaN never does.
-        idx : int or str, optional
+        good : {'nonzero', 'zero'}, optional
+            Which values of a mask mark a used pixel. socca's own convention is ``nonzero``, the default. NaN never
+            does.
+        bits : sequence of int, optional
+            Instead, of a mask of bit planes (data quality), which bits are bad: 0 is the lowest, of value 1, and 5 has
+            the value 32. All other bits are harmless.
+        idx : int, str or tuple, optional
             Which HDU of a FITS mask.
 
         Raises
@@ -328,12 +407,12 @@ class Image:
         from socca.data.masks import used_pixels
 
         before = (self.mask > 0) if combine else self._finite
-        left = before & used_pixels(regions, self, good, idx)
+        left = before & used_pixels(regions, self, good, idx, bits)
         if not left.any():
             raise DataError("mask: it leaves nothing, all pixels are masked")
         self.mask = left.astype(np.uint8)
 
-    def keep_segment(self, segmentation: PlainInput, segment: int) -> np.ndarray:
+    def keep_segment(self, segmentation: PlainInput, segment: int, idx: HduIndex | None = None) -> np.ndarray:
         """Mask every object of a segmentation map but one; the sky between them stays.
 
         Parameters
@@ -341,7 +420,9 @@ class Image:
         segmentation : path, HDU or array
             0 for sky, one whole number per object.
         segment : int
-            The number of the object to keep.
+            The number of the object to keep, from 1 on.
+        idx : int, str or tuple, optional
+            Which HDU.
 
         Returns
         -------
@@ -351,12 +432,13 @@ class Image:
         Raises
         ------
         DataError
-            If the map has another shape (that from before a cutout will do) or does not hold the object.
+            If the map has another shape (that from before a cutout will do) or does not hold the object, or if the
+            number is that of the sky, 0.
         """
-        plane = self.matching(read_plane(segmentation, "segmentation"), "segmentation")
-        mine = plane == segment
-        if not mine.any():
-            raise DataError(f"segmentation: no pixel belongs to segment {segment}")
+        from socca.data.segments import pixels_of_segment
+
+        plane = self.matching(self.read(segmentation, "segmentation", idx), "segmentation")
+        mine = pixels_of_segment(plane, segment)
         self.addmask((plane == 0) | mine)
         return mine
 
@@ -365,20 +447,45 @@ class Image:
         if not self.mask.any():
             raise DataError("image: all pixels are masked")
 
+    def state(self) -> dict[str, Any]:
+        """Return all but the noise as numbers, text and arrays, by name, for `from_state`."""
+        own = {key: value for key, value in vars(self).items() if key not in ("noise", "wcs", "frame", "hdu")}
+        return {**own, "plane": self.hdu.data, "header": self.hdu.header.tostring(sep="\n")}
 
-def _make_frame(wcs: WCS | None, shape: tuple[int, int], pixel_scale: float | None) -> Frame:
-    if wcs is None:
-        if pixel_scale is None:
-            raise DataError("image: it has no celestial WCS, so pixel_scale (arcsec) is needed")
-        if not (np.isfinite(pixel_scale) and pixel_scale > 0):
-            raise DataError(f"image: pixel_scale must be positive, got {pixel_scale}")
-        return PixelFrame(shape, pixel_scale / 3600)
-    if pixel_scale is not None:
-        raise DataError("image: it has a celestial WCS; pixel_scale is only for images without one")
-    return SkyFrame(shape, wcs)
+    @classmethod
+    def from_state(cls, state: dict[str, Any], noise: NoiseModel) -> Image:
+        """Return the image that `state` describes.
+
+        Parameters
+        ----------
+        state : dict
+            From `state`.
+        noise : NoiseModel
+            How the pixels scatter.
+
+        Returns
+        -------
+        Image
+            An equal one.
+        """
+        from astropy.io import fits
+
+        own = dict(state)
+        hdu = fits.PrimaryHDU(own.pop("plane"), fits.Header.fromstring(own.pop("header"), sep="\n"))
+        image = cls(hdu, noise=noise, pixel_scale=own["_pixel_scale"])
+        image.__dict__.update(own)
+        return image
 
 
-def _default_noise() -> NoiseModel:
+def _refuse_masked(mask: np.ndarray, window: Window) -> None:
+    rows, cols = window
+    if not mask.any():
+        raise DataError(
+            f"cutout: all pixels of rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop} are masked"
+        )
+
+
+def _default_noise(**level: np.ndarray) -> NoiseModel:
     from socca.noise import Normal  # which is built upon images
 
-    return Normal()
+    return Normal(**level)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from socca.data.fits import PlainInput, Plane, celestial_wcs, read_image
+from socca.data.bit_planes import bit_mask, without_bits
+from socca.data.cutout import part_like
+from socca.data.fits import PartOf, PlainInput, Plane, read_image
+from socca.data.hdus import HduIndex, one_of, split_hdu
+from socca.data.pixels import MAX_PIXELS, Window
 from socca.data.region_files import HEAD, REGION_FILES, RegionFile, begins_like_regions
+from socca.data.wcs import celestial_wcs, shifted_header, shifted_tables
 from socca.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,7 +37,8 @@ class MaskableImage(Protocol):
     wcs: WCS | None
     hdu: Any
     original_shape: tuple[int, int]
-    window: tuple[slice, slice]
+    window: Window
+    max_pixels: int
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -42,15 +48,21 @@ class MaskableImage(Protocol):
         """Return an array on the image's pixels; `what` is for the error if it has another shape."""
 
 
-def read_mask(path: str | Path, idx: int | str | None = None) -> Plane | RegionFile:
+def read_mask(
+    path: str | Path, idx: HduIndex | None = None, *, part: PartOf | None = None, max_pixels: int | None = MAX_PIXELS
+) -> Plane | RegionFile:
     """Read a file that excludes pixels, opening it once.
 
     Parameters
     ----------
     path : str or Path
         A FITS mask, or a region file: by its ending, or by how it begins.
-    idx : int or str, optional
+    idx : int, str or tuple, optional
         Which HDU of a FITS mask.
+    part : callable, optional
+        Chooses the part of a FITS mask that is read, as `mask_part` returns it.
+    max_pixels : int or None
+        The most pixels that are read of a FITS mask.
 
     Returns
     -------
@@ -62,7 +74,8 @@ def read_mask(path: str | Path, idx: int | str | None = None) -> Plane | RegionF
     DataError
         If it is missing, or no FITS file though it looks like no region file.
     """
-    path = Path(path)
+    path, named = split_hdu(path)
+    idx = one_of(named, idx, f"mask: {path}")
     if path.suffix.lower() in REGION_FILES:
         return RegionFile.read(path)
     if not path.is_file():
@@ -72,10 +85,47 @@ def read_mask(path: str | Path, idx: int | str | None = None) -> Plane | RegionF
         if begins_like_regions(head):
             return RegionFile(path, head + stream.read())
         stream.seek(0)
-        return read_image(stream, idx, "mask")
+        return read_image(stream, idx, "mask", part=part, max_pixels=max_pixels)
 
 
-def used_pixels(regions: Any, image: MaskableImage, good: str = "nonzero", idx: int | str | None = None) -> np.ndarray:
+def mask_part(wcs: WCS | None, whole: tuple[int, int], window: Window) -> PartOf:
+    """Return what chooses the part of a mask that an image was cut to; all of one that lies elsewhere on the sky.
+
+    Parameters
+    ----------
+    wcs : WCS or None
+        The celestial WCS of the image as it is now.
+    whole : tuple of int
+        Rows and columns of the image as it was read.
+    window : tuple of slice
+        Those that it has now.
+
+    Returns
+    -------
+    callable
+        As `read_mask` takes it.
+    """
+    like = part_like(whole, window)
+
+    def part(shape: tuple[int, int], header: Any, tables: Any) -> Window | None:
+        chosen = like(shape, header, tables)
+        if chosen is None or wcs is None:
+            return chosen
+        own = celestial_wcs(shifted_header(header, chosen), "mask", shifted_tables(tables, chosen), warn=False)
+        rows, cols = chosen
+        here = (rows.stop - rows.start, cols.stop - cols.start)
+        return chosen if own is None or _apart(wcs, own, here, (0, 0)) < SAME_PIXEL else None
+
+    return part
+
+
+def used_pixels(
+    regions: Any,
+    image: MaskableImage,
+    good: str | None = None,
+    idx: HduIndex | None = None,
+    bits: Sequence[int] | None = None,
+) -> np.ndarray:
     """Return the pixels that masks and regions leave.
 
     Parameters
@@ -84,10 +134,12 @@ def used_pixels(regions: Any, image: MaskableImage, good: str = "nonzero", idx: 
         As `Image.addmask`.
     image : MaskableImage
         What they are laid on.
-    good : {'nonzero', 'zero'}
-        Which values of a mask mark a used pixel.
-    idx : int or str, optional
+    good : {'nonzero', 'zero'}, optional
+        Which values of a mask mark a used pixel; by default ``nonzero``.
+    idx : int, str or tuple, optional
         Which HDU of a FITS mask.
+    bits : sequence of int, optional
+        Instead, which bits of a mask are bad.
 
     Returns
     -------
@@ -99,12 +151,18 @@ def used_pixels(regions: Any, image: MaskableImage, good: str = "nonzero", idx: 
     DataError
         If one of them cannot be read or placed on the image.
     """
-    if good not in ("nonzero", "zero"):
+    if good not in ("nonzero", "zero", None):
         raise DataError(f"mask: good must be 'nonzero' or 'zero', not {good!r}")
+    if bits is not None and good is not None:
+        raise DataError("mask: give good or bits, not both")
+    bad = None if bits is None else bit_mask(bits)
     several = isinstance(regions, (list, tuple)) and not hasattr(regions, "info")
     used, objects = np.ones(image.shape, bool), []
     for given in regions if several else [regions]:
-        source = read_mask(given, idx) if isinstance(given, (str, Path)) else given
+        source = given
+        if isinstance(given, (str, Path)):
+            part = mask_part(image.wcs, image.original_shape, image.window)
+            source = read_mask(given, idx, part=part, max_pixels=image.max_pixels)
         if _is_region(source):
             objects += list(_unpacked(source))
         elif isinstance(source, RegionFile):
@@ -113,7 +171,7 @@ def used_pixels(regions: Any, image: MaskableImage, good: str = "nonzero", idx: 
             physical = not any(key in image.hdu.header for key in ("LTV1", "LTV2", "LTM1_1", "LTM2_2"))
             used &= ~_inside(source.regions(physical=physical), image, start, str(source.path))
         else:
-            used &= _plane_leaves(source, image, good, idx)
+            used &= _plane_leaves(source, image, good or "nonzero", idx, bad)
     if objects:
         used &= ~_inside(objects, image, (0, 0), "the given regions")
     return used
@@ -251,24 +309,27 @@ def _covered(
     return found
 
 
-def _plane_leaves(source: PlainInput, image: MaskableImage, good: str, idx: int | str | None) -> np.ndarray:
+def _plane_leaves(
+    source: PlainInput, image: MaskableImage, good: str, idx: HduIndex | None, bad: int | None
+) -> np.ndarray:
     """Return the pixels that a mask of numbers leaves."""
     read = read_image(source, idx, "mask")
     plane = read.data
-    used = ((plane != 0) == (good == "nonzero")) & ~np.isnan(plane)
+    used = without_bits(plane, bad) if bad else ((plane != 0) == (good == "nonzero")) & ~np.isnan(plane)
     if used.mean() < FEW:
+        taken = f"values without the bits {bad:#x}" if bad else {"nonzero": "non-zero"}.get(good, good) + " values"
         log.warning(
-            "mask: it leaves %d of %d pixels, %s values being taken for good (good=, in a config image.mask.good)",
-            used.sum(), used.size, {"nonzero": "non-zero"}.get(good, good),
+            "mask: it leaves %d of %d pixels, %s being taken for good (good= and bits=, in a config image.mask)",
+            used.sum(), used.size, taken,
         )  # fmt: skip
     if image.wcs is None or plane.ndim != 2:
         return image.matching(used, "mask")
-    wcs = celestial_wcs(read.header, "mask")
+    wcs = celestial_wcs(read.header, read.called("mask"), read.tables)
     if wcs is not None and np.linalg.cond(wcs.pixel_scale_matrix) > 1e10:
         raise DataError("mask: its WCS gives pixels of no area")
     if wcs is None or _same_place(wcs, plane.shape, image):
         return image.matching(used, "mask")
-    return _reprojected(used, wcs, image)
+    return _reprojected(used, wcs, image, read.called("mask"))
 
 
 def _same_place(wcs: WCS, shape: tuple[int, ...], image: MaskableImage) -> bool:
@@ -276,10 +337,25 @@ def _same_place(wcs: WCS, shape: tuple[int, ...], image: MaskableImage) -> bool:
     if shape not in (image.shape, image.original_shape):
         return False
     start = (0, 0) if shape == image.shape else (image.window[0].start, image.window[1].start)
-    rows, cols = (part.ravel() for part in np.meshgrid(*(np.linspace(0, n - 1, 5) for n in image.shape), indexing="ij"))
-    there = _pixel_to_pixel(image.wcs, wcs, rows, cols)
+    return _apart(image.wcs, wcs, image.shape, start) < SAME_PIXEL
+
+
+def _apart(one: Any, other: WCS, shape: tuple[int, int], start: tuple[int, int]) -> float:
+    """Return how far apart two WCS put the same pixels at most, in pixels of the second; inf where one has none.
+
+    Parameters
+    ----------
+    one, other : WCS
+        Celestial.
+    shape : tuple of int
+        Rows and columns of the first.
+    start : tuple of int
+        Row and column, in the second, of the first pixel of the first.
+    """
+    rows, cols = (part.ravel() for part in np.meshgrid(*(np.linspace(0, n - 1, 5) for n in shape), indexing="ij"))
+    there = _pixel_to_pixel(one, other, rows, cols)
     apart = np.hypot(there[0] - rows - start[0], there[1] - cols - start[1])
-    return bool(np.all(apart < SAME_PIXEL))
+    return float(np.max(apart)) if np.all(np.isfinite(apart)) else np.inf
 
 
 def _pixel_to_pixel(one: Any, other: WCS, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -295,16 +371,21 @@ def _pixel_to_pixel(one: Any, other: WCS, rows: np.ndarray, cols: np.ndarray) ->
     return np.asarray(y), np.asarray(x)
 
 
-def _reprojected(used: np.ndarray, wcs: WCS, image: MaskableImage) -> np.ndarray:
+def _reprojected(used: np.ndarray, wcs: WCS, image: MaskableImage, what: str) -> np.ndarray:
     """Lay a mask with another WCS on the image, by the nearest pixel; where it does not reach, pixels stay used."""
     from reproject import reproject_interp
 
-    log.info("mask: its WCS or shape %s differs from the image's %s: reprojected", used.shape, image.shape)
+    log.info("%s: its WCS or shape %s differs from the image's %s: reprojected", what, used.shape, image.shape)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*all_world2pix.*", category=UserWarning)
         found, footprint = reproject_interp(
             (used.astype(float), wcs), image.wcs, shape_out=image.shape, order="nearest-neighbor"
         )
+    if not footprint.any() and used.shape in (image.shape, image.original_shape):
+        raise DataError(
+            f"{what}: it has the shape of the image, and its WCS puts it elsewhere on the sky, where it covers no "
+            "pixel of the image: correct its WCS, or remove it (CTYPE1, CTYPE2) if the pixels are those of the image"
+        )
     if not footprint.any():
-        log.warning("mask: it covers no pixel of the image")
+        log.warning("%s: it covers no pixel of the image", what)
     return ~((footprint > 0) & (found == 0))

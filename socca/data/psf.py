@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from socca.data.fits import PlainInput, read_plane, whole_number
+from socca.data.hdus import HduIndex
 from socca.errors import DataError
 
 #: Models of photutils whose value at a pixel's centre is the integral over the pixel already.
@@ -44,7 +45,7 @@ def read_psf(
     image_shape: tuple[int, int],
     *,
     normalize: bool = True,
-    idx: int | str | None = None,
+    idx: HduIndex | None = None,
     center: str | None = None,
     oversample: int = 1,
     shape: int | tuple[int, int] | None = None,
@@ -60,7 +61,7 @@ def read_psf(
         Rows and columns of the image.
     normalize : bool
         Divide by the sum.
-    idx : int or str, optional
+    idx : int, str or tuple, optional
         Which HDU.
     center : {'centroid', 'peak'}, optional
         Shift this point of the PSF to the centre of its array.
@@ -128,6 +129,54 @@ def _warn_if_undersampled(psf: np.ndarray, includes_pixel: bool) -> None:
             UndersampledPsfWarning,
             stacklevel=4,
         )
+
+
+def convolved(plane: Any, psf: np.ndarray, oversample: int = 1) -> np.ndarray:
+    """Return an image convolved with a PSF.
+
+    Parameters
+    ----------
+    plane : array_like, shape (ny, nx)
+        The image; beyond its edges it is zero.
+    psf : ndarray
+        The PSF, on the image's pixels; its reference point is the centre of its array.
+    oversample : int
+        How many times finer its pixels are.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+        The convolution, without wrapping.
+
+    Raises
+    ------
+    DataError
+        If the PSF is sampled more finely than the image, or the image has not two axes.
+
+    Notes
+    -----
+    Light that is finer than a pixel is wrong after a convolution on pixels: models are convolved in another way, by
+    ``getmap(img, convolve=True)``.
+    """
+    from scipy.fft import irfft2, next_fast_len, rfft2
+
+    plane = np.asarray(plane, float)
+    if plane.ndim != 2:
+        raise DataError(f"convolve: expected a two-dimensional image, got shape {plane.shape}")
+    if oversample > 1:
+        raise DataError(
+            f"convolve: the pixels of the PSF are {oversample} times finer than the image's; draw the model with "
+            "getmap(img, convolve=True)"
+        )
+    full = [next_fast_len(n + m, real=True) for n, m in zip(plane.shape, psf.shape, strict=True)]
+    phases = []
+    for axis, (n, m) in enumerate(zip(full, psf.shape, strict=True)):
+        frequency = np.fft.rfftfreq(n) if axis else np.fft.fftfreq(n)
+        phase = np.exp(1j * np.pi * frequency * (m - 1))
+        # Between pixels, the highest frequency has no phase: it is its own opposite.
+        phases.append(np.where(np.abs(frequency) == 0.5, phase.real, phase))
+    transform = rfft2(plane, full) * rfft2(psf, full) * phases[0][:, None] * phases[1]
+    return irfft2(transform, full)[: plane.shape[0], : plane.shape[1]]
 
 
 def check_size(shape: tuple[int, int], image_shape: tuple[int, int], oversample: int) -> None:

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.errors import PosteriorError, nearest
+from socca.errors import ConfigError
+from socca.fitting.model_maps import FittedMaps, Statistic, draw_maps, parts_of
 from socca.fitting.plots import FitPlots
+from socca.fitting.results import FitResults
 from socca.fitting.run import run_fit
 from socca.likelihood.problem import Problem
-from socca.models.rendered import Rendered
 from socca.noise.base import NuisanceParameters
-from socca.plotting.model_images import write_model_images
-from socca.posterior.pixelwise import median_and_std
-from socca.posterior.posterior import Posterior
-from socca.utils.launcher import current_rank, root_only
+from socca.plotting.image_record import write_planes
+from socca.plotting.model_images import draw_model_images, plane_header_of
+from socca.samplers import get_sampler
+from socca.utils.launcher import root_only
 
 if TYPE_CHECKING:
     from socca.data.image import Image
     from socca.models import Model
     from socca.pool.base import MapPool
-    from socca.posterior.criteria import Elpd
+    from socca.posterior.posterior import Posterior
 
-#: What a drawn model can be, of all that the posterior allows.
-STATISTICS = ("best", "median", "pixel_median", "pixel_std")
+#: Endings of FITS files; another name gets the first of them.
+_FITS = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fts")
 
 
-class fitter:  # noqa: N801  (public name)
+class fitter(FitResults):  # noqa: N801  (public name)
     """Fit a model to an image.
 
     Parameters
@@ -42,40 +44,43 @@ class fitter:  # noqa: N801  (public name)
     ----------
     posterior : Posterior
         The result of the last run.
+    method : str or None
+        Its method; None before a run.
     sampler : object
         The back end's own object; None on ranks of MPI other than 0.
+    sampler_prior : None
+        No sampler explores the prior: `logz_prior` is found by draws from it.
+    history : dict of ndarray
+        What changed during the run; of emcee ``autocorrelation_time``, rows of steps and times.
 
     Notes
     -----
-    Under ``mpirun`` (or ``srun``) the ranks share each fit, and have the same posterior at its end. What writes or
-    draws (`parameters`, `savemodel`, `dump`, `plot`) acts on rank 0 and returns None on the others.
+    Under ``mpirun`` (or ``srun``) the ranks share each fit, and have the same posterior at its end. What writes, prints
+    or draws (`parameters`, `savemodel`, `dump`, `bmc`, `plot`) acts on rank 0 and returns None on the others.
 
     Examples
     --------
     >>> fit = socca.fitter(img=img, mod=mod)                      # doctest: +SKIP
     >>> fit.run(method="nautilus", seed=1, ncores=4)              # doctest: +SKIP
-    >>> print(fit.parameters(), fit.logz)                         # doctest: +SKIP
+    >>> fit.parameters()                                          # doctest: +SKIP
     """
 
     def __init__(self, img: Image, mod: Model) -> None:
-        self.img = img
-        self.mod = mod
-        self.sampler: Any = None
-        self._posterior: Posterior | None = None
-        self._problem: Problem | None = None
+        super().__init__(img, mod)
         self.plot = FitPlots(self)
 
     def run(
         self,
         method: str = "nautilus",
-        *,
-        seed: int = 1,
-        ncores: int | None = None,
-        pool: int | MapPool | None = None,
-        marginalize: bool = False,
         checkpoint: str | Path | None = None,
         resume: bool = True,
         getzprior: bool = False,
+        *,
+        seed: int = 1,
+        ncores: int | None = None,
+        n_cores: int | None = None,
+        pool: int | MapPool | None = None,
+        marginalize: bool = False,
         **options: Any,
     ) -> Posterior:
         """Explore the posterior of the image and the model as they are now.
@@ -84,13 +89,6 @@ class fitter:  # noqa: N801  (public name)
         ----------
         method : str
             ``nautilus``, ``dynesty``, ``pocomc``, ``emcee``, ``numpyro`` or ``optimizer``.
-        seed : int
-            Of all random numbers.
-        ncores, pool : int or pool, optional
-            Workers: a number (both names mean the same), or a ready pool.
-        marginalize : bool
-            Integrate intensities with a normal or uniform prior out of the likelihood: fewer parameters are sampled,
-            and those come back in the posterior all the same.
         checkpoint : str or Path, optional
             A file, or an existing folder, that keeps the state of the run as it goes, and once more on SIGTERM.
         resume : bool
@@ -98,6 +96,13 @@ class fitter:  # noqa: N801  (public name)
         getzprior : bool
             Draw from the prior to find on which share of it the model is possible, `logz_prior`; see
             `socca.fitting.null_evidence.prior_mass`.
+        seed : int
+            Of all random numbers.
+        ncores, n_cores, pool : int or pool, optional
+            Workers: a number (all names mean the same), or a ready pool.
+        marginalize : bool
+            Integrate intensities with a normal or uniform prior out of the likelihood: fewer parameters are sampled,
+            and those come back in the posterior all the same.
         **options : object
             Options of the sampler, such as ``n_live``.
 
@@ -109,7 +114,8 @@ class fitter:  # noqa: N801  (public name)
         Raises
         ------
         ConfigError
-            If the method or an option is unknown, or the method does not run under MPI.
+            If the method or an option is unknown, the method does not run under MPI or on several cores, or workers are
+            given by two names.
         ModelError, DataError
             If model or image cannot be used.
         PoolError
@@ -117,6 +123,12 @@ class fitter:  # noqa: N801  (public name)
         CheckpointError
             If the checkpoint is damaged, or of another fit.
         """
+        if n_cores is not None:
+            if ncores is not None:
+                raise ConfigError("give ncores or n_cores, not both: they mean the same")
+            ncores = n_cores
+        if not get_sampler(method).parallel and (ncores is not None or isinstance(pool, int | np.integer)):
+            raise ConfigError(f"{method} runs in one process: leave out ncores and pool")
         problem = Problem(self.img, self.mod)
         posterior, draws = run_fit(
             problem,
@@ -132,113 +144,48 @@ class fitter:  # noqa: N801  (public name)
             **options,
         )
         self._problem, self._posterior, self.sampler = problem, posterior, draws.sampler
+        self._assigned, self.history = {}, draws.history
+        self._pool_rank = getattr(pool, "rank", None)
         return posterior
 
-    @property
-    def rank(self) -> int:
-        """The rank of this process if the last run was shared by ranks of MPI, else 0."""
-        return current_rank() if self._posterior is not None and self._posterior.record.sampler.pool == "mpi" else 0
+    @classmethod
+    def restored(
+        cls,
+        posterior: Posterior,
+        img: Image | None,
+        mod: Model | None,
+        history: Mapping[str, np.ndarray],
+        rank: int,
+        missing: str = "",
+    ) -> fitter:
+        """Return a fit that was run before; see `load`.
 
-    @property
-    def problem(self) -> Problem:
-        """The compiled problem of the last run; before any, that of image and model as they are now."""
-        return self._problem if self._problem is not None else Problem(self.img, self.mod)
+        Parameters
+        ----------
+        posterior : Posterior
+            Its result.
+        img, mod : Image, Model, optional
+            What was fitted.
+        history : mapping of str to ndarray
+            See `history`.
+        rank : int
+            The rank of this process.
+        missing : str
+            Why there is no image and model.
 
-    @property
-    def posterior(self) -> Posterior:
-        """The result of the last run."""
-        if self._posterior is None:
-            raise PosteriorError("nothing was fitted yet: call run() first")
-        return self._posterior
-
-    @property
-    def samples(self) -> np.ndarray:
-        """Weighted samples, shape (n, ndim)."""
-        return self.posterior.samples
-
-    @property
-    def weights(self) -> np.ndarray:
-        """Their weights, which sum to one, shape (n,)."""
-        return self.posterior.weights
-
-    @property
-    def logw(self) -> np.ndarray:
-        """Logarithm of the weights, shape (n,)."""
-        return self.posterior.log_weights
-
-    @property
-    def logz(self) -> float:
-        """Log-evidence."""
-        return self.posterior.logz
-
-    @property
-    def logz_err(self) -> float:
-        """Standard error of the log-evidence."""
-        return self.posterior.logz_err
-
-    @property
-    def logz_prior(self) -> float:
-        """Log of the share of the prior on which the model is possible; NaN unless run with ``getzprior=True``."""
-        return self.posterior.logz_prior
-
-    @property
-    def logz_data(self) -> float:
-        """Log-evidence of the null model: noise only, without any source or background."""
-        return self.posterior.logz_data
-
-    @property
-    def labels(self) -> list[str]:
-        """Names of the free parameters."""
-        return self.posterior.labels
-
-    @property
-    def units(self) -> list[str]:
-        """Their units."""
-        return self.posterior.units
-
-    @root_only
-    def parameters(self) -> str:
-        """Return a table of the posterior: median, both errors, and the best sample, one parameter a line."""
-        return self.posterior.parameters()
-
-    @root_only
-    def bmc(self, verbose: bool = True) -> tuple[float, float, float, float]:
-        """Compare the model with the null model; see `socca.Posterior.bmc`."""
-        return self.posterior.bmc(verbose)
-
-    def aic(self) -> float:
-        """Return Akaike's information criterion; see `socca.posterior.criteria.aic`."""
-        return self.posterior.aic()
-
-    def bic(self) -> float:
-        """Return Schwarz's information criterion; see `socca.posterior.criteria.bic`."""
-        return self.posterior.bic()
-
-    def waic(self, *, n_draws: int = 1000, seed: int = 1) -> Elpd:
-        """Return the widely applicable information criterion; see `socca.posterior.criteria.waic`."""
-        from socca.posterior.criteria import waic
-
-        return waic(self.problem, self.posterior, n_draws=n_draws, seed=seed)
-
-    def loo(self, *, n_draws: int = 1000, seed: int = 1) -> Elpd:
-        """Return the leave-one-out predictive density; see `socca.posterior.criteria.loo`."""
-        from socca.posterior.criteria import loo
-
-        return loo(self.problem, self.posterior, n_draws=n_draws, seed=seed)
-
-    def _statistic(self, usebest: bool, statistic: str | None) -> str:
-        chosen = statistic or ("best" if usebest else "median")
-        if chosen not in STATISTICS:
-            raise ValueError(f"statistic: there is no {chosen!r}{nearest(chosen, STATISTICS)}")
-        return chosen
-
-    def _rows(self, n_draws: int, seed: int) -> np.ndarray:
-        return self.posterior.equal_weights(n_draws, np.random.default_rng([int(seed), 5]))
+        Returns
+        -------
+        fitter
+            The fit.
+        """
+        fit = cls(img, mod)  # type: ignore[arg-type]
+        fit._posterior, fit.history, fit._pool_rank, fit._missing = posterior, history, rank, missing
+        return fit
 
     def getmodel(
         self,
-        what: str = "all",
-        component: str | list[str] | None = None,
+        what: str | Sequence[str] = "all",
+        component: Any = None,
         usebest: bool = True,
         img: Image | None = None,
         doresp: bool = False,
@@ -247,17 +194,18 @@ class fitter:  # noqa: N801  (public name)
         statistic: str | None = None,
         n_draws: int = 200,
         seed: int = 1,
-    ) -> Rendered | np.ndarray:
+    ) -> FittedMaps | np.ndarray | list[np.ndarray]:
         """Draw the fitted model.
 
         Parameters
         ----------
-        what : {'all', 'raw', 'smoothed', 'background', 'total'}
-            All parts, or one of them; ``total`` is smoothed and background together.
-        component : str or list of str, optional
-            Only these.
+        what : str or list of str
+            ``all`` maps, or some: ``raw``; ``smoothed`` (also ``smo, smooth, conv, convolved, total``), the background
+            included; ``background`` (``bkg``); ``sources``, which is ``smoothed`` without the background.
+        component : str, int, Component or list of these, optional
+            Only these: by id or label, by number in the order of the model, or the component itself.
         usebest : bool
-            At the best sample, otherwise at the median of each parameter.
+            At the weighted median of each parameter; otherwise the median of each pixel over samples.
         img : Image, optional
             Draw on the frame of another image, with its PSF; by default on that of the fit.
         doresp, doexp : bool
@@ -270,92 +218,118 @@ class fitter:  # noqa: N801  (public name)
 
         Returns
         -------
-        Rendered or ndarray, shape (ny, nx)
-            ``(raw, smoothed, background, negative)``, or the part that was asked for. A median of the total is not
-            the sum of those of the parts.
+        FittedMaps, ndarray of shape (ny, nx), or list of ndarray
+            ``(raw, smoothed, background)``, the map that was asked for, or a list of them. A median of ``smoothed`` is
+            not the sum of those of its parts.
 
         Raises
         ------
-        ValueError
+        ConfigError
             If `what` or `statistic` is none of these.
+        ModelError
+            If there is no such component.
+        PosteriorError
+            If nothing was fitted, or a loaded fit has no model.
         """
-        parts = ("raw", "smoothed", "background")
-        if what not in ("all", "total", *parts):
-            raise ValueError(f"what must be one of all, {', '.join(parts)}, total; got {what!r}")
-        chosen = self._statistic(usebest, statistic)
-        # The noise has no part in it, but its parameters may be free, and others tied to them.
-        problem = self.problem if img is None else Problem(img, self.mod, noise=NuisanceParameters(self.img.noise))
-        only = self.mod.select(component)
-        if chosen in ("best", "median"):
-            theta = self.posterior.best if chosen == "best" else self.posterior.median()
-            drawn = problem.render(theta, only, response=doresp, exposure=doexp)
-            return drawn if what == "all" else getattr(drawn, what)
-        wanted = parts if what == "all" else (what,)
-        found = median_and_std(problem, self._rows(n_draws, seed), wanted, only, response=doresp, exposure=doexp)
-        planes = found[0] if chosen == "pixel_median" else found[1]
-        return Rendered(planes[0], planes[1], planes[2], False) if what == "all" else planes[0]
+        parts = parts_of(what)
+        chosen = Statistic.chosen(usebest, statistic, n_draws, seed)
+        problem = self.problem
+        if img is not None:
+            # The noise has no part in it, but its parameters may be free, and others tied to them.
+            problem = Problem(img, self.mod, noise=NuisanceParameters(self.img.noise), to_fit=False)
+        maps = draw_maps(problem, self.posterior, parts, chosen, self.mod.select(component), doresp, doexp)
+        if isinstance(what, str):
+            return FittedMaps(*maps) if what == "all" else maps[0]
+        return maps
 
     @root_only
     def savemodel(
         self,
         name: str | Path,
-        usebest: bool = True,
+        component: Any = None,
         *,
+        what: str | Sequence[str] = "all",
+        usebest: bool = True,
+        img: Image | None = None,
+        doresp: bool = False,
+        doexp: bool = False,
         statistic: str | None = None,
         n_draws: int = 200,
         seed: int = 1,
     ) -> None:
-        """Write data, model, residual, noise, mask and components to a FITS file.
+        """Write the maps of `getmodel` to a FITS file, with data, model, residual, noise, mask and components.
 
         Parameters
         ----------
         name : str or Path
-            The file.
-        usebest : bool
-            At the best sample, otherwise at the median of each parameter.
-        statistic : {'best', 'median', 'pixel_median'}, optional
-            In the place of `usebest`. ``pixel_median``: the median of each pixel, of model and components; the
-            standard deviation of the model is in the file too, as ``MODEL_STD``.
-        n_draws, seed : int
-            See `getmodel`.
+            The file; ``.fits`` is added where it is missing.
+        component, what, usebest, img, doresp, doexp, statistic, n_draws, seed
+            As those of `getmodel`. The maps are the extensions ``RAW``, ``SMOOTHED`` and ``BACKGROUND``. Unless `img`
+            is given, the file has ``DATA, MODEL, RESIDUAL, SIGMA, MASK`` and the components too. ``MODEL`` is what the
+            data are compared with, response and exposure included. With ``pixel_median`` it is the median of each
+            pixel, and its standard deviation is ``MODEL_STD``.
 
         Raises
         ------
-        ValueError
-            If `statistic` is none of these.
+        ConfigError
+            If `what` or `statistic` is none of these.
         """
-        chosen = self._statistic(usebest, statistic)
-        if chosen == "pixel_std":
-            raise ValueError("statistic: pixel_median writes the standard deviation too, as MODEL_STD")
-        rows = self._rows(n_draws, seed) if chosen == "pixel_median" else None
-        theta = self.posterior.median() if chosen == "median" else self.posterior.best
+        chosen = Statistic.chosen(usebest, statistic, n_draws, seed)
+        if chosen.name == "pixel_std":
+            raise ConfigError("statistic: pixel_median writes the standard deviation too, as MODEL_STD")
+        names = list(FittedMaps._fields) if what == "all" else [what] if isinstance(what, str) else list(what)
+        maps = self.getmodel(
+            names, component, usebest, img, doresp, doexp, statistic=statistic, n_draws=n_draws, seed=seed
+        )
+        planes = {name.upper(): plane for name, plane in zip(names, maps, strict=True)}
+        path = Path(name) if str(name).lower().endswith(_FITS) else Path(f"{name}{_FITS[0]}")
         header = {"STATUS": "done", "LOGZ": self.logz}
-        write_model_images(name, self.problem, self.img, self.mod, theta, header, rows)
+        if img is not None:
+            write_planes(path, {"STATUS": "done"}, plane_header_of(img), planes)
+            return
+        theta, rows = chosen.theta(self.posterior), chosen.rows(self.posterior) if chosen.pixelwise else None
+        only = self.mod.select(component)
+        draw_model_images(self.problem, self.img, self.mod, theta, header, rows, only, planes).write(path)
 
     @root_only
-    def dump(self, name: str | Path) -> None:
-        """Write the result to an HDF5 file, which `socca.load` reads."""
-        self.posterior.save(name)
+    def dump(self, filename: str | Path) -> None:
+        """Write image, model and posterior to an HDF5 file, which `socca.load` reads.
+
+        Parameters
+        ----------
+        filename : str or Path
+            The file; an existing one is replaced. If image or model have changed since the run, or cannot be kept,
+            there is a warning, and the file has the posterior alone.
+        """
+        from socca.fitting.dump import dump_fit
+
+        dump_fit(filename, self.posterior, self.img, self.mod, None if self.mod is None else self.problem, self.history)
 
 
-def load(name: str | Path, target: str | None = None) -> Posterior:
-    """Read a result that `fitter.dump` or the workflow wrote.
+def load(filename: str | Path, target: str | None = None, *, allow_pickle: bool = False) -> fitter:
+    """Read a fit that `fitter.dump` wrote, or a result of the workflow.
 
     Parameters
     ----------
-    name : str or Path
+    filename : str or Path
         An HDF5 file.
     target : str, optional
         Whose posterior, where the file holds those of many targets.
+    allow_pickle : bool
+        Whether to open pickles, in which functions of a script are kept, such as ties. Do so only for files that you
+        trust: pickles can run any code.
 
     Returns
     -------
-    Posterior
-        Samples, weights, evidence and how they came about.
+    fitter
+        As after its run, but without the sampler. A result of the workflow has no image and model; what does without
+        them can be done.
 
     Raises
     ------
     PosteriorError
         If it cannot be read, or records a failed fit.
     """
-    return Posterior.load(name, target)
+    from socca.fitting.dump import load_fit
+
+    return fitter.restored(*load_fit(filename, target, allow_pickle))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from socca.fitting.goodness_of_fit import describe_image, goodness_of_fit
 from socca.fitting.null_evidence import add_evidences
+from socca.fitting.plausibility import find_doubts
+from socca.fitting.plausibility.doubts import messages
+from socca.fitting.plausibility.parts import parts_of_problem
 from socca.fitting.sample import sample
 
 if TYPE_CHECKING:
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from socca.likelihood.problem import Problem
     from socca.posterior.posterior import Posterior
     from socca.samplers import Draws
+
+log = logging.getLogger(__name__)
 
 
 def run_fit(
@@ -41,8 +47,8 @@ def run_fit(
     getzprior : bool
         Whether to draw from the prior to find on which share of it the model is possible.
     complete : bool
-        Whether to add evidences, goodness of fit and the description of the image. Of the ranks of MPI that share a
-        fit, those that do not use its result need none of these.
+        Whether to add evidences, goodness of fit, the description of the image and what is implausible about the
+        inputs. Of the ranks of MPI that share a fit, those that do not use its result need none of these.
     **running : object
         Workers, checkpoint and options of the sampler; see `socca.fitting.sample.sample`.
 
@@ -58,10 +64,13 @@ def run_fit(
     SoccaError
         As `socca.fitting.sample.sample`.
     """
+    doubts = messages(find_doubts(image, parts_of_problem(problem), problem.arrays["noise"])) if complete else {}
+    for flag, message in doubts.items():
+        log.warning("%s: %s", flag, message)
     posterior, draws = sample(problem, method, seed=seed, **running)
     if complete:
         add_evidences(posterior, problem, getzprior=getzprior, seed=seed)
         quality = goodness_of_fit(problem, image, posterior)
         described = describe_image(image, quality.n_used)
-        posterior.record = replace(posterior.record, quality=quality, image=described)
+        posterior.record = replace(posterior.record, quality=quality, image=described, doubts=doubts)
     return posterior, draws

@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,7 @@ from socca.posterior.posterior import Posterior
 from socca.posterior.record import FitRecord, Notes, Provenance, SamplerRecord, Timing
 from socca.samplers import Draws, Sampler, get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
+from socca.utils.launcher import ranks
 from socca.utils.plugins import plugins_in
 from socca.utils.timestamps import utc_now
 from socca.utils.xla import meter
@@ -167,7 +169,11 @@ def sample(
     sampler = get_sampler(method)(**options)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
-    sampler.validate_pool(chosen_kind(pool_kind, ncores, pool))
+    kind = chosen_kind(pool_kind, ncores, pool)
+    sampler.validate_pool(kind)
+    if kind == "mpi" and sampler.mpi_advice and (launch := ranks()) is not None and launch.rank == 0:
+        log.warning("%s: %s", method, sampler.mpi_advice)
+        warnings.warn(f"{method}: {sampler.mpi_advice}", UserWarning, stacklevel=2)
     start, compiled = time.perf_counter(), meter().reading()
     marginal = Marginal(problem) if marginalize else None
     explored: LogDensity = marginal or problem
@@ -185,6 +191,7 @@ def sample(
                 spent = counted.spent
                 place = CheckpointFile(checkpoint, identity, resume=resume, signed=sampler.pickles, spent=spent)
                 counted.add(place.spent)
+                place.begin()
             with place.watching():
                 draws = sampler.run(explored, counted, int(seed), place)
             if marginal is not None:

@@ -13,6 +13,7 @@ from socca.errors import ConfigError, ModelError
 from socca.likelihood.compiled import ProblemSpec, in_batches, programs
 from socca.likelihood.grid import grid_shape
 from socca.likelihood.parameter_vector import compile_model
+from socca.likelihood.positions import check_positions
 from socca.likelihood.quadrature import ranking
 from socca.likelihood.render import SceneSpec, padded, scene_arrays
 from socca.likelihood.revision import LIKELIHOOD_REVISION
@@ -46,6 +47,9 @@ class Problem:
         not for noise models that correlate pixels.
     precision : {'float64', 'float32'}
         Of what is computed per pixel. Parameters, positions and the sum over pixels are in double precision always.
+    to_fit : bool
+        Whether the model is fitted to the image, and not only drawn on its frame: then priors of positions must not
+        reach behind the observer.
 
     Attributes
     ----------
@@ -61,7 +65,8 @@ class Problem:
     Raises
     ------
     ModelError
-        If the model is empty or incomplete, or its ties are wrong.
+        If the model is empty or incomplete, its ties are wrong, or the prior of a position reaches 90 degrees or more
+        from the centre of the image.
     DataError
         If the noise does not fit the image, or no pixel can be used.
     """
@@ -74,6 +79,7 @@ class Problem:
         *,
         buckets: bool = False,
         precision: str = "float64",
+        to_fit: bool = True,
     ) -> None:
         if not model.components:
             raise ModelError("the model has no component")
@@ -83,6 +89,8 @@ class Problem:
         image.check_mask()
         noise.check_components(model.components)
         noise.id = "noise"
+        if to_fit:
+            check_positions(image.frame, model.components)
         model_spec, model_arrays = compile_model([*model.components, noise])
         psf_shape = None if image.psf is None else (image.psf.shape[0], image.psf.shape[1])
         grid = grid_shape(
@@ -110,9 +118,9 @@ class Problem:
         labels = model.labels | {f"noise_{name}": f"noise.{name}" for name in noise.fields}
         self.names = [model_spec.names[i] for i in model_spec.free]
         self.labels = [labels[name] for name in self.names]
-        self.units = [fields[name].unit for name in self.names]
+        self.units = [fields[name].shown_unit for name in self.names]
         self.all_labels = labels
-        self.all_units = {name: field.unit for name, field in fields.items()}
+        self.all_units = {name: field.shown_unit for name, field in fields.items()}
         #: Period of each parameter, None where it is no angle.
         self.all_periods = {
             name: field.period_on_sky if image.frame.on_sky and field.period is None else field.period

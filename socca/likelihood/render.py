@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from socca.data.frames import project
+from socca.data.frames import is_behind, project
 from socca.likelihood.band_limited import band_limited
 from socca.likelihood.grid import BORDER, GridShape, coordinates, coordinates_at, grid_arrays, grid_size
 from socca.likelihood.lowpass import shift_phase
@@ -130,7 +130,7 @@ def _point_transform(scene: SceneSpec, row: Any, col: Any, flux: Any) -> Any:
     """Return the Fourier transform of a point source at a position in the PSF's pixels."""
     n, m = scene.grid.full
     reach = [(s + 2 * p) * scene.grid.oversample for s, p in zip(scene.grid.image, scene.grid.pad, strict=True)]
-    # False of NaN, a position that is not on the plane, so that it reaches the image and rules the model out.
+    # False of NaN, so that a position that is no number reaches the image and rules the model out.
     outside = (row < -0.5) | (row > reach[0] - 0.5) | (col < -0.5) | (col > reach[1] - 0.5)
     rows = shift_phase(n, jnp.where(outside, 0.0, row), False, jnp)
     cols = shift_phase(m, jnp.where(outside, 0.0, col), True, jnp)
@@ -209,6 +209,11 @@ def render(
         else:
             # Positions are subtracted from one another in double precision.
             xc, yc = spec.kind.center(own)
+            if scene.on_sky:
+                # What is behind the observer is dark. Until then, it is anywhere that has a number.
+                behind = is_behind(xc, yc, arrays["reference"], jnp)
+                xc, yc = (jnp.where(behind, at, x) for at, x in zip(arrays["reference"], (xc, yc), strict=True))
+                drawn = drawn * jnp.where(behind, 0, 1).astype(dtype)
             x0, y0 = project(xc, yc, scene.on_sky, arrays["reference"], jnp)
             row, col, cell = locate(arrays, x0, y0)
             place = SourceGeometry(*(at.astype(dtype) for at in (x0, y0, row, col, cell)))

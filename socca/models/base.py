@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from socca.models.drawing import Alone, fixed_map
@@ -37,7 +39,8 @@ class Component(Parameterised):
     Attributes
     ----------
     id : str
-        ``comp_00`` and so on, once part of a model.
+        What the full names of its parameters begin with. In a model, ``comp_00`` and so on in the order in which the
+        components were added; before that, in the order in which they were made.
     """
 
     as_prior = staticmethod(as_prior)
@@ -46,6 +49,7 @@ class Component(Parameterised):
     role: ClassVar[str]
     #: The parameters that say where it is; empty for what is everywhere.
     position_names: ClassVar[tuple[str, ...]] = ("xc", "yc")
+    _numbers: ClassVar[Iterator[int]] = itertools.count()
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -61,8 +65,9 @@ class Component(Parameterised):
         return values[xc], values[yc]
 
     def __init__(self, positive: bool | None = None, **values: Any) -> None:
-        self.__dict__["positive"] = positive
         super().__init__(**values)
+        number = next(Component._numbers)
+        self.__dict__.update(positive=positive, creation_number=number, id=f"comp_{number:02d}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -68,10 +68,10 @@ def problem_to_draw(model: ModelLike, img: Image) -> Problem:
     from socca.noise import Normal
 
     # The noise has no part in it; its level need not even be known.
-    return Problem(img, model, noise=Normal(sigma=1.0))
+    return Problem(img, model, noise=Normal(sigma=1.0), to_fit=False)
 
 
-def fixed_map(model: ModelLike, img: Image, convolve: bool | None, addbackground: bool) -> np.ndarray:
+def fixed_map(model: ModelLike, img: Image, convolve: bool, addbackground: bool) -> np.ndarray:
     """Draw a model without free parameters.
 
     Parameters
@@ -80,8 +80,8 @@ def fixed_map(model: ModelLike, img: Image, convolve: bool | None, addbackground
         All its parameters are numbers, or tied.
     img : Image
         The frame and the PSF.
-    convolve : bool, optional
-        Convolve with the PSF; by default if there is one.
+    convolve : bool
+        Convolve with the PSF.
     addbackground : bool
         Add the background.
 
@@ -98,7 +98,7 @@ def fixed_map(model: ModelLike, img: Image, convolve: bool | None, addbackground
     free = [name for name, value in model.priors.items() if isinstance(value, Prior)]
     if free:
         raise ModelError(f"getmap draws fixed models; free: {', '.join(free)}. Use getmodel(img, pp)")
-    if convolve is False and img.psf is not None:
+    if not convolve and img.psf is not None:
         # `Rendered.raw` would lack the point sources, which are drawn through the PSF alone.
         img = copy.copy(img)
         img.psf, img.psf_oversample, img.psf_includes_pixel = None, 1, True

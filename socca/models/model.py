@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,12 +10,12 @@ import numpy as np
 from socca.errors import ModelError
 from socca.models.base import Component
 from socca.models.drawing import fixed_map, problem_to_draw
+from socca.models.rendered import ModelImages
 from socca.parameters.parameterised import shown
 from socca.priors import Prior
 
 if TYPE_CHECKING:
     from socca.data.image import Image
-    from socca.models.rendered import Rendered
 
 
 class Model:
@@ -82,7 +83,7 @@ class Model:
 
     @property
     def _values(self) -> dict[str, Any]:
-        return {f"{c.id}_{name}": value for c in self.components for name, value in c.values.items()}
+        return {f"{c.id}_{name}": getattr(c, name) for c in self.components for name in c.parlist()}
 
     @property
     def params(self) -> list[str]:
@@ -121,7 +122,7 @@ class Model:
     @property
     def units(self) -> dict[str, str]:
         """Full name -> unit."""
-        return {f"{c.id}_{name}": f.unit for c in self.components for name, f in c.fields.items()}
+        return {f"{c.id}_{name}": c.fields[name].shown_unit for c in self.components for name in c.parlist()}
 
     @property
     def positive(self) -> list[bool]:
@@ -160,8 +161,8 @@ class Model:
         pp: Any,
         doresp: bool = False,
         doexp: bool = False,
-        component: str | list[str] | None = None,
-    ) -> Rendered:
+        component: str | int | Component | Sequence[str | int | Component] | None = None,
+    ) -> ModelImages:
         """Draw the model on an image's frame.
 
         Parameters
@@ -172,22 +173,23 @@ class Model:
             The free parameters, in order.
         doresp, doexp : bool
             Multiply by the response, and by the exposure, of the image.
-        component : str or list of str, optional
-            Draw only these (``comp_00``, or the label).
+        component : str, int, Component or list of these, optional
+            Draw only these: ``comp_00``, or the label; the number in the order of the model; or the component itself.
 
         Returns
         -------
-        Rendered
-            ``(raw, smoothed, background, negative)``: extended light before the PSF, all sources through the PSF,
-            background, and whether a component that must be positive is negative somewhere. See
-            `socca.models.rendered.Rendered`.
+        ModelImages
+            ``(raw, smoothed, background, negative)``: extended light before the PSF; all sources through the PSF and
+            the background; the background alone; and whether a component that must be positive is negative somewhere.
+            See `socca.models.rendered.ModelImages`.
 
         Raises
         ------
         ModelError
             If the vector has another length, or a component is unknown.
         """
-        return problem_to_draw(self, img).render(np.asarray(pp, dtype=float), self.select(component), doresp, doexp)
+        drawn = problem_to_draw(self, img).render(np.asarray(pp, dtype=float), self.select(component), doresp, doexp)
+        return ModelImages(np.asarray(drawn.raw), drawn.total, drawn.background, drawn.negative)
 
     def getmap(self, img: Image, convolve: bool | None = None, addbackground: bool = False) -> np.ndarray:
         """Draw a model without free parameters.
@@ -197,26 +199,55 @@ class Model:
         img : Image
             The frame and the PSF.
         convolve : bool, optional
-            Convolve with the PSF; by default if there is one.
+            Convolve with the PSF; by default not.
         addbackground : bool
             Add the background.
 
         Returns
         -------
         ndarray, shape (ny, nx)
-            The image. Not convolved, point sources are one pixel's worth of light, as without a PSF.
+            The sum of the components' own `getmap`, those of the background only if asked. Not convolved, point sources
+            are one pixel's worth of light, as without a PSF.
         """
-        return fixed_map(self, img, convolve, addbackground)
+        return fixed_map(self, img, bool(convolve), addbackground)
 
-    def select(self, component: str | list[str] | None) -> tuple[int, ...] | None:
-        """Return the numbers of components named by id or label; None stands for all."""
+    def select(
+        self, component: str | int | Component | Sequence[str | int | Component] | None
+    ) -> tuple[int, ...] | None:
+        """Return the numbers of components.
+
+        Parameters
+        ----------
+        component : str, int, Component or sequence of these, optional
+            Ids or labels, numbers, or the components themselves; None stands for all.
+
+        Returns
+        -------
+        tuple of int or None
+            Their numbers in the order of the model, or None for all.
+
+        Raises
+        ------
+        ModelError
+            If there is no such component.
+        """
         if component is None:
             return None
-        wanted = [component] if isinstance(component, str) else list(component)
+        if isinstance(component, str | int | np.integer | Component):
+            return (self._number_of(component),)
+        if not isinstance(component, Iterable):
+            raise ModelError(f"no component {component!r}: expected an id, a label, a number, a component, or a list")
+        return tuple(self._number_of(wanted) for wanted in component)
+
+    def _number_of(self, wanted: str | int | Component) -> int:
         known: dict[str, int] = {}
         for k, c in enumerate(self.components):
+            if wanted is c:
+                return k
             known[str(c.id)] = known[self._labels[str(c.id)]] = k
-        unknown = [name for name in wanted if name not in known]
-        if unknown:
-            raise ModelError(f"no component {unknown[0]!r}; known: {', '.join(known)}")
-        return tuple(known[name] for name in wanted)
+        if isinstance(wanted, str) and wanted in known:
+            return known[wanted]
+        if isinstance(wanted, int | np.integer) and not isinstance(wanted, bool) and -self.ncomp <= wanted < self.ncomp:
+            return int(wanted) % self.ncomp
+        shown = f"this {type(wanted).__name__}" if isinstance(wanted, Component) else repr(wanted)
+        raise ModelError(f"no component {shown}; known: {', '.join(known)}, or 0 to {self.ncomp - 1}")

@@ -34,3 +34,34 @@ class Rendered(NamedTuple):
     def total(self) -> Array:
         """All that the data are compared with."""
         return self.smoothed + self.background
+
+
+class ModelImages(NamedTuple):
+    """The images of a model, as `socca.models.Model.getmodel` gives them.
+
+    Attributes
+    ----------
+    raw : array, shape (ny, nx)
+        Extended light as it is on the sky, averaged over pixels.
+    smoothed : array, shape (ny, nx)
+        All sources, convolved with the PSF, and the background: what the data are compared with.
+    background : array, shape (ny, nx)
+        Not convolved.
+    negative : bool
+        Whether a component that must be positive is not, somewhere on the image.
+    """
+
+    raw: Array
+    smoothed: Array
+    background: Array
+    negative: Array | bool
+
+    @property
+    def total(self) -> Array:
+        """All that the data are compared with: `smoothed`."""
+        return self.smoothed
+
+    @property
+    def sources(self) -> Array:
+        """`smoothed` without the background."""
+        return self.smoothed - self.background

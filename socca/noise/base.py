@@ -269,7 +269,7 @@ class NuisanceParameters(NoiseModel[NoData], abstract=True):
     def __init__(self, noise: NoiseModel[Any]) -> None:
         super().__init__()
         self._extend(noise.fields)
-        self._assign(noise.values)
+        self._assign({name: value for name, value in noise.values.items() if value is not None})
 
     def prepare(self, image: Image) -> NoData:
         """Return nothing."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from socca.data.fits import read_cube, read_plane
+from socca.data.fits import PlainInput, read_cube, read_plane
 from socca.errors import DataError
 from socca.noise.correlated_base import Covariance, cut_cube, scale_of
 from socca.parameters.parameterised import Spec
@@ -16,6 +16,8 @@ from socca.utils.lazy import jax, jnp
 from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from socca.data.image import Image
     from socca.models.rendered import Rendered
     from socca.utils.array_types import Array
@@ -77,6 +79,12 @@ class NormalCorrelated(Covariance[PixelCovarianceArrays]):
         is subtracted. More of them are needed than there are used pixels, and should be many times more: the
         inverse is too large by ``(n - 1) / (n - p - 2)`` for p pixels (Hartlap, Simon & Schneider 2007, A&A 464, 399).
         This is logged and not corrected.
+    smooth : int, optional
+        How often the covariance of a cube is averaged with those of neighbouring pairs of pixels, of the same offset;
+        by default not, or once if there is a `kernel`. It suits noise that changes little from pixel to pixel, and
+        needs fewer realisations. The result is a covariance, whatever the mask.
+    kernel : array, optional
+        Weights of the neighbours, two axes of odd length; by default ``ones((3, 3))``.
     **values : number, Prior, Tie or callable
         Of ``scale``, a factor on all standard deviations.
 
@@ -88,11 +96,27 @@ class NormalCorrelated(Covariance[PixelCovarianceArrays]):
 
     name = "normal_correlated"
 
+    def __init__(
+        self,
+        cov: PlainInput = None,
+        icov: PlainInput = None,
+        cube: PlainInput = None,
+        smooth: int | None = None,
+        kernel: ArrayLike | None = None,
+        **values: Any,
+    ) -> None:
+        super().__init__(cov, icov, cube, **values)
+        passes = (0 if kernel is None else 1) if smooth is None else smooth
+        self.__dict__.update(smooth=self._passes(passes), kernel=_checked_kernel(kernel))
+
     def _factor(self, image: Image) -> np.ndarray:
         """Return the lower Cholesky factor of the covariance of the used pixels, in C order."""
         used = image.mask > 0
         if self.form == "cube":
-            return _cholesky(_estimated(cut_cube(read_cube(self.source), image)[:, used]), "cube")
+            estimate = _estimated(cut_cube(read_cube(self.source), image)[:, used], smoothed=self.smooth > 0)
+            for _ in range(self.smooth):
+                estimate = _averaged(estimate, used, self.kernel)
+            return _cholesky(estimate, "cube")
         numbers = np.arange(math.prod(image.original_shape)).reshape(image.original_shape)
         # Size of the matrix -> rows and columns of it that are kept.
         kept = {
@@ -100,7 +124,7 @@ class NormalCorrelated(Covariance[PixelCovarianceArrays]):
             used.size: np.flatnonzero(used),
             int(used.sum()): np.arange(used.sum()),
         }
-        matrix = read_plane(self.source, self.form)
+        matrix = read_plane(self.source, self.form, max_pixels=None)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) not in kept:
             raise DataError(
                 f"{self.form} has shape {matrix.shape}: expected {(used.size, used.size)} for all pixels of the image, "
@@ -175,17 +199,45 @@ class NormalCorrelated(Covariance[PixelCovarianceArrays]):
         return white / scale_of(values, spec)
 
 
-def _estimated(realisations: np.ndarray) -> np.ndarray:
+def _checked_kernel(kernel: ArrayLike | None) -> np.ndarray:
+    """Return the weights of neighbours, which sum to one; `DataError` if they cannot be."""
+    weights = np.ones((3, 3)) if kernel is None else np.asarray(kernel, float)
+    if weights.ndim != 2 or any(n % 2 == 0 for n in weights.shape):
+        raise DataError(f"NormalCorrelated: kernel must have two axes of odd length, got shape {weights.shape}")
+    if not (np.all(np.isfinite(weights)) and np.all(weights >= 0) and weights.sum() > 0):
+        raise DataError("NormalCorrelated: kernel must be finite, not negative, and not zero everywhere")
+    return weights / weights.sum()
+
+
+def _averaged(covariance: np.ndarray, used: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Return the mean of a covariance over shifts of both pixels of each pair.
+
+    Each shift is a linear map of the pixels, so that the mean is a covariance too. A pixel that would be shifted to one
+    that is not used stays where it is.
+    """
+    numbers = np.full(used.shape, -1)
+    numbers[used] = np.arange(used.sum())
+    reach = [n // 2 for n in kernel.shape]
+    around = np.pad(numbers, [(n, n) for n in reach], constant_values=-1)
+    total = np.zeros_like(covariance)
+    for (i, j), weight in np.ndenumerate(kernel):
+        shifted = around[i : i + used.shape[0], j : j + used.shape[1]][used]
+        shifted = np.where(shifted >= 0, shifted, numbers[used])
+        total += weight * covariance[np.ix_(shifted, shifted)]
+    return total
+
+
+def _estimated(realisations: np.ndarray, smoothed: bool = False) -> np.ndarray:
     """Return the covariance of pixels, shape (p, p), from realisations of them, shape (n, p)."""
     n, p = realisations.shape
     if not np.all(np.isfinite(realisations)):
         raise DataError(f"cube: {int(np.sum(~np.isfinite(realisations)))} value(s) in used pixels are not finite")
-    if n <= p + 1:
+    if n < 2 or (n <= p + 1 and not smoothed):
         raise DataError(
             f"cube: {n} realisation(s) do not make a covariance of {p} used pixels: more than {p + 1} are needed, and "
             "many more are better (or fewer pixels, or NormalFourier)"
         )
-    if n > p + 2:
+    if n > p + 2 and not smoothed:
         log.info("%d realisations of %d pixels: the inverse covariance is %.3g too large", n, p, (n - 1) / (n - p - 2))
     return np.cov(realisations, rowvar=False).reshape(p, p)
 

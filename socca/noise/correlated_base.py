@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -51,9 +52,7 @@ class Covariance(GaussianNoise[C], abstract=True):
     takes: ClassVar[dict[str, str]] = {"covariance": "cov", "inverse_covariance": "icov", "cube": "cube"}
     scale = param("", "factor on the given standard deviations", 1.0, lower=LOWEST_SCALE, neutral=1.0)
 
-    def __init__(
-        self, *, cov: PlainInput = None, icov: PlainInput = None, cube: PlainInput = None, **values: Any
-    ) -> None:
+    def __init__(self, cov: PlainInput = None, icov: PlainInput = None, cube: PlainInput = None, **values: Any) -> None:
         super().__init__()
         self._refuse_unknown(values, ("cov", "icov", "cube"))
         given = {key: value for key, value in (("cov", cov), ("icov", icov), ("cube", cube)) if value is not None}
@@ -64,6 +63,20 @@ class Covariance(GaussianNoise[C], abstract=True):
         ((form, source),) = given.items()
         self.__dict__.update(form=form, source=source)
         self._assign(values)
+
+    def _passes(self, smooth: Any) -> int:
+        """Return how often an estimated covariance is smoothed; one that is given is used as it is, with a warning."""
+        name = type(self).__name__
+        if isinstance(smooth, bool) or not isinstance(smooth, int | np.integer) or smooth < 0:
+            raise DataError(f"{name}: smooth = {smooth!r} must be a whole number, of zero or more")
+        if smooth and self.form != "cube":
+            warnings.warn(
+                f"{name}: {self.form} is used as it is: smooth={smooth} is for a cube, of which the covariance is "
+                "estimated",
+                stacklevel=3,
+            )
+            return 0
+        return int(smooth)
 
     @staticmethod
     def sigma_at(drawn: Rendered, arrays: C, values: dict[str, Any]) -> np.ndarray:

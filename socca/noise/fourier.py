@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Relative difference between the powers of a mode and its opposite: rounding in single precision.
 _ASYMMETRY = 1e-5
+#: What modes are called -> which they are.
+_FTYPES = {"real": "real", "rfft": "real", "full": "full", "fft": "full"}
 
 
 @tagged("arrays/power_spectrum")
@@ -77,11 +79,14 @@ class NormalFourier(Covariance[PowerSpectrumArrays]):
     cube : array, HDU or path
         Realisations of the noise, shape (n, ny, nx), n > 1, of which the power is estimated, unbiased, after their mean
         is subtracted (and after they are apodized).
-    ftype : {'real', 'full'}
-        Modes of `cov` or `icov`: those of ``numpy.fft.rfft2``, shape (ny, nx // 2 + 1), or of ``fft2``, (ny, nx).
+    ftype : {'real', 'rfft', 'full', 'fft'}
+        Modes of `cov` or `icov`: those of ``numpy.fft.rfft2``, shape (ny, nx // 2 + 1), for 'real' and 'rfft', or those
+        of ``fft2``, (ny, nx), for 'full' and 'fft'.
     apod : array, HDU or path, optional
         A window from 0 to 1 of the shape of the image, zero where it is masked. Residuals are multiplied by it, and the
         power in `cov` or `icov`, which is that of the noise without window, by its mean square.
+    smooth : int
+        How often the power of a cube is averaged over 3 x 3 neighbouring modes, which suits a smooth spectrum.
     **values : number, Prior, Tie or callable
         Of ``scale``, a factor on all standard deviations.
 
@@ -96,18 +101,18 @@ class NormalFourier(Covariance[PowerSpectrumArrays]):
 
     def __init__(
         self,
-        *,
         cov: PlainInput = None,
         icov: PlainInput = None,
         cube: PlainInput = None,
         ftype: str = "real",
         apod: PlainInput = None,
+        smooth: int = 0,
         **values: Any,
     ) -> None:
-        if ftype not in ("real", "full"):
-            raise DataError(f"NormalFourier: ftype must be 'real' or 'full', not {ftype!r}")
+        if ftype not in _FTYPES:
+            raise DataError(f"NormalFourier: ftype must be 'real' or 'full' (or 'rfft', 'fft'), not {ftype!r}")
         super().__init__(cov=cov, icov=icov, cube=cube, **values)
-        self.__dict__.update(ftype=ftype, apod=apod)
+        self.__dict__.update(ftype=_FTYPES[ftype], apod=apod, smooth=self._passes(smooth))
 
     def _window(self, image: Image) -> np.ndarray:
         masked = image.mask == 0
@@ -118,7 +123,7 @@ class NormalFourier(Covariance[PowerSpectrumArrays]):
                     "apod that vanishes there, or use NormalCorrelated"
                 )
             return np.ones(image.shape)
-        window = image.matching(read_plane(self.apod, "apod"), "apod")
+        window = image.matching(image.read(self.apod, "apod"), "apod")
         if not np.all((window >= 0) & (window <= 1)) or not window.any():
             raise DataError("apod must lie between 0 and 1, and not vanish everywhere")
         if np.any(window[masked] != 0):
@@ -127,16 +132,21 @@ class NormalFourier(Covariance[PowerSpectrumArrays]):
 
     def _power(self, image: Image, window: np.ndarray) -> np.ndarray:
         """Return the power of apodized noise on the half-plane, averaged over each mode and its opposite."""
+        from scipy.ndimage import uniform_filter
+
         ny, nx = image.shape
         if self.form == "cube":
             cube = cut_cube(read_cube(self.source), image)
             if len(cube) < 2:
                 raise DataError(f"cube: at least 2 realisations are needed, got {len(cube)}")
             cube = np.where(window > 0, cube, 0.0)
-            transform = np.fft.rfft2(window * (cube - cube.mean(0)))
+            transform = np.fft.fft2(window * (cube - cube.mean(0)))
             power = (np.abs(transform) ** 2).sum(0) / ((len(cube) - 1) * ny * nx)
+            for _ in range(self.smooth):
+                power = uniform_filter(power, 3, mode="wrap")
+            power = power[:, : nx // 2 + 1]
         else:
-            power = read_plane(self.source, self.form)
+            power = read_plane(self.source, self.form, max_pixels=None)
             expected = (ny, nx // 2 + 1) if self.ftype == "real" else (ny, nx)
             if power.shape != expected:
                 raise DataError(

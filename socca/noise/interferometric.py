@@ -39,13 +39,15 @@ class NormalRI(Levels):
 
     Parameters
     ----------
-    sigma : number, array, HDU or path
-        Standard deviation of a pixel of the dirty image; also in the other forms of `Normal`.
+    sigma : number, array, HDU or path, optional
+        Standard deviation of a pixel of the dirty image; also in the other forms of `Normal`. Without any, it is
+        estimated from the median absolute deviation of the used pixels, and logged: too high, where sources and the
+        side lobes of the beam fill the image.
 
     Raises
     ------
     DataError
-        If none or two levels are given, or something unknown.
+        If two levels are given, or something unknown.
     """
 
     name = "normal_ri"
@@ -53,10 +55,7 @@ class NormalRI(Levels):
     needs_sky = True
 
     def __init__(self, sigma: PlainInput = None, **level: PlainInput) -> None:
-        given = level if sigma is None else {"sigma": sigma, **level}
-        if not given:
-            raise DataError("NormalRI: needs sigma, the noise of a pixel of the dirty image")
-        super().__init__(**given)
+        super().__init__(**(level if sigma is None else {"sigma": sigma, **level}))
 
     def check_components(self, components: Sequence[Component]) -> None:
         """Raise `ModelError` if there is a background.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from socca.data.fits import read_plane
 from socca.errors import DataError
 from socca.noise.base import NoiseModel
 from socca.utils.tags import tagged
@@ -63,8 +62,9 @@ class Levels(NoiseModel[LevelArrays], abstract=True):
     **given : object
         At most one level, a number, array, HDU or path: ``sigma`` (also ``sig``, ``std``, ``rms``, ``stddev``),
         ``variance`` (``var``) or ``weight`` (``wht``, ``wgt``, ``weights``, ``invvar``: the inverse variance). Without
-        any, the level is estimated from the median absolute deviation of the used pixels, and logged. All else are
-        values of parameters.
+        any, the level is estimated from the median absolute deviation of the used pixels, and logged. ``idx``: which
+        HDU of the level's file (number or name), by default the first that holds an image. All else are values of
+        parameters.
 
     Raises
     ------
@@ -76,11 +76,12 @@ class Levels(NoiseModel[LevelArrays], abstract=True):
 
     def __init__(self, **given: Any) -> None:
         super().__init__()
-        self._refuse_unknown(given, FORMS)
+        self._refuse_unknown(given, (*FORMS, "idx"))
+        index = given.pop("idx", None)
         levels = {key: value for key, value in given.items() if key in FORMS}
         if len(levels) > 1:
             raise DataError(f"{type(self).__name__}: give one of {', '.join(levels)}, not {len(levels)} of them")
-        self.__dict__.update(form=None, level=None)
+        self.__dict__.update(form=None, level=None, idx=index)
         for key, value in levels.items():
             self.__dict__.update(form=FORMS[key], level=value)
         self._assign({key: value for key, value in given.items() if key not in levels})
@@ -107,8 +108,7 @@ class Levels(NoiseModel[LevelArrays], abstract=True):
         if self.level is None:
             return np.where(used, self._estimate(image.data[used]), np.inf)
         what = self.form or "sigma"
-        level = read_plane(self.level, what)
-        level = image.matching(level, what) if level.ndim else np.broadcast_to(level, image.shape)
+        level = np.broadcast_to(image.read(self.level, what, self.idx), image.shape)
         # A pixel without a usable level carries no information: NaN and infinite sigma, zero weight.
         known = np.isfinite(level) & (level > 0)
         if np.any(level[used & np.isfinite(level)] < 0):

@@ -30,8 +30,8 @@ class Normal(Levels, GaussianNoise[LevelArrays], IndependentNoise[LevelArrays]):
     **given : object
         At most one level (number, array, HDU or path): ``sigma`` (also ``sig``, ``std``, ``rms``, ``stddev``),
         ``variance`` (``var``) or ``weight`` (``wht``, ``wgt``, ``weights``, ``invvar``: the inverse variance); without
-        any, the level is estimated from the median absolute deviation of the used pixels, and logged. And values of
-        ``scale`` and ``floor``: numbers, priors or ties.
+        any, the level is estimated from the median absolute deviation of the used pixels, and logged. ``idx``: which
+        HDU of the level's file (number or name). And values of ``scale`` and ``floor``: numbers, priors or ties.
 
     Raises
     ------

@@ -183,7 +183,12 @@ class _Parser:
             return self._signed()
         base = self._atom()
         if self._accept("**", "^"):
-            return Node("call", "power", (base, self._signed()))
+            _, _, position = self._peek()
+            exponent = self._signed()
+            # 10**2 arcsec is 10 to the power of 2 arcsec, which nobody means.
+            if exponent.kind == "unit" or (exponent.value == "negative" and exponent.args[0].kind == "unit"):
+                raise self._error("an exponent has no unit; put parentheses around what the unit is of", position)
+            return Node("call", "power", (base, exponent))
         return base
 
     def _atom(self) -> Node:

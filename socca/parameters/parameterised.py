@@ -4,123 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from socca.errors import ModelError, nearest
-from socca.parameters.ties import Tie, as_tie
+from socca.parameters.parameter import Parameter, PriorLike, param
+from socca.parameters.ties import EqualTo, Tie, as_tie
 from socca.parameters.units import PARAMETER_UNITS
 from socca.utils.tags import tagged
 
-#: A prior with less probability than this in a parameter's range is taken for a mistake.
-LEAST_PROBABILITY = 1e-6
-
-
-@runtime_checkable
-class PriorLike(Protocol):
-    """What a parameter asks of its prior; see `socca.priors.Prior`."""
-
-    @property
-    def support(self) -> tuple[float, float]:
-        """Lowest and highest value with non-zero density."""
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """The numbers of the distribution."""
-
-    @property
-    def family(self) -> Any:
-        """The distribution's static part."""
-
-    def cdf(self, x: Any) -> Any:
-        """Return the probability below `x`."""
-
-
-@tagged("spec/Parameter")
-@dataclass(frozen=True)
-class Parameter:
-    """What is known of a parameter before any data.
-
-    Parameters
-    ----------
-    unit : str
-        ``deg``, ``rad``, ``image`` (the unit of the image) or empty. A component's brightness is linear in its
-        parameters of the unit ``image``.
-    description : str
-        One line.
-    default : float or None
-        None: it must be given.
-    lower, upper : float
-        The range in which it has a meaning.
-    period : float or None
-        The parameter is an angle that comes back to itself after this.
-    neutral : float or None
-        Fixed at this value, the parameter drops out of the formula, and is compiled away.
-    period_on_sky : float or None
-        As `period`, but in sky frames alone.
-
-    Raises
-    ------
-    ModelError
-        If the unit is none of these.
-    """
-
-    unit: str
-    description: str = field(compare=False)  # whose wording is no part of what it is
-    default: float | None = None
-    lower: float = -math.inf
-    upper: float = math.inf
-    period: float | None = None
-    neutral: float | None = None
-    period_on_sky: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.unit not in PARAMETER_UNITS:
-            # Only these are known to ties, priors, catalogue and marginalisation.
-            raise ModelError(
-                f"unit {self.unit!r}: a parameter is held in deg, rad, image (the unit of the image) or '' (a number); "
-                "other units belong to its value"
-            )
-
-    @property
-    def is_length(self) -> bool:
-        """Whether it is a length, which may come near zero but not be it: other lengths are measured in it."""
-        return self.unit == "deg" and self.lower == 0
-
-    def check(self, value: float, where: str) -> None:
-        """Raise `ModelError` if a value lies outside the range; `where` names the parameter."""
-        if not self.lower <= value <= self.upper:
-            raise ModelError(f"{where} = {value:g} lies outside [{self.lower:g}, {self.upper:g}]")
-
-    def check_prior(self, prior: PriorLike, where: str) -> None:
-        """Raise `ModelError` if a prior has a bound outside the range, or next to no probability within it."""
-        for edge in prior.support:
-            if math.isfinite(edge):
-                self.check(edge, f"{where} ~ {prior!r}: bound")
-        if math.isinf(self.lower) and math.isinf(self.upper):
-            return
-        below = prior.cdf(self.lower) if math.isfinite(self.lower) else 0.0
-        up_to = prior.cdf(self.upper) if math.isfinite(self.upper) else 1.0
-        if not up_to - below >= LEAST_PROBABILITY:
-            raise ModelError(
-                f"{where} ~ {prior!r}: next to none of it (a probability below {LEAST_PROBABILITY:g}) lies within "
-                f"[{self.lower:g}, {self.upper:g}]"
-            )
-
-
-def param(
-    unit: str,
-    description: str,
-    default: float | None = None,
-    *,
-    lower: float = -math.inf,
-    upper: float = math.inf,
-    period: float | None = None,
-    neutral: float | None = None,
-    period_on_sky: float | None = None,
-) -> Any:
-    """Declare a parameter in the body of a component; see `Parameter`."""
-    return Parameter(unit, description, default, lower, upper, period, neutral, period_on_sky)
+__all__ = ["Parameter", "Parameterised", "PriorLike", "Spec", "param", "shown"]
 
 
 def shown(name: str, value: Any) -> str:
@@ -176,10 +69,13 @@ class Parameterised:
         Name -> `Parameter`. Of a class, what it declares; of an instance, all that it has: those added to it, and
         those of its parts, called ``part.name``.
     id : str or None
-        What the full names of its parameters begin with, once it is part of a model.
+        What the full names of its parameters begin with.
+    creation_number : int or None
+        The order in which components were made.
     """
 
     id: str | None
+    creation_number: int | None = None
     fields: dict[str, Parameter] = {}  # noqa: RUF012  (never changed, but replaced by each subclass)
     #: Attributes that may be set and are no parameters.
     attributes: ClassVar[tuple[str, ...]] = ("id",)
@@ -200,6 +96,7 @@ class Parameterised:
             _values={name: field.default for name, field in fields.items()},
             _parts={},
             _added=[],
+            _removed=[],
             _part_of=None,
             id=None,
         )
@@ -221,12 +118,16 @@ class Parameterised:
         for other, present in self._parts.items():
             if part is present:
                 raise ModelError(f"{type(self).__name__}: {name} and {other} are the same object: make a second one")
+        if part._part_of is None:
+            part.id = None if self.id is None else f"{self.id}_{name}"
         part.__dict__["_part_of"] = f"the {name} profile of a {type(self).__name__}"
         self._parts[name] = part
         self.fields.update({f"{name}.{key}": part.fields[key] for key in exposed})
 
     def __getattr__(self, name: str) -> Any:
         known = self.__dict__
+        if name in known.get("_removed", ()):
+            raise AttributeError(f"{type(self).__name__}: the parameter {name!r} was removed")
         if name in known.get("_values", {}):
             return known["_values"][name]
         if name in known.get("_parts", {}):
@@ -239,6 +140,8 @@ class Parameterised:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.attributes:
             self.__dict__[name] = value
+        elif name in self._removed:
+            raise AttributeError(f"{type(self).__name__}: the parameter {name!r} was removed: add it again first")
         elif name not in self.fields:
             raise AttributeError(f"{type(self).__name__} has no parameter {name!r}{nearest(name, self.fields)}")
         elif "." in name:
@@ -253,7 +156,7 @@ class Parameterised:
         if prior is not None:
             self.fields[name].check_prior(prior, where)
             return prior
-        if isinstance(value, Tie) or callable(value):
+        if isinstance(value, Tie | EqualTo) or callable(value):
             return value
         try:
             number = float(value)
@@ -276,15 +179,19 @@ class Parameterised:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Name -> number, prior or tie; None where nothing was given."""
-        return {name: getattr(self, name) for name in self.fields}
+        """Name -> number, prior or tie; None where nothing was given. Those that were removed are among them."""
+        return {name: self._value(name) for name in self.fields}
+
+    def _value(self, name: str) -> Any:
+        part, dot, parameter = name.partition(".")
+        return self._parts[part]._value(parameter) if dot else self._values[name]
 
     def spec(self) -> Spec:
         """Return the static part, as it is now."""
         neutral = frozenset(
             name
             for name, field in self.fields.items()
-            if field.neutral is not None and _is_number(getattr(self, name), field.neutral)
+            if field.neutral is not None and _is_number(self._value(name), field.neutral)
         )
         positive = bool(self.__dict__.get("positive"))
         return Spec(type(self), tuple(self.fields.items()), neutral, positive, self.structure(), frozenset(self._added))
@@ -293,35 +200,37 @@ class Parameterised:
         """Return whatever else is static about it."""
         return None
 
-    def addparameter(self, name: str, value: Any, units: str = "", description: str = "") -> None:
-        """Add a parameter that the brightness does not know, for others to be tied to.
+    def addparameter(self, name: str, value: Any = None, units: str = "", description: str = "") -> None:
+        """Add a parameter that the brightness does not know, for others to be tied to; or one that was removed.
 
         Parameters
         ----------
         name : str
             Its name: letters, digits and underscores.
-        value : number, Prior, Tie or callable
-            Its value.
+        value : number, Prior, Tie or callable, optional
+            Its value; without one, it must be given before the model is used.
         units : str
-            ``deg``, ``rad``, ``image`` or empty.
+            ``deg``, ``rad``, ``image``, or any other text, which tables show.
         description : str
             One line.
 
         Raises
         ------
         ModelError
-            If the name is taken or is none, the unit is unknown, or it is a part of something by now.
+            If the name is taken or is none, or it is a part of something by now.
         """
         self._refuse_part("add parameters")
+        if name in self._removed:
+            self._removed.remove(name)
+            if value is not None:
+                setattr(self, name, value)
+            return
         if not name.isidentifier() or name in self.fields or name in self.attributes or hasattr(type(self), name):
             raise ModelError(f"{type(self).__name__}: {name!r} cannot be the name of a new parameter")
+        known = units in PARAMETER_UNITS
+        self.fields[name] = Parameter(units if known else "", description, other_unit="" if known else str(units))
         try:
-            field = Parameter(units, description)
-        except ModelError as error:
-            raise ModelError(f"{type(self).__name__}: {name}: {error}") from None
-        self.fields[name] = field
-        try:
-            self._values[name] = self._checked(name, value)
+            self._values[name] = None if value is None else self._checked(name, value)
         except ModelError:
             del self.fields[name]
             raise
@@ -335,7 +244,10 @@ class Parameterised:
             )
 
     def removeparameter(self, name: str) -> None:
-        """Remove a parameter that `addparameter` added.
+        """Remove a parameter: one that `addparameter` added, or one that the brightness can do without.
+
+        Of its own parameters, a component can do without those that have a default: they are fixed at it, and no longer
+        listed. To have one back, call `addparameter`.
 
         Parameters
         ----------
@@ -345,33 +257,49 @@ class Parameterised:
         Raises
         ------
         ModelError
-            If it was not added, or it is a part of something by now.
+            If there is no such parameter, the brightness needs it, or it is a part of something by now.
         """
         self._refuse_part("remove parameters")
-        if name not in self._added:
-            raise ModelError(f"{type(self).__name__}: {name!r} was not added, and cannot be removed")
-        self._added.remove(name)
-        del self.fields[name], self._values[name]
+        where = f"{type(self).__name__}: {name!r} cannot be removed"
+        if name in self._added:
+            self._added.remove(name)
+            del self.fields[name], self._values[name]
+            return
+        if name not in self.parlist():
+            raise ModelError(f"{where}: there is no such parameter{nearest(name, self.parlist())}")
+        if "." in name:
+            raise ModelError(
+                f"{where}: it belongs to a part, and must be removed from that before they are put together"
+            )
+        if self.fields[name].default is None:
+            raise ModelError(f"{where}: the brightness needs it; give it a fixed value instead")
+        self._values[name] = self.fields[name].default
+        self._removed.append(name)
 
     @property
     def units(self) -> dict[str, str]:
         """Unit of each parameter."""
-        return {name: field.unit for name, field in self.fields.items()}
+        return {name: self.fields[name].shown_unit for name in self.parlist()}
 
     @property
     def description(self) -> dict[str, str]:
         """One line about each parameter."""
-        return {name: field.description for name, field in self.fields.items()}
+        return {name: self.fields[name].description for name in self.parlist()}
 
     def parlist(self) -> list[str]:
-        """Return the names of the parameters."""
-        return list(self.fields)
+        """Return the names of the parameters, without those that were removed."""
+        removed = {
+            *self._removed,
+            *(f"{part}.{name}" for part, thing in self._parts.items() for name in thing._removed),
+        }
+        return [name for name in self.fields if name not in removed]
 
     def parameters(self) -> str:
         """Return a table of the parameters, their values, units and meanings."""
         rows = [
-            f"{name:<12} {shown(name, value):<36} {self.fields[name].unit:<6} {self.fields[name].description}"
-            for name, value in self.values.items()
+            f"{name:<12} {shown(name, getattr(self, name)):<36} {self.fields[name].shown_unit:<6} "
+            f"{self.fields[name].description}"
+            for name in self.parlist()
         ]
         return "\n".join([f"{type(self).__name__} ({self.id or 'not in a model'})", *rows])
 

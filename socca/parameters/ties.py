@@ -40,6 +40,27 @@ class Tie:
     constants: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class EqualTo:
+    """A parameter that is equal to another one, which is named once the model is used; made by `boundto`.
+
+    Parameters
+    ----------
+    component : HasParameters
+        What has the other parameter.
+    parameter : str
+        Its name.
+    """
+
+    component: HasParameters
+    parameter: str
+
+    def named(self) -> Tie:
+        """Return the tie to the parameter's full name of now."""
+        name = f"{self.component.id}_{self.parameter}"
+        return Tie((name,), Node("name", name))
+
+
 def as_tie(name: str, value: Any) -> Tie:
     """Turn a function of named arguments into a `Tie`.
 
@@ -47,7 +68,7 @@ def as_tie(name: str, value: Any) -> Tie:
     ----------
     name : str
         The parameter that is tied, for the error.
-    value : Tie or callable
+    value : Tie, EqualTo or callable
         The tie, or a function whose arguments are full names of parameters.
 
     Returns
@@ -62,6 +83,8 @@ def as_tie(name: str, value: Any) -> Tie:
     """
     if isinstance(value, Tie):
         return value
+    if isinstance(value, EqualTo):
+        return value.named()
     try:
         arguments = inspect.signature(value).parameters.values()
     except (TypeError, ValueError):
@@ -71,29 +94,26 @@ def as_tie(name: str, value: Any) -> Tie:
     return Tie(tuple(a.name for a in arguments), value)
 
 
-def boundto(comp: HasParameters, var: str) -> Tie:
+def boundto(comp: HasParameters, var: str) -> EqualTo:
     """Tie a parameter to be equal to another component's.
 
     Parameters
     ----------
     comp : HasParameters
-        A component that is already part of a model, or a part of one, such as the radial profile of a disk.
+        A component, or a part of one, such as the radial profile of a disk. It may become part of the model later.
     var : str
         Its parameter.
 
     Returns
     -------
-    Tie
+    EqualTo
         The value to assign.
 
     Raises
     ------
     ModelError
-        If the component is in no model yet, or has no such parameter.
+        If the component has no such parameter.
     """
-    if comp.id is None:
-        raise ModelError("boundto: add the component to a model first")
     if var not in comp.fields:
         raise ModelError(f"boundto: {type(comp).__name__} has no parameter {var!r}{nearest(var, comp.fields)}")
-    name = f"{comp.id}_{var}"
-    return Tie((name,), Node("name", name))
+    return EqualTo(comp, var)

@@ -7,13 +7,14 @@ import textwrap
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca.errors import ConfigError, nearest
 from socca.plotting.image_record import FailedFit, ModelImages
-from socca.utils.files import atomic_path
+from socca.plotting.output import NewFigure, save_figure
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-__all__ = ["STRETCHES", "annuli", "comparison_figure", "save_figure"]
+__all__ = ["STRETCHES", "annuli", "comparison_figure", "draw_comparison"]
 
 #: Ways to map brightness to colour.
 STRETCHES = ("asinh", "linear", "log", "sqrt")
@@ -38,13 +39,10 @@ def comparison_figure(
     images: ModelImages | FailedFit,
     output: str | Path,
     *,
-    colormap: str = "viridis",
-    percentile: float = 99.5,
-    stretch: str = "asinh",
     dpi: float = 100,
-    components: bool = False,
+    **style: Any,
 ) -> None:
-    """Draw data, model, residuals and radial profiles of one fit; of a failed one, its message.
+    """Draw data, model, residuals and radial profiles of one fit to a file; of a failed one, its message.
 
     Parameters
     ----------
@@ -52,67 +50,95 @@ def comparison_figure(
         The images of the fit, as it drew them or from its file (`socca.plotting.image_record.read_model_images`).
     output : str or Path
         The figure; its ending says which format (``.png``, ``.pdf``, …).
-    colormap : str
-        Of data and model, by matplotlib's name.
-    percentile : float
-        Data and model are shown between this percentile of the used pixels and its opposite.
-    stretch : str
-        How brightness is mapped to colour: ``asinh``, ``linear``, ``log`` or ``sqrt``.
     dpi : float
         Dots per inch.
-    components : bool
-        Whether to add a panel for each component.
+    **style : object
+        See `draw_comparison`.
 
     Raises
     ------
     ConfigError
         If an option is unknown or out of range.
     """
-    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    if stretch not in STRETCHES:
-        raise ConfigError(f"stretch: there is no {stretch!r}{nearest(stretch, STRETCHES)}")
-    if not 50 < percentile <= 100:
-        raise ConfigError(f"percentile must lie in (50, 100], got {percentile}")
-    if colormap not in colormaps:
-        raise ConfigError(f"colormap: there is no {colormap!r}{nearest(colormap, list(colormaps))}")
-    if isinstance(images, FailedFit):
-        figure = Figure(figsize=(6.4, 3.2))
-        _draw_failure(figure, images.header)
-    else:
-        fit = Planes(images)
-        extra = fit.components if components else {}
-        rows = 1 + math.ceil(len(extra) / 4)
-        figure = Figure(figsize=(17, TITLE_HEIGHT + ROW_HEIGHT * rows))
-        _draw_fit(figure, fit, extra, rows, colormap, normalisation(fit, percentile, stretch), percentile)
-    save_figure(figure, output, dpi)
+    save_figure(draw_comparison(images, lambda size: Figure(figsize=size), **style), output, dpi)
 
 
-def save_figure(figure: Figure, output: str | Path, dpi: float = 100) -> None:
-    """Write a figure, whole or not at all.
+def draw_comparison(
+    images: ModelImages | FailedFit,
+    new_figure: NewFigure,
+    *,
+    colormap: Any = "viridis",
+    model_colormap: Any = None,
+    residual_colormap: Any = "RdBu_r",
+    percentile: float = 99.5,
+    stretch: str = "asinh",
+    components: bool = False,
+    scale: tuple[float, float] = (1.0, 1.0),
+    grid: Mapping[str, Any] = MappingProxyType({}),
+) -> Figure:
+    """Draw data, model, residuals and radial profiles of one fit; of a failed one, its message.
 
     Parameters
     ----------
-    figure : matplotlib.figure.Figure
+    images : ModelImages or FailedFit
+        The images of the fit.
+    new_figure : callable
+        Makes a figure of a size, width and height in inches.
+    colormap, model_colormap, residual_colormap : str or matplotlib.colors.Colormap
+        Of the data, of the model and its components (by default that of the data), and of the residuals.
+    percentile : float
+        Data and model are shown between this percentile of the used pixels and its opposite.
+    stretch : str
+        How brightness is mapped to colour: ``asinh``, ``linear``, ``log`` or ``sqrt``.
+    components : bool
+        Whether to add a panel for each component.
+    scale : tuple of float
+        Factors on width and height of the figure.
+    grid : mapping
+        Arguments of `matplotlib.gridspec.GridSpec` in the place of those that are set here.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
         The figure.
-    output : str or Path
-        The file; its ending says which format.
-    dpi : float
-        Dots per inch.
 
     Raises
     ------
     ConfigError
-        If matplotlib does not know the format.
+        If an option is out of range.
     """
-    with atomic_path(output) as temporary:
-        try:
-            figure.savefig(temporary, dpi=dpi, facecolor="white")
-        except ValueError as error:
-            if "is not supported" not in str(error):
-                raise
-            raise ConfigError(f"{output}: {error}") from None
+    if stretch not in STRETCHES:
+        raise ConfigError(f"stretch: there is no {stretch!r}{nearest(stretch, STRETCHES)}")
+    if not 50 < percentile <= 100:
+        raise ConfigError(f"percentile must lie in (50, 100], got {percentile}")
+    if not min(scale) > 0:
+        raise ConfigError(f"the size of a figure must be positive, got {scale} times the usual one")
+    colours = {"colormap": colormap, "model_colormap": colormap if model_colormap is None else model_colormap}
+    colours["residual_colormap"] = residual_colormap
+    _check_colormaps(colours)
+    if isinstance(images, FailedFit):
+        figure = new_figure((6.4, 3.2))
+        _draw_failure(figure, images.header)
+        return figure
+    fit = Planes(images)
+    extra = fit.components if components else {}
+    rows = 1 + math.ceil(len(extra) / 4)
+    figure = new_figure((17 * scale[0], (TITLE_HEIGHT + ROW_HEIGHT * rows) * scale[1]))
+    _draw_fit(
+        figure, fit, extra, rows, list(colours.values()), normalisation(fit, percentile, stretch), percentile, grid
+    )
+    return figure
+
+
+def _check_colormaps(given: Mapping[str, Any]) -> None:
+    from matplotlib import colormaps
+    from matplotlib.colors import Colormap
+
+    for key, value in given.items():
+        if not isinstance(value, Colormap) and value not in colormaps:
+            raise ConfigError(f"{key}: there is no {value!r}{nearest(str(value), list(colormaps))}")
 
 
 class Planes:
@@ -194,9 +220,10 @@ def _draw_fit(
     fit: Planes,
     extra: dict[str, np.ndarray],
     rows: int,
-    colormap: str,
+    colormaps: list[Any],
     norm: Normalize,
     percentile: float,
+    given: Mapping[str, Any],
 ) -> None:
     from matplotlib.colors import Normalize
 
@@ -204,17 +231,17 @@ def _draw_fit(
     height = figure.get_figheight()
     figure.suptitle(fit.title, fontsize=15, parse_math=False, y=1 - 0.12 / height, va="top")
     edges = {"left": 0.055, "right": 0.99, "bottom": 0.1 / height, "top": 1 - (TITLE_HEIGHT + 0.3) / height}
-    grid = figure.add_gridspec(rows, 4, wspace=0.27, hspace=0.14, **edges)
+    grid = figure.add_gridspec(rows, 4, **{"wspace": 0.27, "hspace": 0.14, **edges, **given})
     pulls = np.divide(fit.residual, fit.sigma, out=np.full(fit.data.shape, np.nan), where=fit.used)
     size = np.abs(pulls[fit.used & np.isfinite(pulls)])
     least, most = RESIDUAL_LIMITS
     limit = min(max(float(np.percentile(size, percentile)), least), most) if size.size else least
     panels = [
-        ("data", fit.data, colormap, norm, True, fit.unit),
-        ("model", fit.model, colormap, norm, False, fit.unit),
-        ("(data − model) / σ", pulls, "RdBu_r", Normalize(-limit, limit), True, "σ"),
+        ("data", fit.data, colormaps[0], norm, True, fit.unit),
+        ("model", fit.model, colormaps[1], norm, False, fit.unit),
+        ("(data − model) / σ", pulls, colormaps[2], Normalize(-limit, limit), True, "σ"),
     ]
-    panels += [(label, plane, colormap, norm, False, fit.unit) for label, plane in extra.items()]
+    panels += [(label, plane, colormaps[1], norm, False, fit.unit) for label, plane in extra.items()]
     cells = [0, 1, 2, *range(4, 4 + len(extra))]
     for cell, (title, plane, colours, scale, hide, unit) in zip(cells, panels, strict=True):
         axes = figure.add_subplot(grid[cell // 4, cell % 4], **({"projection": fit.wcs} if fit.wcs else {}))
@@ -226,7 +253,7 @@ def _draw_fit(
 
 
 def _draw_plane(
-    figure: Figure, axes: Axes, fit: Planes, plane: np.ndarray, colours: str, norm: Normalize, hide: bool, unit: str
+    figure: Figure, axes: Axes, fit: Planes, plane: np.ndarray, colours: Any, norm: Normalize, hide: bool, unit: str
 ) -> None:
     """Draw one image with its colour bar; masked pixels are grey and hatched where `hide` says so."""
     rows, cols = plane.shape

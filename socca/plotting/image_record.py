@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ class ModelImages:
         Labels and images; single precision.
     deviation : ndarray, shape (ny, nx), optional
         Standard deviation of the model over the posterior; single precision.
+    maps : mapping of str to ndarray, shape (ny, nx)
+        Further images by name; single precision. `read_model_images` leaves them out.
     """
 
     header: Mapping[str, Any]
@@ -47,23 +49,50 @@ class ModelImages:
     mask: np.ndarray
     components: Sequence[tuple[str, np.ndarray]] = ()
     deviation: np.ndarray | None = None
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def write(self, path: str | Path) -> None:
         """Write them as one FITS file: an extension each, and the header of the fit as the primary one."""
-        from astropy.io import fits
-
-        primary = fits.PrimaryHDU()
-        primary.header.update(self.header)
         planes = {"DATA": self.data, "MODEL": self.model, "RESIDUAL": self.residual, "SIGMA": self.sigma}
         planes["MASK"] = self.mask
         if self.deviation is not None:
             planes["MODEL_STD"] = self.deviation
-        hdus = [fits.ImageHDU(plane, self.plane_header.copy(), name=name) for name, plane in planes.items()]
-        for label, plane in self.components:
-            hdus.append(fits.ImageHDU(plane, self.plane_header.copy(), name=label.upper()))
-            hdus[-1].header["COMPONEN"] = (label, "component of the model")
-        with atomic_path(path) as temporary:
-            fits.HDUList([primary, *hdus]).writeto(temporary, overwrite=True)
+        planes |= self.maps
+        write_planes(path, self.header, self.plane_header, planes, self.components)
+
+
+def write_planes(
+    path: str | Path,
+    header: Mapping[str, Any],
+    plane_header: fits.Header,
+    planes: Mapping[str, np.ndarray],
+    components: Sequence[tuple[str, np.ndarray]] = (),
+) -> None:
+    """Write images as one FITS file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    header : mapping
+        Primary header.
+    plane_header : astropy.io.fits.Header
+        Of each image.
+    planes : mapping of str to ndarray, shape (ny, nx)
+        Name and content of each extension.
+    components : sequence of (str, ndarray of shape (ny, nx))
+        Labels and images of components, which come last.
+    """
+    from astropy.io import fits
+
+    primary = fits.PrimaryHDU()
+    primary.header.update(header)
+    hdus = [fits.ImageHDU(plane, plane_header.copy(), name=name) for name, plane in planes.items()]
+    for label, plane in components:
+        hdus.append(fits.ImageHDU(plane, plane_header.copy(), name=label.upper()))
+        hdus[-1].header["COMPONEN"] = (label, "component of the model")
+    with atomic_path(path) as temporary:
+        fits.HDUList([primary, *hdus]).writeto(temporary, overwrite=True)
 
 
 @dataclass(frozen=True)

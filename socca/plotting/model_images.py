@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from socca.posterior.pixelwise import median_and_std
 from socca.utils.files import atomic_path
 
 if TYPE_CHECKING:
+    from astropy.io import fits
+
     from socca.data.image import Image
     from socca.likelihood.problem import Problem
     from socca.models import Model
@@ -26,6 +30,8 @@ def draw_model_images(
     theta: np.ndarray,
     header: dict[str, Any],
     rows: np.ndarray | None = None,
+    only: tuple[int, ...] | None = None,
+    maps: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> ModelImages:
     """Draw model and components, and compare them with the data.
 
@@ -44,25 +50,29 @@ def draw_model_images(
     rows : ndarray, shape (n, ndim), optional
         Samples: model and components are then their medians, pixel by pixel, and a further image the deviation of the
         model. The noise is that at `theta`.
+    only : tuple of int, optional
+        Numbers of the components that are drawn; by default all.
+    maps : mapping of str to ndarray, shape (ny, nx)
+        Further images, by name.
 
     Returns
     -------
     ModelImages
         In the unit of the image.
     """
-    from astropy.io import fits
-
     total, sigma = problem.predict(theta)
     deviation = None
     if rows is not None:
-        (total,), (spread,) = median_and_std(problem, rows, ("expected",))
+        (total,), (spread,) = median_and_std(problem, rows, ("expected" if only is None else "total",), only)
         deviation = single(spread)
-    plane_header = image.wcs.to_header(relax=True) if image.wcs is not None else fits.Header()
-    unit = image.hdu.header.get("BUNIT")
-    if unit:
-        plane_header["BUNIT"] = unit
+    elif only is not None:
+        total = np.asarray(problem.render(theta, only, raw=False).total)
+    # Not those of its file: a script may have assigned others.
+    data = np.where(np.isfinite(image.hdu.data), image.data, np.nan)
     components = []
     for k, label in enumerate(model.component_labels):
+        if only is not None and k not in only:
+            continue
         if rows is None:
             plane = np.asarray(problem.render(theta, only=(k,), raw=False).total)
         else:
@@ -70,15 +80,27 @@ def draw_model_images(
         components.append((label, single(plane)))
     return ModelImages(
         {key: value for key, value in header.items() if _can_be_said(value)},
-        plane_header,
-        single(image.hdu.data),
+        plane_header_of(image),
+        single(data),
         single(total),
-        single(image.hdu.data - total),
+        single(data - total),
         single(sigma),
         image.mask.astype(np.uint8),
         components,
         deviation,
+        {name: single(plane) for name, plane in maps.items()},
     )
+
+
+def plane_header_of(image: Image) -> fits.Header:
+    """Return the header of images on the frame of another one: its WCS and unit."""
+    from astropy.io import fits
+
+    header = image.wcs.to_header(relax=True) if image.wcs is not None else fits.Header()
+    unit = image.hdu.header.get("BUNIT")
+    if unit:
+        header["BUNIT"] = unit
+    return header
 
 
 def _can_be_said(value: Any) -> bool:
@@ -92,10 +114,9 @@ def write_model_images(
     model: Model,
     theta: np.ndarray,
     header: dict[str, Any],
-    rows: np.ndarray | None = None,
 ) -> None:
     """Draw model images and write them to a FITS file; arguments as those of `draw_model_images`."""
-    draw_model_images(problem, image, model, theta, header, rows).write(path)
+    draw_model_images(problem, image, model, theta, header).write(path)
 
 
 def image_header(posterior: Posterior) -> dict[str, Any]:

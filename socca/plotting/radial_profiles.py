@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca.errors import ModelError
-from socca.plotting.comparison import COLOURS, DATA, MODEL, annuli, save_figure
+from socca.plotting.comparison import COLOURS, DATA, MODEL, annuli
+from socca.plotting.output import NewFigure
 from socca.posterior.pixelwise import cropped, drawing, in_chunks
 from socca.posterior.statistics import INTERVAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from socca.data.image import Image
     from socca.likelihood.problem import Problem
     from socca.models import Model
     from socca.posterior.posterior import Posterior
 
-__all__ = ["Profiles", "profile_figure", "radial_profiles"]
+__all__ = ["Profiles", "draw_profile", "radial_profiles"]
 
 
 @dataclass(frozen=True)
@@ -142,37 +143,37 @@ def _means(problem: Problem, rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return np.concatenate([cropped(problem, planes).reshape(len(planes), -1) @ mean.T for planes in chunks])
 
 
-def profile_figure(
+def draw_profile(
     problem: Problem,
     image: Image,
     model: Model,
     posterior: Posterior,
-    output: str | Path,
+    new_figure: NewFigure,
     *,
     n_draws: int = 200,
     seed: int = 1,
-    dpi: float = 150,
-) -> None:
+) -> Figure:
     """Draw the radial profiles of a fit, and below them the residuals in units of their errors.
 
     Parameters
     ----------
     problem, image, model, posterior, n_draws, seed
         See `radial_profiles`.
-    output : str or Path
-        The figure; its ending says which format.
-    dpi : float
-        Dots per inch.
+    new_figure : callable
+        Makes a figure of a size, width and height in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
 
     Raises
     ------
     ModelError
         If no component has a position.
     """
-    from matplotlib.figure import Figure
-
     found = radial_profiles(problem, image, model, posterior, n_draws=n_draws, seed=seed)
-    figure = Figure(figsize=(6.4, 5.6))
+    figure = new_figure((6.4, 5.6))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _draw_profiles(top, found, str(image.hdu.header.get("BUNIT", "")))
     bottom.axhline(0, color=MODEL, linewidth=1.5)
@@ -190,7 +191,7 @@ def profile_figure(
         axes.tick_params(labelsize=9.5, direction="in", which="both")
     figure.align_ylabels([top, bottom])
     figure.subplots_adjust(left=0.14, right=0.97, bottom=0.1, top=0.97, hspace=0.06)
-    save_figure(figure, output, dpi)
+    return figure
 
 
 def _points() -> dict[str, Any]:

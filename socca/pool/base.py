@@ -42,6 +42,17 @@ class Pool(ABC):
         """Whether `evaluate` has the workers at work; until then, this process is in their place."""
         return True
 
+    def adopt(self, likelihood: Likelihood, digest: str) -> None:  # noqa: B027  (most have theirs from the start)
+        """Take a likelihood, if the pool was made without one.
+
+        Parameters
+        ----------
+        likelihood : callable
+            Batched log-likelihood, shape (n, ndim) to (n,).
+        digest : str
+            Tells problems apart.
+        """
+
     @abstractmethod
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Apply a function to each item, on the workers; the results are in order."""
@@ -146,10 +157,16 @@ class LentPool(Pool):
     ----------
     pool : Pool
         Does the work.
+    likelihood : callable, optional
+        Batched log-likelihood, for a pool that was made without one.
+    digest : str
+        Of the problem.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, likelihood: Likelihood | None = None, digest: str = "") -> None:
         self._pool = pool
+        if likelihood is not None:
+            pool.adopt(likelihood, digest)
         self.name, self.size = pool.name, pool.size
 
     @property

@@ -6,9 +6,9 @@ import logging
 
 import numpy as np
 
-from socca.errors import ConfigError, nearest
+from socca.errors import ConfigError, known_names
 from socca.pool.base import BorrowedPool, LentPool, Likelihood, MapPool, Pool, SerialPool
-from socca.utils.launcher import launched
+from socca.utils.launcher import ranks
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ def open_pool(
     pool : int or MapPool, optional
         The same, or a ready pool, which is used as it is.
     kind : {'auto', 'serial', 'loky', 'mpi'}
-        By default MPI where a launcher started several processes, else loky for several workers, else serial.
+        By default MPI where a launcher started several processes, or MPI is initialised and has several ranks; else
+        loky for several workers, else serial.
     digest : str
         Of the problem: ranks of MPI with different ones are refused.
 
@@ -54,7 +55,7 @@ def open_pool(
     """
     chosen = chosen_kind(kind, ncores, pool)
     if isinstance(pool, Pool):
-        return LentPool(pool)
+        return LentPool(pool, likelihood, digest)
     if pool is not None and not isinstance(pool, int | np.integer):
         return BorrowedPool(pool, likelihood)
     cores = int(ncores or pool or 1)
@@ -63,7 +64,7 @@ def open_pool(
 
         if cores > 1:
             log.info("the ranks of MPI are the workers: that %d cores were asked for changes nothing", cores)
-        return MPIPool(likelihood, digest)
+        return MPIPool(likelihood=likelihood, digest=digest)
     if chosen == "loky":
         from socca.pool.mp import MultiPool
 
@@ -92,7 +93,7 @@ def chosen_kind(kind: str = "auto", ncores: int | None = None, pool: int | MapPo
         If `ncores` and `pool` are given both, a number is not positive, or the kind is none of these or cannot be had.
     """
     if kind not in KINDS:
-        raise ConfigError(f"unknown kind of pool {kind!r}{nearest(kind, KINDS)} (known: {', '.join(KINDS)})")
+        raise ConfigError(f"unknown kind of pool {kind!r}{known_names(kind, KINDS)}")
     if ncores is not None and pool is not None:
         raise ConfigError("give ncores or pool, not both: they mean the same")
     wanted = ncores if pool is None else pool
@@ -104,8 +105,8 @@ def chosen_kind(kind: str = "auto", ncores: int | None = None, pool: int | MapPo
         raise ConfigError(f"the number of workers must be at least 1, got {wanted!r}")
     cores = 1 if wanted is None else int(wanted)
     if kind == "auto":
-        return "mpi" if launched() else "loky" if cores > 1 else "serial"
-    if kind == "mpi" and not launched():
+        return "mpi" if ranks() else "loky" if cores > 1 else "serial"
+    if kind == "mpi" and not ranks():
         raise ConfigError("a pool of MPI needs several processes: start them with mpirun -n 4 (or srun -n 4) ...")
     if kind == "serial" and cores > 1:
         raise ConfigError(f"a serial pool has one worker, not {cores}: leave out the number of cores, or use loky")

@@ -172,6 +172,11 @@ class MultiPool(Pool):
         Evaluate likelihoods in this process until all workers have started and compiled. Otherwise `evaluate` waits
         for them.
 
+    Attributes
+    ----------
+    likelihood : callable
+        As given. The workers have copies of it from the start.
+
     Raises
     ------
     PoolError
@@ -184,7 +189,7 @@ class MultiPool(Pool):
         from loky.backend import get_context
 
         self.size = int(processes)
-        self._likelihood = likelihood
+        self.likelihood = likelihood
         payload = _LIKELIHOOD + cloudpickle.dumps(likelihood)
         context = get_context("loky")
         theirs, ours = context.Pipe(duplex=False)  # open for as long as this process lives, and no message ever
@@ -264,7 +269,7 @@ class MultiPool(Pool):
                 log.warning("%d workers have not started after %.0f s: this process goes on alone", self.size, _LATE)
             rows = theta[done : done + count].copy()
             begin = time.perf_counter()
-            found.append(values_of(self._likelihood, rows))
+            found.append(values_of(self.likelihood, rows))
             done += len(rows)
             count = int(np.clip(len(rows) * _GLANCE / (time.perf_counter() - begin), 1, 256))
         return found

@@ -7,6 +7,7 @@ message can pause between looks, while one in a collective call keeps its core b
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import signal
 import sys
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 import cloudpickle
 import numpy as np
 
-from socca.errors import PoolError
+from socca.errors import ConfigError, PoolError
 from socca.pool.base import Likelihood, Pool
 from socca.pool.messages import packed_error, packed_rows, shares, unpacked_error, unpacked_rows, values_of
 from socca.pool.rank_watchdog import end_together
@@ -27,21 +28,41 @@ from socca.utils.launcher import SLURM, Launch, abort, launched
 T = TypeVar("T")
 
 # What a message is, told by its tag. To a rank:
-_ROWS, _CALLS, _DONE = 1, 2, 3
+_ROWS, _CALLS, _DONE, _LIKELIHOOD, _CLOSE = 1, 2, 3, 4, 5
 # and from it:
-_VALUES, _RESULTS, _ERROR = 4, 5, 6
+_VALUES, _RESULTS, _ERROR, _WAITS, _LEAVES = 6, 7, 8, 9, 10
 #: Seconds for which a rank looks out for a message without pause, and between looks from then on. A rank that only
 #: waits leaves its core to others, and hears signals.
 _EAGER, _PAUSE = 1e-3, 1e-4
 
 
+_DIFFER = (
+    "rank(s) {ranks} of {size} have another image, model or prior than rank 0: all ranks must build the same problem. "
+    "To fit something else on each, use --pool serial, or pool=socca.pool.SerialPool(fit.problem.log_likelihood)"
+)
+
+
+class Answer(int):
+    """True or false, as a value and as a function: ``if pool.is_master:`` and ``if pool.is_master():`` are in use."""
+
+    def __call__(self) -> bool:
+        """Return the value."""
+        return bool(self)
+
+
 class MPIPool(Pool):
-    """The ranks of ``MPI.COMM_WORLD``, this one included. To be made on all of them at the same time.
+    """The ranks of a communicator, this one included. To be made, and closed, on all of them at the same time.
+
+    Scripts need not make one: under ``mpirun``, a fit makes its own. If they do, either all ranks go on to the fit
+    (``fit.run(pool=pool)``), or rank 0 alone does while the others `wait`.
 
     Parameters
     ----------
-    likelihood : callable
-        Batched log-likelihood, shape (n, ndim) to (n,), which every rank brings along.
+    comm : mpi4py.MPI.Comm, optional
+        By default ``MPI.COMM_WORLD``.
+    likelihood : callable, optional
+        Batched log-likelihood, shape (n, ndim) to (n,), which every rank brings along. Without it, rank 0 sends that of
+        each fit to the others.
     digest : str
         Tells problems apart: it must be the same on every rank.
 
@@ -49,6 +70,8 @@ class MPIPool(Pool):
     ----------
     rank : int
         Which one this is; rank 0 drives.
+    is_master : Answer
+        Whether it is rank 0; also as ``is_master()``.
 
     Raises
     ------
@@ -61,21 +84,39 @@ class MPIPool(Pool):
 
     name = "mpi"
 
-    def __init__(self, likelihood: Likelihood, digest: str = "") -> None:
+    def __init__(self, comm: Any = None, likelihood: Likelihood | None = None, digest: str = "") -> None:
         self._mpi = _loaded(launched())
-        self._likelihood = likelihood
-        self._comm = self._mpi.COMM_WORLD.Dup()
+        if comm is not None and not isinstance(comm, self._mpi.Comm):
+            raise ConfigError(f"MPIPool: comm must be a communicator of mpi4py, got {comm!r}")
+        self._likelihood, self._digest = likelihood, digest
+        self._sends = likelihood is None
+        self._comm = (comm or self._mpi.COMM_WORLD).Dup()
         self.size, self.rank = int(self._comm.size), int(self._comm.rank)
+        self.is_master = Answer(self.rank == 0)
         self._driving, self._in_step = False, True
-        if self.size > 1:
+        self._waiting: set[int] = set()
+        if self._sends:
+            atexit.register(self.close)  # ranks that wait would do so forever
+        if self._mpi.COMM_WORLD.size == self.size > 1:
             end_together()
         digests = self._comm.allgather(digest)
         if other := [rank for rank, found in enumerate(digests) if found != digests[0]]:
-            raise PoolError(
-                f"rank(s) {', '.join(map(str, other))} of {self.size} have another image, model or prior than rank 0: "
-                "all ranks must build the same problem. To fit something else on each, use --pool serial, or "
-                "pool=socca.pool.SerialPool(fit.problem.log_likelihood)"
-            )
+            raise PoolError(_DIFFER.format(ranks=", ".join(map(str, other)), size=self.size))
+
+    def adopt(self, likelihood: Likelihood, digest: str) -> None:
+        """Take the likelihood of the next fit, if the pool was made without one; see `Pool.adopt`."""
+        if self._sends:
+            self._likelihood, self._digest = likelihood, digest
+
+    def wait(self) -> None:
+        """Serve the fits of rank 0 until it closes the pool; on rank 0, return at once."""
+        if self.rank == 0:
+            return
+        with self._all_or_none(), _deaf_to_signals():
+            self._comm.Send(self._buffer(b""), 0, _WAITS)
+            while self._serve()[0] != _CLOSE:
+                pass
+        self._free()
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Apply a function to each item, on all ranks in turn; the results are in order. Within `drive` only."""
@@ -93,7 +134,7 @@ class MPIPool(Pool):
         theta = np.atleast_2d(np.asarray(theta, dtype=np.float64))
         parts = shares(theta, self.size)
         messages = [packed_rows(part) for part in parts[1:]]
-        own, answers = self._shared(_ROWS, messages, lambda: values_of(self._likelihood, parts[0]))
+        own, answers = self._shared(_ROWS, messages, lambda: values_of(self._own_likelihood(), parts[0]))
         return np.concatenate([own, *map(np.frombuffer, answers)])
 
     def drive(self, work: Callable[[], T]) -> T:
@@ -121,6 +162,8 @@ class MPIPool(Pool):
         result, failure = None, None
         self._driving = True
         try:
+            if self._sends:
+                self._share_likelihood()
             result = work()
             told = cloudpickle.dumps((False, result))
         except BaseException as error:
@@ -128,33 +171,53 @@ class MPIPool(Pool):
                 raise
             failure, told = error, cloudpickle.dumps((True, packed_error(error)))
         self._driving = False
-        nothing = self._buffer(b"")
         for rank in range(1, self.size):
-            self._comm.Send(nothing, rank, _DONE)
-        self._comm.bcast(told)
+            self._comm.Send(self._buffer(told), rank, _DONE)
         return failure, result
+
+    def _share_likelihood(self) -> None:
+        """Give the likelihood to all ranks, which compare its digest with that of their own, if they have one."""
+        packed = cloudpickle.dumps((self._likelihood, self._digest))
+        self._shared(_LIKELIHOOD, [packed] * (self.size - 1), lambda: None)
 
     def _follow(self) -> tuple[BaseException | None, Any]:
         with _deaf_to_signals():
-            self._serve()
-            failed, result = cloudpickle.loads(self._comm.bcast(None))
+            tag, told = self._serve()
+            if tag != _DONE:
+                raise PoolError("rank 0 closed the pool before the fit")
+            failed, result = cloudpickle.loads(told)
         return (unpacked_error(result, "rank 0"), None) if failed else (None, result)
 
-    def _serve(self) -> None:
+    def _serve(self) -> tuple[int, np.ndarray]:
+        """Answer messages of rank 0 until a fit ends or the pool is closed, and return that message."""
         while True:
             tag, body = self._receive(0)
-            if tag == _DONE:
-                return
+            if tag in (_DONE, _CLOSE):
+                return tag, body
             answer: bytes | np.ndarray
             try:
                 if tag == _ROWS:
-                    kind, answer = _VALUES, values_of(self._likelihood, unpacked_rows(body))
+                    kind, answer = _VALUES, values_of(self._own_likelihood(), unpacked_rows(body))
+                elif tag == _LIKELIHOOD:
+                    kind, answer = _RESULTS, self._accept(*cloudpickle.loads(body))
                 else:
                     function, items = cloudpickle.loads(body)
                     kind, answer = _RESULTS, cloudpickle.dumps([function(item) for item in items])
             except Exception as error:
                 kind, answer = _ERROR, packed_error(error)
             self._comm.Send(self._buffer(answer), 0, kind)
+
+    def _own_likelihood(self) -> Likelihood:
+        if self._likelihood is None:
+            raise PoolError("the pool has no likelihood: give it one, or hand the pool to a fit")
+        return self._likelihood
+
+    def _accept(self, likelihood: Likelihood, digest: str) -> bytes:
+        """Take the likelihood of rank 0; `PoolError` if this rank came to the fit with another problem."""
+        if self._digest not in ("", digest):
+            raise PoolError(_DIFFER.format(ranks=self.rank, size=self.size))
+        self._likelihood = likelihood
+        return b""
 
     def _shared(
         self, tag: int, messages: Sequence[bytes | np.ndarray], own: Callable[[], T]
@@ -171,7 +234,7 @@ class MPIPool(Pool):
             mine.append(own())
         except BaseException as error:
             failure = error
-        answers = [self._receive(rank) for rank in range(1, len(messages) + 1)]
+        answers = [self._answer(rank) for rank in range(1, len(messages) + 1)]
         self._in_step = True
         if failure is not None:
             raise failure
@@ -179,6 +242,14 @@ class MPIPool(Pool):
             if kind == _ERROR:
                 raise unpacked_error(body, f"rank {rank}")
         return mine[0], [body for _, body in answers]
+
+    def _answer(self, rank: int) -> tuple[int, np.ndarray]:
+        """Return what a rank answers, which may have said before that it waits."""
+        kind, body = self._receive(rank)
+        if kind == _WAITS:
+            self._waiting.add(rank)
+            kind, body = self._receive(rank)
+        return kind, body
 
     def _buffer(self, body: bytes | np.ndarray) -> list[Any]:
         return [np.frombuffer(body, dtype=np.uint8), self._mpi.BYTE]
@@ -205,9 +276,22 @@ class MPIPool(Pool):
             raise
 
     def close(self) -> None:
-        """Leave the ranks to themselves; on all of them at the same time."""
-        if self._comm != self._mpi.COMM_NULL:
-            self._comm.Free()
+        """Leave the ranks to themselves, and let those go on that `wait`; on all ranks at the same time."""
+        if self._comm == self._mpi.COMM_NULL:
+            return
+        nothing = self._buffer(b"")
+        if self.rank:
+            self._comm.Send(nothing, 0, _LEAVES)
+        for rank in range(1, self.size if self.rank == 0 else 1):
+            if rank not in self._waiting and self._receive(rank)[0] == _WAITS:
+                self._waiting.add(rank)
+            if rank in self._waiting:
+                self._comm.Send(nothing, rank, _CLOSE)
+        self._free()
+
+    def _free(self) -> None:
+        atexit.unregister(self.close)
+        self._comm.Free()
 
 
 def _loaded(launch: Launch | None) -> Any:

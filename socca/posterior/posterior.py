@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from socca.errors import PosteriorError
 from socca.posterior.record import FitRecord
 from socca.posterior.statistics import INTERVAL, unwrapped, weighted_quantiles
 
@@ -290,9 +289,4 @@ class Posterior:
         from socca.posterior.storage import open_result, posterior_fields
 
         with open_result(path, target) as group:
-            if group.attrs["status"] != "done":
-                raise PosteriorError(f"{path}: the fit failed: {group.attrs['message']}")
-            try:
-                return cls(**posterior_fields(group))
-            except (KeyError, OSError, ValueError, AttributeError, TypeError) as error:
-                raise PosteriorError(f"{path}: is damaged: {error}") from error
+            return cls(**posterior_fields(group))

@@ -16,10 +16,10 @@ import copy
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from socca.errors import PosteriorError
+from socca.posterior.values import plain_hints, read_value
 
 #: Version of the records that are written. Those of version 1 do not say so; 2 does, and is the same otherwise.
 RECORD_VERSION = 2
@@ -237,6 +237,8 @@ class InputFile:
         Digest of its content; empty where it was not read.
     size, mtime_ns : int
         Its size, and its time of last change in nanoseconds; -1, which is that of no file, where not known.
+    ctime_ns : int
+        Time of the last change of its entry in the file system, likewise.
     extra : dict
         Keys that are not known here.
     """
@@ -245,6 +247,7 @@ class InputFile:
     sha256: str = ""
     size: int = -1
     mtime_ns: int = -1
+    ctime_ns: int = -1
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -277,6 +280,8 @@ class FitRecord:
         Which fit of a survey.
     n_data : int
         Number of pixels (of modes, for noise in Fourier space) that the model was compared with.
+    doubts : dict of str
+        What is implausible about the inputs: a message for each flag of `socca.fitting.plausibility.doubts`.
     sampler : SamplerRecord
         The sampler and its run.
     provenance : Provenance
@@ -300,6 +305,7 @@ class FitRecord:
     target: str = ""
     model: str = ""
     n_data: int | None = None
+    doubts: dict[str, str] = field(default_factory=dict)
     sampler: SamplerRecord = field(default_factory=SamplerRecord)
     provenance: Provenance = field(default_factory=Provenance)
     timing: Timing = field(default_factory=Timing)
@@ -360,7 +366,7 @@ class FitRecord:
             "timing": {**_known(self.timing), **self.timing.extra},
             "image": _whole(self.image),
             "fit": _whole(self.quality),
-            "files": {role: _whole(file) for role, file in self.files.items()},
+            "files": {role: {**_known(file), **file.extra} for role, file in self.files.items()},
         }
         found = {
             "record_version": RECORD_VERSION,
@@ -382,20 +388,14 @@ _NESTED: dict[str, tuple[str, Callable[..., Any]]] = {
 }
 
 
-#: What JSON has, and tuples, which are lists there.
-_PLAIN = (str, bool, int, float, list, tuple, dict)
 #: Attributes that have no key of their name, or one that is read apart.
 _APART = ("extra", "files", "message", "version")
 
 
 @functools.cache
-def _readers(kind: Callable[..., Any]) -> dict[str, Callable[[Any], Any]]:
-    """Return the function that reads the value of each key of a part: the class that its attribute is declared with."""
-    found = {}
-    for name, hint in get_type_hints(kind).items():
-        choices = [one for one in get_args(hint) if one is not NoneType] if isinstance(hint, UnionType) else [hint]
-        found[name] = get_origin(choices[0]) or choices[0]
-    return {name: read for name, read in found.items() if read in _PLAIN and name not in _APART}
+def _hints(kind: Callable[..., Any]) -> dict[str, Any]:
+    """Return the type that each key of a part is declared with."""
+    return {name: hint for name, hint in plain_hints(kind).items() if name not in _APART}
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
@@ -404,20 +404,20 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _read(read: Callable[[Any], Any], value: Any, where: str) -> Any:
+def _read(hint: Any, value: Any, where: str) -> Any:
     try:
-        return read(value)
-    except (TypeError, ValueError, OverflowError) as error:
+        return read_value(hint, value)
+    except ValueError as error:
         raise PosteriorError(f"{where}: {error}") from error
 
 
 def _flat(kind: Callable[..., Any], left: dict[str, Any], where: str = "") -> dict[str, Any]:
     """Take the values of a part out of the mapping that it shares with others."""
     found = {}
-    for key, read in _readers(kind).items():
+    for key, hint in _hints(kind).items():
         value = left.pop(key, None)
         if value is not None:  # most are of the right kind: surveys have many records
-            found[key] = value if type(value) is read else _read(read, value, where + key)
+            found[key] = value if type(value) is hint else _read(hint, value, where + key)
     return found
 
 
@@ -431,7 +431,7 @@ def _part(kind: Callable[..., _T], found: Any, where: str) -> _T:
 def _known(part: Any) -> dict[str, Any]:
     """Return the values of a part that are not its defaults."""
     kind: Callable[..., Any] = type(part)
-    return {key: value for key in _readers(kind) if (value := getattr(part, key)) != getattr(_blank(kind), key)}
+    return {key: value for key in _hints(kind) if (value := getattr(part, key)) != getattr(_blank(kind), key)}
 
 
 def _whole(part: Any) -> dict[str, Any]:
@@ -439,7 +439,7 @@ def _whole(part: Any) -> dict[str, Any]:
     kind: Callable[..., Any] = type(part)
     if part == _blank(kind):
         return {}
-    values = {key: getattr(part, key) for key in _readers(kind)}
+    values = {key: getattr(part, key) for key in _hints(kind)}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()} | part.extra
 
 

@@ -3,35 +3,58 @@
 A fit is a group with its samples, and attributes that say how it went. It is the root of a file of its own, or one of
 the groups below ``fits`` of a container, which also keeps the attributes of all of them in one place: a catalogue of a
 whole survey reads that and no sample.
+
+Files have checksums: HDF5's own, of all that says where things are, and those of a fit, of its attributes and of its
+samples. Files of earlier versions have none. `socca.posterior.hdf5` says what is refused of a file that is no result.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from socca.errors import PosteriorError
+from socca.posterior.contents import GROUPS, contents_digest, read_contents, write_contents
+from socca.posterior.hdf5 import (
+    check_dataset,
+    copy_group,
+    member,
+    open_file,
+    read_array,
+    read_number,
+    read_text,
+    reading,
+    write_text,
+)
+from socca.posterior.header import ResultHeader, read_summary
 from socca.posterior.record import FitRecord
+from socca.posterior.values import read_value
 from socca.utils.files import atomic_path
 
 if TYPE_CHECKING:
     from socca.posterior.protocols import WeightedSamples
 
+log = logging.getLogger(__name__)
+
 #: Written into every file; readers refuse what they do not know.
 FORMAT = "socca-posterior"
 CONTAINER_FORMAT = "socca-posteriors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: Scalars of a fit; those after the second are not in files of earlier versions.
 _EVIDENCES = ("logz", "logz_err", "logz_prior", "logz_prior_err", "logz_data")
-_TEXTS = ("names", "labels", "units")
-_SAMPLES = ("samples", "log_weights", "log_likelihood", "log_prior")
+#: Of the file format of HDF5: the first one with checksums of all that says where things are.
+_LIBRARY = ("v110", "v110")
+#: What to do about a damaged file of one fit, and about a damaged fit of a container.
+_REMEDIES = ("delete the file, and run the fit again", "run the survey again, which makes this fit anew")
 
 
 class ResultLocation(NamedTuple):
@@ -50,57 +73,22 @@ class ResultLocation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ResultHeader:
-    """What a result says of itself, without its samples.
+class ContainerHeaders:
+    """What a container says of its fits.
 
     Parameters
     ----------
-    record : FitRecord
-        How it came about.
-    summary : list of dict
-        See `socca.posterior.Posterior.summary`; empty for a failure, as all below is NaN.
-    logz, logz_err : float
-        Log-evidence and its standard error.
-    n_eff : float
-        Effective number of samples.
+    intact : dict of ResultHeader
+        By target.
+    damaged : dict of PosteriorError
+        Of the others, what is wrong with them, by target.
     """
 
-    record: FitRecord
-    summary: list[dict[str, Any]] = field(default_factory=list)
-    logz: float = math.nan
-    logz_err: float = math.nan
-    n_eff: float = math.nan
-
-    @property
-    def status(self) -> Literal["done", "failed"]:
-        """How the fit ended."""
-        return "done" if self.record.failure is None else "failed"
-
-    @property
-    def message(self) -> str:
-        """Why the fit failed; empty if it has not."""
-        return "" if self.record.failure is None else self.record.failure.message
-
-    @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> ResultHeader:
-        """Return the header that an entry of a container holds; `PosteriorError` if it is damaged."""
-        try:
-            if entry["status"] != "done":
-                return cls(FitRecord.from_dict(entry["meta"], str(entry["message"])))
-            numbers = {key: float(entry[key]) for key in ("logz", "logz_err", "n_eff")}
-            return cls(FitRecord.from_dict(entry["meta"]), list(entry["summary"]), **numbers)
-        except (KeyError, TypeError) as error:
-            raise PosteriorError(f"a record lacks {error}") from error
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the header as an entry of a container: plain values."""
-        entry = {"status": self.status, "message": self.message, "meta": self.record.to_dict()}
-        if self.record.failure is not None:
-            return entry
-        return {**entry, "summary": self.summary, "logz": self.logz, "logz_err": self.logz_err, "n_eff": self.n_eff}
+    intact: dict[str, ResultHeader] = field(default_factory=dict)
+    damaged: dict[str, PosteriorError] = field(default_factory=dict)
 
 
-def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
+def save_posterior(path: str | Path, posterior: WeightedSamples, more: Callable[[Any], None] | None = None) -> None:
     """Write a posterior to a file of its own, whole or not at all.
 
     Parameters
@@ -109,28 +97,21 @@ def save_posterior(path: str | Path, posterior: WeightedSamples) -> None:
         The file; an existing one is replaced.
     posterior : Posterior
         The result.
+    more : callable, optional
+        Called with the open file, to write what else belongs into it.
     """
     import h5py
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY, locking=False) as file:
         _stamp(file, posterior.record)
-        file.attrs["summary"] = json.dumps(posterior.summary())
+        write_text(file, "summary", json.dumps(posterior.summary()))
         for key in _EVIDENCES:
             file.attrs[key] = getattr(posterior, key)
-        text = h5py.string_dtype()
-        for key in _TEXTS:
-            file.create_dataset(key, data=np.array(getattr(posterior, key), dtype=object), dtype=text)
-        file["periods"] = np.array([np.nan if p is None else p for p in posterior.periods])
-        for key in _SAMPLES:
-            file.create_dataset(key, data=getattr(posterior, key), compression="gzip", shuffle=True)
-        derived = file.create_group("derived")
-        for label, values in posterior.derived.items():
-            derived.create_dataset(label, data=values, compression="gzip", shuffle=True)
-            derived[label].attrs["unit"] = posterior.derived_units.get(label, "")
-            derived[label].attrs["period"] = posterior.derived_periods.get(label, np.nan)
-        fixed = file.create_group("fixed")
-        for label, value in posterior.fixed.items():
-            fixed.attrs[label] = value
+        write_contents(file, posterior)
+        write_text(file, "sha256", _header_digest(file))
+        write_text(file, "samples_sha256", contents_digest(read_contents(file)))
+        if more is not None:
+            more(file)
 
 
 def save_failure(path: str | Path, record: FitRecord) -> None:
@@ -145,34 +126,63 @@ def save_failure(path: str | Path, record: FitRecord) -> None:
     """
     import h5py
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY, locking=False) as file:
         _stamp(file, record)
+        write_text(file, "sha256", _header_digest(file))
 
 
 def _stamp(group: Any, record: FitRecord) -> None:
     """Write what every fit says of itself."""
     header = ResultHeader(record)
-    group.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION})
-    group.attrs.update({"status": header.status, "message": header.message})
-    group.attrs["meta"] = json.dumps(record.to_dict())
+    group.attrs["format_version"] = FORMAT_VERSION
+    texts = {"format": FORMAT, "status": header.status, "message": header.message}
+    for key, text in {**texts, "meta": json.dumps(record.to_dict())}.items():
+        write_text(group, key, text)
+
+
+def _header_digest(group: Any) -> str:
+    """Return the checksum of the attributes of a fit."""
+    texts = [read_text(group, key) for key in ("status", "message", "meta", "summary") if key in group.attrs]
+    numbers = [read_number(group, key).hex() for key in _EVIDENCES if key in group.attrs]
+    return hashlib.sha256(json.dumps([texts, numbers]).encode()).hexdigest()
 
 
 def posterior_fields(group: Any) -> dict[str, Any]:
-    """Return the fields of a `Posterior`, as its group holds them."""
-    derived = dict(group["derived"].items())
-    periods = {label: float(data.attrs["period"]) for label, data in derived.items()}
-    return {
-        **{key: [value.decode() for value in group[key][()]] for key in _TEXTS},
-        **{key: group[key][()] for key in _SAMPLES},
-        **{key: float(group.attrs[key]) for key in _EVIDENCES[:2]},
-        **{key: float(group.attrs.get(key, math.nan)) for key in _EVIDENCES[2:]},
-        "periods": [None if np.isnan(p) else float(p) for p in group["periods"][()]],
-        "derived": {label: data[()] for label, data in derived.items()},
-        "derived_units": {label: str(data.attrs["unit"]) for label, data in derived.items()},
-        "derived_periods": {label: period for label, period in periods.items() if not np.isnan(period)},
-        "fixed": {label: float(value) for label, value in group["fixed"].attrs.items()},
-        "record": FitRecord.from_dict(json.loads(group.attrs["meta"])),
-    }
+    """Return the fields of a `Posterior`, as its group holds them.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        From `open_result`.
+
+    Returns
+    -------
+    dict
+        By the names of its attributes.
+
+    Raises
+    ------
+    PosteriorError
+        If it is damaged, or records a failed fit.
+    """
+    header = header_of(group)
+    if header.record.failure is not None:
+        raise PosteriorError(f"{_where(group)}: the fit failed: {header.message}")
+    with _reading(group):
+        found = read_contents(group)
+        if "samples_sha256" in group.attrs and read_text(group, "samples_sha256") != contents_digest(found):
+            raise ValueError("its samples do not match their checksum")
+        weights = found["log_weights"]
+        if not np.all(np.isfinite(found["samples"])) or not np.max(weights, initial=-np.inf) < np.inf:
+            raise ValueError("samples or weights are not finite")
+        if not np.any(weights > -np.inf):
+            raise ValueError("no sample has any weight")
+        return {
+            **found,
+            **{key: read_number(group, key) for key in _EVIDENCES[:2]},
+            **{key: read_number(group, key) if key in group.attrs else math.nan for key in _EVIDENCES[2:]},
+            "record": header.record,
+        }
 
 
 @contextlib.contextmanager
@@ -198,38 +208,49 @@ def open_result(path: str | Path, target: str | None = None) -> Iterator[Any]:
         asked.
     """
     with _opened(path, FORMAT if target is None else CONTAINER_FORMAT) as file:
-        if target is None:
-            yield file
-            return
-        if target not in file["fits"]:
-            raise PosteriorError(f"{path}: has no fit of {target!r}")
-        yield file["fits"][target]
+        yield file if target is None else _fit_of(file, target)
+
+
+def _fit_of(file: Any, target: str) -> Any:
+    """Return the group of a target's fit in an open container."""
+    import h5py
+
+    with reading(file.filename, _REMEDIES[1]):
+        fits = member(file, "fits", h5py.Group)
+        known = "/" not in target and target not in ("", ".") and target in fits
+    if not known:
+        raise PosteriorError(f"{file.filename}: has no fit of {target!r}")
+    with reading(f"{file.filename}: fit of {target}", _REMEDIES[1]):
+        return member(fits, target, h5py.Group)
 
 
 @contextlib.contextmanager
 def _opened(path: str | Path, wanted: str) -> Iterator[Any]:
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise PosteriorError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise PosteriorError(f"{path}: cannot be read: {error}") from error
-    with file:
-        found = file.attrs.get("format")
-        attributes = ("status", "message", "meta") if wanted == FORMAT else ()
+    with open_file(path) as file:
+        with reading(str(path), _REMEDIES[0]):
+            found = read_text(file, "format") if "format" in file.attrs else ""
+            attributes = ("status", "message", "meta") if wanted == FORMAT else ()
+            complete = all(key in file.attrs for key in ("format_version", *attributes))
+            version = read_number(file, "format_version") if complete else 0
         if found in (FORMAT, CONTAINER_FORMAT) and found != wanted:
             hint = "holds many fits: say of which target" if found == CONTAINER_FORMAT else "holds a single fit"
             raise PosteriorError(f"{path}: {hint}")
-        if found != wanted or not all(key in file.attrs for key in ("format_version", *attributes)):
-            raise PosteriorError(f"{path}: is no result of socca")
-        version = int(file.attrs["format_version"])
-        if version > FORMAT_VERSION:
+        if found != wanted or not complete:
+            raise PosteriorError(f"{path}: is no result of socca, or a damaged one; {_REMEDIES[0]}")
+        if not version <= FORMAT_VERSION:
             raise PosteriorError(
-                f"{path}: format {version} is newer than this version of socca reads ({FORMAT_VERSION})"
+                f"{path}: format {version:g} is newer than this version of socca reads ({FORMAT_VERSION})"
             )
         yield file
+
+
+def _where(group: Any) -> str:
+    """Return the file of a fit, and its target in a container."""
+    return group.file.filename + ("" if group.name == "/" else f": fit of {group.name.rsplit('/')[-1]}")
+
+
+def _reading(group: Any) -> contextlib.AbstractContextManager[None]:
+    return reading(_where(group), _REMEDIES[group.name != "/"])
 
 
 def header_of(group: Any) -> ResultHeader:
@@ -250,22 +271,94 @@ def header_of(group: Any) -> ResultHeader:
     PosteriorError
         If it is damaged.
     """
-    attrs = group.attrs
-    try:
-        meta = json.loads(attrs["meta"])
-        if str(attrs["status"]) != "done":
-            return ResultHeader(FitRecord.from_dict(meta, str(attrs["message"])))
+    with _reading(group):
+        if "sha256" in group.attrs and read_text(group, "sha256") != _header_digest(group):
+            raise ValueError("its attributes do not match their checksum")
+        meta, status = json.loads(read_text(group, "meta")), read_text(group, "status")
+        if status == "failed":
+            return ResultHeader(FitRecord.from_dict(meta, read_text(group, "message")))
+        if status != "done":
+            raise ValueError(f"its status is {status!r}")
         record = FitRecord.from_dict(meta)
         n_eff = record.sampler.n_eff
         return ResultHeader(
             record,
-            json.loads(attrs["summary"]),
-            float(attrs["logz"]),
-            float(attrs["logz_err"]),
-            float(1 / np.sum(np.exp(2 * group["log_weights"][()]))) if n_eff is None else n_eff,
+            read_summary(json.loads(read_text(group, "summary"))),
+            read_number(group, "logz"),
+            read_number(group, "logz_err"),
+            float(1 / np.sum(np.exp(2 * read_array(group, "log_weights")))) if n_eff is None else n_eff,
         )
-    except (KeyError, OSError, ValueError, TypeError) as error:
-        raise PosteriorError(f"{group.file.filename}: is damaged: {error}") from error
+
+
+def check_result(group: Any) -> ResultHeader:
+    """Read a result from end to end, and return what it says of itself.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        From `open_result`.
+
+    Returns
+    -------
+    ResultHeader
+        As `header_of` returns it.
+
+    Raises
+    ------
+    PosteriorError
+        If any part of it is damaged, or it holds what no result does.
+    """
+    import h5py
+
+    header = header_of(group)
+    if header.record.failure is None:
+        posterior_fields(group)
+    with _reading(group):
+        json.dumps(header.to_dict())  # which fails if it is nested too deeply
+        for holder in (group, *(member(group, name, h5py.Group) for name in GROUPS if name in group)):
+            for name in holder:
+                if holder is not group or name not in GROUPS:
+                    check_dataset(member(holder, name, h5py.Dataset), name)
+    return header
+
+
+def read_container(path: str | Path, *, whole: bool = False) -> ContainerHeaders:
+    """Return what each fit of a container says of itself, as far as it is not damaged.
+
+    Parameters
+    ----------
+    path : str or Path
+        The container.
+    whole : bool
+        Whether to read the fits from end to end too: a fit with a damaged sample is then a damaged one.
+
+    Returns
+    -------
+    ContainerHeaders
+        By target; empty if there is no such file.
+
+    Raises
+    ------
+    PosteriorError
+        If the container is damaged as a whole, or of another kind.
+    """
+    if not Path(path).exists():
+        return ContainerHeaders()
+    found = ContainerHeaders()
+    with _opened(path, CONTAINER_FORMAT) as file:
+        with reading(str(path), "run the survey again, which makes these fits anew"):
+            text = read_array(file, "records", kinds="u").tobytes()
+            entries = read_value(dict[str, Any], json.loads(text))
+        for target, entry in entries.items():
+            try:
+                with reading(f"{path}: fit of {target}", _REMEDIES[1]):
+                    header = ResultHeader.from_dict(read_value(dict[str, Any], entry))
+                if whole:
+                    check_result(_fit_of(file, target))
+                found.intact[target] = header
+            except PosteriorError as error:
+                found.damaged[target] = error
+    return found
 
 
 def read_headers(path: str | Path) -> dict[str, ResultHeader]:
@@ -279,21 +372,17 @@ def read_headers(path: str | Path) -> dict[str, ResultHeader]:
     Returns
     -------
     dict of ResultHeader
-        As `header_of` returns them.
+        As `header_of` returns them. Damaged ones are left out, with a warning in the log that names them.
 
     Raises
     ------
     PosteriorError
-        If it is damaged or of another kind.
+        If the container is damaged as a whole, or of another kind.
     """
-    if not Path(path).exists():
-        return {}
-    try:
-        with _opened(path, CONTAINER_FORMAT) as file:
-            entries: dict[str, dict[str, Any]] = json.loads(file["records"][()].tobytes())
-        return {target: ResultHeader.from_dict(entry) for target, entry in entries.items()}
-    except (KeyError, OSError, ValueError, AttributeError, RuntimeError) as error:
-        raise PosteriorError(f"{path}: is damaged: {error}") from error
+    found = read_container(path)
+    for error in found.damaged.values():
+        log.warning("%s", error)
+    return found.intact
 
 
 def write_container(path: str | Path, places: Mapping[str, ResultLocation]) -> None:
@@ -316,19 +405,26 @@ def write_container(path: str | Path, places: Mapping[str, ResultLocation]) -> N
     records: dict[str, dict[str, Any]] = {}
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
-        file = stack.enter_context(h5py.File(temporary, "w"))
-        file.attrs.update({"format": CONTAINER_FORMAT, "format_version": FORMAT_VERSION})
+        file = stack.enter_context(h5py.File(temporary, "w", libver=_LIBRARY, locking=False))
+        file.attrs["format_version"] = FORMAT_VERSION
+        write_text(file, "format", CONTAINER_FORMAT)
         fits = file.create_group("fits")
         opened: dict[Path, Any] = {}
         for name, place in places.items():
             if place.target is None:
                 with open_result(place.path) as group:
-                    fits.copy(group["/"], name)
-                    records[name] = header_of(group).to_dict()
+                    records[name] = _copied(group, fits, name)
             else:
                 if place.path not in opened:
                     opened[place.path] = stack.enter_context(_opened(place.path, CONTAINER_FORMAT))
-                fits.copy(opened[place.path]["fits"][place.target], name)
-                records[name] = header_of(fits[name]).to_dict()
+                records[name] = _copied(_fit_of(opened[place.path], place.target), fits, name)
         text = np.frombuffer(json.dumps(records).encode(), dtype=np.uint8)
         file.create_dataset("records", data=text, compression="gzip")
+
+
+def _copied(group: Any, fits: Any, name: str) -> dict[str, Any]:
+    """Copy a fit, and return the entry of the container that says what it is."""
+    header = check_result(group)
+    with _reading(group):
+        copy_group(group["/"] if group.name == "/" else group, fits, name)
+        return header.to_dict()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from socca.errors import ConfigError
-from socca.priors.base import Prior
+from socca.priors.base import Prior, Support
 from socca.priors.numerics import invert_ray, invert_unit, special, tiny, with_slope
 
 
@@ -42,9 +42,9 @@ class beta(Prior):  # noqa: N801  (public name, as in the field)
             raise ConfigError(f"{self!r}: low must lie below high")
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Support:
         """Lowest and highest value with non-zero density."""
-        return self.values[2], self.values[3]
+        return Support(self.values[2], self.values[3])
 
     @staticmethod
     def _log_prob(x: Any, *values: Any, xp: Any) -> Any:
@@ -110,9 +110,9 @@ class gamma(Prior):  # noqa: N801
             raise ConfigError(f"{self!r}: a and scale must be positive")
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Support:
         """Lowest and highest value with non-zero density."""
-        return 0.0, math.inf
+        return Support(0.0, math.inf)
 
     @staticmethod
     def _log_prob(x: Any, *values: Any, xp: Any) -> Any:

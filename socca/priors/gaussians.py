@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from socca.errors import ConfigError
-from socca.priors.base import Prior
+from socca.priors.base import Prior, Support
 from socca.priors.numerics import bisect, log_ndtr, special, with_slope
 
 _LOG_ROOT_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -127,9 +127,9 @@ class halfnormal(Prior):  # noqa: N801
             raise ConfigError(f"{self!r}: scale must be positive")
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Support:
         """Lowest and highest value with non-zero density."""
-        return 0.0, math.inf
+        return Support(0.0, math.inf)
 
     @staticmethod
     def _log_prob(x: Any, *values: Any, xp: Any) -> Any:
@@ -198,9 +198,9 @@ class truncnormal(Prior):  # noqa: N801
             raise ConfigError(f"{self!r}: low must lie below high")
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Support:
         """Lowest and highest value with non-zero density."""
-        return self.values[2], self.values[3]
+        return Support(self.values[2], self.values[3])
 
     @staticmethod
     def _log_prob(x: Any, *values: Any, xp: Any) -> Any:

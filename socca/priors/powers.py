@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Any
 
 from socca.errors import ConfigError
-from socca.priors.base import Prior
+from socca.priors.base import Prior, Support
 
 
 class uniform(Prior):  # noqa: N801  (public name, as in the field)
@@ -32,9 +33,9 @@ class uniform(Prior):  # noqa: N801  (public name, as in the field)
             raise ConfigError(f"{self!r}: low must lie below high")
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Support:
         """Lowest and highest value with non-zero density."""
-        return self.values[0], self.values[1]
+        return Support(self.values[0], self.values[1])
 
     def is_flat_over(self, period: float | None) -> bool:
         """Tell whether the prior covers one whole period."""
@@ -67,9 +68,9 @@ class _positive(Prior):  # noqa: N801
             raise ConfigError(f"{self!r}: 0 < low < high is needed")
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Support:
         """Lowest and highest value with non-zero density."""
-        return self.values[0], self.values[1]
+        return Support(self.values[0], self.values[1])
 
 
 class loguniform(_positive):  # noqa: N801
@@ -144,15 +145,18 @@ class powerlaw(_positive):  # noqa: N801
 
     Parameters
     ----------
+    alpha : float
+        The index: exponent of the density per unit of `x`; any number. Its name in configs, `index`, will do too.
     low, high : float
         Bounds, positive.
-    index : float
-        Exponent of the density per unit of `x`; any number.
 
     Notes
     -----
-    With ``k = index + 1``, ``p(x) = k x**index / (high**k - low**k)``; for ``index = -1`` its limit,
+    With ``k = alpha + 1``, ``p(x) = k x**alpha / (high**k - low**k)``; for ``alpha = -1`` its limit,
     ``1 / (x ln(high / low))``.
+
+    Python and configs list the numbers in different orders: ``powerlaw(alpha, low, high)`` and
+    ``{powerlaw: [low, high, index]}``.
 
     See Also
     --------
@@ -161,6 +165,8 @@ class powerlaw(_positive):  # noqa: N801
 
     name = "powerlaw"
     arguments = ("low", "high", "index")
+    positional = ("alpha", "low", "high")
+    aliases = MappingProxyType({"alpha": "index"})
 
     @staticmethod
     def _log_prob(x: Any, *values: Any, xp: Any) -> Any:
@@ -183,19 +189,24 @@ class logpowerlaw(_positive):  # noqa: N801
 
     Parameters
     ----------
+    alpha : float
+        The index: exponent of the density per unit of ``ln x``; any number. Zero is `loguniform`. Its name in configs,
+        `index`, will do too.
     low, high : float
         Bounds, positive.
-    index : float
-        Exponent of the density per unit of ``ln x``; any number. Zero is `loguniform`.
 
     Notes
     -----
-    ``p(ln x) = index x**index / (high**index - low**index)``, which is ``p(x) = p(ln x) / x``, in proportion to
-    ``x**(index - 1)``: a `powerlaw` whose index is smaller by one.
+    ``p(ln x) = alpha x**alpha / (high**alpha - low**alpha)``, which is ``p(x) = p(ln x) / x``, in proportion to
+    ``x**(alpha - 1)``: a `powerlaw` whose exponent is smaller by one.
+
+    Python and configs list the numbers in different orders, as for `powerlaw`.
     """
 
     name = "logpowerlaw"
     arguments = ("low", "high", "index")
+    positional = ("alpha", "low", "high")
+    aliases = MappingProxyType({"alpha": "index"})
 
     @staticmethod
     def _log_prob(x: Any, *values: Any, xp: Any) -> Any:

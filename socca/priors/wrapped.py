@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from socca.errors import ConfigError
-from socca.priors.base import Prior
+from socca.priors.base import Prior, Support
 from socca.priors.numerics import invert_ray, invert_unit, with_slope
 from socca.priors.recipes import MISSING, Recipe, Splitter, is_distribution
 from socca.utils.tags import tagged
@@ -172,13 +172,13 @@ class Distribution(Prior):
         return self._family
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Support:
         """Lowest and highest value with non-zero density."""
         import jax
 
         with jax.enable_x64(True):
             low, high = self._family.bounds(self._family.build(*np.asarray(self.values)))
-            return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+            return Support(-math.inf if low is None else float(low), math.inf if high is None else float(high))
 
 
 def as_prior(value: Any) -> Prior | None:

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from socca.errors import ConfigError
 from socca.samplers.base import Draws, Sampler
 from socca.samplers.checkpoint import Checkpoint, State
 from socca.samplers.importance_run import ImportanceRun
+from socca.samplers.options import MAPPING, number, whole, word
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -46,16 +46,22 @@ class Adaptive(Sampler):
         "fallback": "nautilus",
         "fallback_options": None,
     }
-    at_least = {  # noqa: RUF012  (never changed)
-        **{"n_eff": 1, "n_prior": 10, "n_starts": 1, "n_first": 50, "max_draws": 100, "maxiter": 1},
+    allowed = {  # noqa: RUF012  (never changed)
+        "n_eff": number(1),
+        "n_prior": whole(10),
+        "n_starts": whole(1),
+        "n_first": whole(50),
+        "max_draws": whole(100),
+        "maxiter": whole(1),
+        "fallback": word(*FALLBACKS),
+        "fallback_options": MAPPING | None,
     }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         fallback = self.options["fallback"]
-        if fallback not in FALLBACKS:
-            raise ConfigError(f"adaptive: fallback must be one of {', '.join(FALLBACKS)}; got {fallback!r}")
-        self._fallback = None if fallback == "none" else _sampler(fallback, self.options["fallback_options"] or {})
+        own = {"progress": self.progress, **(self.options["fallback_options"] or {})}
+        self._fallback = None if fallback == "none" else _sampler(fallback, own)
         if self._fallback is not None:
             self.requires = tuple(dict.fromkeys((*self.requires, *self._fallback.requires)))
             self.pickles = self._fallback.pickles
@@ -63,7 +69,7 @@ class Adaptive(Sampler):
     def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         run = ImportanceRun(problem, pool, seed, self.options, checkpoint)
-        draws, why = run.explore()
+        draws, why = run.explore(self.progress_logger())
         if not why or self._fallback is None:
             return draws
         log.info("importance sampling is not enough (%s): %s goes on", "; ".join(why), self._fallback.name)

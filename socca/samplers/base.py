@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
-import numbers
+import sys
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from socca.errors import ConfigError, ModelError, nearest
+from socca.errors import ConfigError, ModelError, known_names
 from socca.samplers.checkpoint import Checkpoint
+from socca.samplers.options import TRUTH, Allowed, derived
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -44,6 +46,8 @@ class Draws:
         Effective number of samples, where the weights alone do not say: samples of a chain are correlated.
     notes : dict
         Anything else worth keeping, JSON-serialisable.
+    history : dict of ndarray
+        What changed during the run, one row for each look; see the sampler.
     """
 
     samples: np.ndarray
@@ -55,6 +59,7 @@ class Draws:
     sampler: Any = None
     n_eff: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the back end's own object, which belongs to the process that ran it."""
@@ -75,27 +80,60 @@ class Workers(Protocol):
         """Return the log-likelihood of each row, shape (n, ndim) to (n,)."""
 
 
+@dataclass(frozen=True)
+class WithoutEffect:
+    """An option of other interfaces that is accepted, and changes nothing here.
+
+    Parameters
+    ----------
+    reason : str
+        Why, for the warning.
+    as_asked : tuple
+        Values that ask for what is done anyway, and need no warning.
+    """
+
+    reason: str
+    as_asked: tuple[Any, ...] = ()
+
+
 class Sampler(ABC):
     """Interface of samplers. Back ends define `explore`.
 
     Parameters
     ----------
     **options : object
-        Options of the back end; unknown ones are refused.
+        Options of the back end; unknown ones are refused. With ``progress=True``, messages about the progress are
+        written to standard error, with ``progress=False`` nowhere; by default they go to the log.
+
+    Attributes
+    ----------
+    options : dict
+        Of the run: those given, by the names of the back end, and the defaults.
 
     Raises
     ------
     ConfigError
-        If an option is unknown, with the nearest known one, or a number is too small.
+        If an option is unknown, with the known ones, the nearest first; if it is given by two names; or if its value is
+        of another type or out of range.
     """
 
     name: ClassVar[str]
     #: Options whose default differs from the back end's own, or that are ours.
     defaults: ClassVar[dict[str, Any]] = {}
-    #: The least that an option may be, of those that are numbers.
-    at_least: ClassVar[dict[str, int]] = {}
+    #: What options may be, where their defaults do not tell; see `socca.samplers.options`.
+    allowed: ClassVar[dict[str, Allowed]] = {}
     #: Arguments of the back end that are set here, and are no options.
     reserved: ClassVar[frozenset[str]] = frozenset()
+    #: Reserved argument -> what to write in its place.
+    instead: ClassVar[dict[str, str]] = {}
+    #: Options of ours without a default: left out, they change nothing.
+    optional: ClassVar[tuple[str, ...]] = ()
+    #: Other name of an option -> the option.
+    aliases: ClassVar[dict[str, str]] = {}
+    #: Options that are accepted and change nothing.
+    without_effect: ClassVar[dict[str, WithoutEffect]] = {}
+    #: What to say of a run on several ranks of MPI, if it gains little there.
+    mpi_advice: ClassVar[str] = ""
     #: Fewest parameters that it can explore; none at all need no sampler.
     min_ndim: ClassVar[int] = 1
     #: Whether it can use a pool, and one of MPI ranks.
@@ -110,16 +148,38 @@ class Sampler(ABC):
     requires: tuple[str, ...] = ()
 
     def __init__(self, **options: Any) -> None:
+        options = self._by_own_names(options)
+        self.options: dict[str, Any] = {**self.defaults}
+        for key, value in options.items():
+            try:
+                self.options[key] = self.allowed_values(key).value(value)
+            except ValueError as error:
+                raise ConfigError(f"{self.name}: {key} {error}") from None
+        # Apart, since no result depends on it.
+        self.progress: bool | None = self.options.pop("progress", None)
+
+    def _by_own_names(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return options by the names of the back end, without those that have no effect; see `Sampler`."""
         known = self.known_options()
-        for key in options:
-            if key not in known:
-                raise ConfigError(f"{self.name} has no option {key!r}{nearest(key, known)}")
-        for key, least in self.at_least.items():
-            value = options.get(key)
-            number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            if value is not None and not (number and value >= least):
-                raise ConfigError(f"{self.name}: {key} must be a number, and at least {least}; got {value!r}")
-        self.options: dict[str, Any] = {**self.defaults, **options}
+        found: dict[str, Any] = {}
+        said: dict[str, str] = {}
+        for key, value in given.items():
+            option = self.aliases.get(key, key)
+            if key in self.without_effect:
+                unused = self.without_effect[key]
+                if not any(value is same for same in unused.as_asked):
+                    message = f"{self.name}: {key} has no effect: {unused.reason}"
+                    warnings.warn(message, UserWarning, stacklevel=2)
+            elif key in self.instead:
+                raise ConfigError(f"{self.name} has no option {key!r}: {self.instead[key]}")
+            elif option not in known:
+                names = [*known, *self.aliases, *self.without_effect]
+                raise ConfigError(f"{self.name} has no option {key!r}{known_names(key, names)}")
+            elif option in found:
+                raise ConfigError(f"{self.name}: {said[option]} and {key} mean the same: give one of them")
+            else:
+                found[option], said[option] = value, key
+        return found
 
     @classmethod
     def signatures(cls) -> tuple[Callable[..., Any], ...]:
@@ -128,12 +188,22 @@ class Sampler(ABC):
 
     @classmethod
     def known_options(cls) -> tuple[str, ...]:
-        """Return the names of the options."""
+        """Return the names of the options, without their aliases."""
         names = [key for function in cls.signatures() for key in inspect.signature(function).parameters]
         # Without what a signature leaves open: *args, **kwargs.
-        return tuple(
-            key for key in dict.fromkeys([*names, *cls.defaults]) if key not in cls.reserved | {"self", "cls", "kwargs"}
-        )
+        names += [*cls.defaults, *cls.optional, "progress"]
+        return tuple(key for key in dict.fromkeys(names) if key not in cls.reserved | {"self", "cls", "kwargs"})
+
+    def progress_logger(self) -> PeriodicLogger:
+        """Return what tells the progress of a run."""
+        return PeriodicLogger(self.name, self.progress)
+
+    @classmethod
+    def allowed_values(cls, option: str) -> Allowed:
+        """Return what an option may be."""
+        if option == "progress":
+            return TRUTH | None
+        return cls.allowed.get(option) or derived(option, cls.signatures(), cls.defaults)
 
     def arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
         """Return those of the options that a function of the back end takes."""
@@ -195,25 +265,32 @@ def _only_point(pool: Workers) -> Draws:
 
 
 class PeriodicLogger:
-    """Progress messages in the log: after 10 s, and then at growing intervals up to a minute.
+    """Progress messages: after 10 s, and then at growing intervals up to a minute.
 
     Parameters
     ----------
     what : str
         Named in each line.
+    shown : bool, optional
+        True: on standard error, the first one after 2 s. False: nowhere. By default in the log.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, shown: bool | None = None) -> None:
         self._what = what
+        self._shown = shown
         self._start = self._last = time.monotonic()
-        self._interval = 10.0
+        self._interval = 2.0 if shown else 10.0
 
     def due(self) -> bool:
         """Return whether it is time for a message."""
-        return time.monotonic() - self._last >= self._interval
+        return self._shown is not False and time.monotonic() - self._last >= self._interval
 
     def log(self, message: str) -> None:
-        """Log a message."""
+        """Log a message, or show it."""
         self._last = time.monotonic()
         self._interval = min(60.0, self._interval * 1.5)
-        log.info("%s: %4.0f s, %s", self._what, self._last - self._start, message)
+        line = f"{self._what}: {self._last - self._start:4.0f} s, {message}"
+        if self._shown:
+            sys.stderr.write(line + "\n")
+        else:
+            log.info("%s", line)

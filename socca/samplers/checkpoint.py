@@ -14,6 +14,7 @@ import hmac
 import io
 import json
 import logging
+import math
 import os
 import signal
 import tempfile
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from socca.errors import CheckpointError
-from socca.utils.files import atomic_path
+from socca.utils.files import atomic_path, open_regular
 from socca.utils.timestamps import utc_now
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,12 @@ _MAGIC = b"socca checkpoint 1\n"
 #: Seconds between two checkpoints, at least; writing them takes no more than one part in `_SHARE` of the time.
 EVERY = 30.0
 _SHARE = 50
+#: What to do about a file that cannot be used.
+_REMEDY = "delete it, or start afresh with resume=False"
+#: Bytes of the longest manifest.
+_LONGEST = 2**24
+#: Calls or seconds that no fit ever spends.
+_MOST_SPENT = 1e18
 #: Seconds within which SIGTERM is the same notice as the one before.
 _TOGETHER = 3.0
 #: What a process returns that SIGTERM ended, as the shell counts: 128 + 15.
@@ -58,6 +65,9 @@ class Checkpoint:
 
     state: dict[str, np.ndarray] | None = None
     spent: Mapping[str, float] = {}
+
+    def begin(self) -> None:
+        """Keep, before the first step, that the run has begun. What cannot be written is found now and not after it."""
 
     def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
         """Keep a state, if it is time to.
@@ -123,11 +133,18 @@ class CheckpointFile(Checkpoint):
         self._key = _signing_key() if signed else None
         self._spent = spent
         self._every = EVERY if every is None else every
-        self._due = time.monotonic() + self._every
+        self._due = time.monotonic()  # the first state is kept at once
         self._asked_to_end = False
         if resume and self.path.exists():
-            self.state, self.spent = self._read()
-            log.info("going on from %s", self.path)
+            state, self.spent = self._read()
+            if state:  # none if the earlier run had no time to make one
+                self.state = state
+                log.info("going on from %s", self.path)
+
+    def begin(self) -> None:
+        """Keep, before the first step, that the run has begun; see `Checkpoint.begin`."""
+        if self.state is None:
+            self._write({})
 
     def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
         """Keep a state if it is time to, and end if SIGTERM was received; see `Checkpoint.offer`."""
@@ -137,7 +154,7 @@ class CheckpointFile(Checkpoint):
             now = time.monotonic()
             self._due = now + max(self._every, _SHARE * (now - start))
         if self._asked_to_end:
-            log.warning("ended by SIGTERM; the same run goes on from %s", self.path)
+            log.warning("ended on request; the same run goes on from %s", self.path)
             raise SystemExit(TERMINATED)
 
     @contextlib.contextmanager
@@ -187,35 +204,75 @@ class CheckpointFile(Checkpoint):
             os.fsync(stream.fileno())
 
     def _read(self) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        remedy = "delete it, or start afresh with resume=False"
-        with self.path.open("rb") as stream:
-            if stream.read(len(_MAGIC)) != _MAGIC:
-                raise CheckpointError(f"{self.path} is no checkpoint of this version of socca: {remedy}")
-            head, payload = stream.readline(), stream.read()
         try:
-            manifest = json.loads(head)
-            identity, spent = manifest["identity"], manifest["spent"]
-            if manifest["sha256"] != hashlib.sha256(payload).hexdigest():
+            with open_regular(self.path) as stream:
+                return self._read_from(stream)
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be read ({error}): {_REMEDY}") from error
+
+    def _read_from(self, stream: io.BufferedReader) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        if stream.read(len(_MAGIC)) != _MAGIC:
+            raise CheckpointError(f"{self.path} is no checkpoint of this version of socca: {_REMEDY}")
+        try:
+            manifest = _parse_manifest(stream.readline(_LONGEST))
+            identity, spent, payload = manifest["identity"], manifest["spent"], stream.tell()
+            if manifest["sha256"] != hashlib.file_digest(stream, "sha256").hexdigest():
                 raise ValueError("its content does not match its checksum")
         except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self.path} is damaged ({error}): {remedy}") from error
+            raise CheckpointError(f"{self.path} is damaged ({error}): {_REMEDY}") from error
         if identity != self._identity:
             keys = self._identity.keys() | identity.keys()
             other = [key for key in sorted(keys) if identity.get(key) != self._identity.get(key)]
             raise CheckpointError(f"{self.path} belongs to another fit: {_differences(other, identity, self._identity)}"
-                                  f". Give that one its own path; or {remedy}")  # fmt: skip
+                                  f". Give that one its own path; or {_REMEDY}")  # fmt: skip
         if self._key is not None and not hmac.compare_digest(
-            str(manifest.pop("signature", "")), _signature(self._key, manifest)
+            str(manifest.pop("signature", "")).encode(), _signature(self._key, manifest).encode()
         ):
             raise CheckpointError(
                 f"{self.path} was not written by this user (its signature is not made with {_key_path()}), and "
-                f"reading it could run foreign code: {remedy}"
+                f"reading it could run foreign code: {_REMEDY}"
             )
         try:
-            with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}, spent
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise CheckpointError(f"{self.path} is damaged ({error}): {remedy}") from error
+            stream.seek(payload)
+            return _arrays(io.BytesIO(stream.read())), spent
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged archive raises whatever zipfile and NumPy raise where they stumble
+            raise CheckpointError(f"{self.path} is damaged ({error}): {_REMEDY}") from error
+
+
+def _parse_manifest(line: bytes) -> dict[str, Any]:
+    """Return the manifest of a checkpoint; `ValueError` or `KeyError` if it is not what is written."""
+    try:
+        manifest = json.loads(line)
+    except RecursionError:
+        raise ValueError("its manifest is nested too deeply") from None
+    if not isinstance(manifest, dict):
+        raise ValueError("its manifest is no mapping")
+    if not isinstance(manifest["identity"], dict):
+        raise ValueError("it does not say which fit it belongs to")
+    spent = manifest["spent"]
+    numbers = isinstance(spent, dict) and all(isinstance(value, int | float) for value in spent.values())
+    if not numbers or not all(0 <= value < _MOST_SPENT for value in spent.values()):
+        raise ValueError("what it says was spent is none")
+    return manifest
+
+
+def _arrays(payload: io.BytesIO) -> dict[str, np.ndarray]:
+    """Return the arrays of a state. They are not compressed: none is larger than its archive."""
+    with zipfile.ZipFile(payload) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(payload.getbuffer()):
+                raise ValueError(f"{entry.filename} is not as it was written")
+            with archive.open(entry) as stream:
+                read = np.lib.format.read_magic(stream)
+                header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, _, dtype = header[read](stream)
+            if math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise ValueError(f"{entry.filename} says that it has the shape {shape}, which is more than there is")
+    payload.seek(0)
+    with np.load(payload, allow_pickle=False) as found:
+        return {key: found[key] for key in found.files}
 
 
 def _as_array(value: Any) -> np.ndarray:

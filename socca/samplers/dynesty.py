@@ -7,12 +7,15 @@ import io
 import pickle
 import warnings
 from collections.abc import Callable
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.errors import ConfigError, known_names
+from socca.samplers.base import Draws, Sampler
 from socca.samplers.lockstep import LockstepPool
+from socca.samplers.options import FUNCTION, LIST, MAPPING, OBJECT, number, whole, word
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
@@ -41,27 +44,56 @@ class Dynesty(Sampler):
     pickles = True
     requires = ("dynesty", "numpy")
     defaults = {"nlive": 500, "dynamic": False, "focus": True, "n_batch": None}  # noqa: RUF012  (never changed)
-    at_least = {"nlive": 10, "n_batch": 1}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        "nlive": whole(10),
+        "bound": word("none", "single", "multi", "balls", "cubes") | OBJECT,
+        "sample": word("auto", "unif", "rwalk", "slice", "rslice") | OBJECT,
+        "reflective": LIST | None,
+        **dict.fromkeys(("n_batch", "walks", "slices", "nlive_init", "nlive_batch"), whole(1) | None),
+        **dict.fromkeys(("maxiter", "maxcall", "maxiter_init", "maxcall_init"), whole(1, infinite=True) | None),
+        **dict.fromkeys(("maxiter_batch", "maxcall_batch", "maxbatch"), whole(infinite=True) | None),
+        **dict.fromkeys(("first_update", "wt_kwargs", "stop_kwargs"), MAPPING | None),
+        **dict.fromkeys(("wt_function", "stop_function"), FUNCTION | None),
+        "update_interval": number(above=0) | None,
+        "enlarge": number(1) | None,
+        "bootstrap": whole() | None,
+        "facc": number(0, 1),
+        **dict.fromkeys(("dlogz", "dlogz_init"), number(0) | None),
+        "n_effective": number(0, infinite=True) | None,
+    }
     reserved = frozenset(
         {
             *("loglikelihood", "prior_transform", "ndim", "rstate", "periodic", "pool", "use_pool", "queue_size"),
             *("live_points", "blob", "ncdim", "logl_args", "logl_kwargs", "ptform_args", "ptform_kwargs"),
-            *("history_filename", "save_evaluation_history", "save_bounds", "print_progress", "print_func"),
+            *("history_filename", "save_evaluation_history", "print_progress", "print_func"),
             *("checkpoint_file", "checkpoint_every", "resume"),
         }
     )
+    instead = {  # noqa: RUF012  (never changed)
+        "rstate": "write seed=",
+        "checkpoint_file": "write checkpoint=",
+        "use_pool": "write ncores=; workers evaluate likelihoods, and nothing else",
+        "queue_size": "write n_batch=, the number of proposals that are made side by side",
+    }
+    aliases = {"n_live": "nlive", "print_progress": "progress"}  # noqa: RUF012  (never changed)
+    mpi_advice = (
+        "it might not benefit from MPI because its points are proposed one after another; consider method='nautilus'"
+    )
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        kinds = ("static", "dynamic") if self.options["dynamic"] else ("dynamic", "static")
+        taken = {key for function in _functions(self.options["dynamic"]) for key in signature(function).parameters}
+        for key in self.options.keys() - taken - self.defaults.keys():
+            raise ConfigError(
+                f"dynesty: {key} is an option of {kinds[0]} runs, and this one is {kinds[1]} "
+                f"(dynamic={self.options['dynamic']}){known_names(key, sorted(taken - self.reserved))}"
+            )
 
     @classmethod
     def signatures(cls) -> tuple[Callable[..., Any], ...]:
         """Return the constructors and the runs of both kinds."""
-        from dynesty import DynamicNestedSampler, NestedSampler
-
-        return (
-            NestedSampler.__new__,
-            NestedSampler.run_nested,
-            DynamicNestedSampler.__init__,
-            DynamicNestedSampler.run_nested,
-        )
+        return (*_functions(dynamic=False), *_functions(dynamic=True))
 
     def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
@@ -96,7 +128,7 @@ class Dynesty(Sampler):
         from dynesty import DynamicNestedSampler, NestedSampler
 
         kind = DynamicNestedSampler if self.options["dynamic"] else NestedSampler
-        take = DynamicNestedSampler.__init__ if self.options["dynamic"] else NestedSampler.__new__
+        take, _ = _functions(self.options["dynamic"])
         return kind(
             together.likelihood,
             _identity,
@@ -115,7 +147,7 @@ class Dynesty(Sampler):
     ) -> bool:
         from dynesty.dynamicsampler import DynamicSamplerStatesEnum as Stage
 
-        progress = PeriodicLogger("dynesty")
+        progress = self.progress_logger()
 
         def state() -> dict[str, Any]:
             return {**cube.checkpoint_state, "dynesty": _pickled(sampler, together)}
@@ -140,6 +172,15 @@ class Dynesty(Sampler):
         checkpoint.offer(state, last=True)
         stopped = [str(warning.message) for warning in said if "stopped short" in str(warning.message)]
         return not stopped
+
+
+def _functions(dynamic: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the constructor and the run of a kind of run."""
+    from dynesty import DynamicNestedSampler, NestedSampler
+
+    if dynamic:
+        return DynamicNestedSampler.__init__, DynamicNestedSampler.run_nested
+    return NestedSampler.__new__, NestedSampler.run_nested
 
 
 def _evidence_error(results: Any, rng: np.random.Generator) -> float:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import ConfigError, ModelError
-from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.samplers.base import Draws, Sampler
 from socca.samplers.maximum import Maximum, correlation_root
+from socca.samplers.options import LIST, OBJECT, TRUTH, number, whole
 from socca.samplers.periodic import PeriodicParameters
 from socca.samplers.repartitioning_check import quick_maxima
 from socca.samplers.student import Student
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 
 #: Steps from one chance of a checkpoint to the next.
 _CHUNK = 100
-#: Autocorrelation times that are left out at the start. Walkers start where the posterior is, not far from it.
-_BURN_IN = 5
+#: Autocorrelation times that are left out at the start, and from one sample to the next. Walkers start where the
+#: posterior is, not far from it.
+_BURN_IN, _THIN = 5.0, 0.5
+#: Values of a run whose length is given, or that is to end once it has converged, and its length.
+_GIVEN_LENGTH = {"tau_change": 0.01, "discard_factor": 2.0, "n_eff": 1}
+_N_STEPS = 5000
 #: Degrees of freedom and width (in standard deviations) of the Student density that walkers jump to.
 _FREEDOM, _WIDTH = 5, 1.1
 
@@ -38,6 +43,12 @@ class Emcee(Sampler):
     since the last look, and ``n_eff`` samples are independent; or, without having converged, after ``max_steps``.
     Walkers stay at the maximum with the most mass: where the search before the run found another one that matters, the
     run has not converged.
+
+    With ``nsteps``, a run is as long as that; with ``converge=True`` it ends earlier if it has converged. Then only
+    ``n_tau`` and ``tau_change`` (0.01) decide on that, and ``n_eff`` if it is given. The first ``discard`` steps do not
+    count (by default ``discard_factor`` autocorrelation times: 5, or 2 if the length is given), and of the others every
+    ``thin``-th does (``thin_factor`` autocorrelation times: 0.5). The autocorrelation times are estimated every
+    ``check_every`` steps, or ever more rarely if that is not given.
     """
 
     name = "emcee"
@@ -50,13 +61,59 @@ class Emcee(Sampler):
         "n_eff": 3000,
         "max_steps": 50_000,
     }
-    at_least = {"nwalkers": 2, "n_tau": 1, "n_eff": 1, "max_steps": 1}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        "nwalkers": whole(2) | None,
+        "moves": LIST | OBJECT | None,
+        "n_tau": number(1),
+        "tau_change": number(0),
+        "n_eff": number(1),
+        "max_steps": whole(1),
+        "nsteps": whole(1) | None,
+        "converge": TRUTH | None,
+        "discard": whole(0) | None,
+        "thin": whole(1) | None,
+        "check_every": whole(1) | None,
+        "discard_factor": number(0),
+        "thin_factor": number(0),
+    }
+    optional = ("nsteps", "converge", "discard", "thin", "check_every", "discard_factor", "thin_factor")
+    aliases = {  # noqa: RUF012  (never changed)
+        **{"n_steps": "nsteps", "num_steps": "nsteps", "nburn": "discard", "n_burn": "discard"},
+        **{"tau_factor": "n_tau", "tau_rtol": "tau_change"},
+    }
+    instead = {"backend": "write checkpoint="}  # noqa: RUF012  (never changed)
     reserved = frozenset(
         {
             *("ndim", "log_prob_fn", "pool", "args", "kwargs", "backend", "vectorize", "blobs_dtype"),
             *("parameter_names", "a", "postargs", "threads", "live_dangerously", "runtime_sortingfn"),
         }
     )
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        own = self.options
+        if own.get("nsteps") is not None and own["max_steps"] != self.defaults["max_steps"]:
+            raise ConfigError("emcee: nsteps and max_steps both limit the length: give one of them")
+        if own.get("converge") is False and own.get("nsteps") is None:
+            own["nsteps"] = _N_STEPS
+        if own.get("nsteps") is not None or own.get("converge"):
+            given = {self.aliases.get(key, key) for key in options}
+            own |= {key: value for key, value in _GIVEN_LENGTH.items() if key not in given}
+        left_out, step = int(own.get("discard") or 0), int(own.get("thin") or 1)
+        if left_out + step > self._most:
+            raise ConfigError(
+                f"emcee: of {self._most} steps, none is left with discard={left_out} and thin={step}: take more steps"
+            )
+
+    @property
+    def _most(self) -> int:
+        """Steps at most."""
+        return int(self.options.get("nsteps") or self.options["max_steps"])
+
+    @property
+    def _may_end_early(self) -> bool:
+        """Whether the run ends once it has converged."""
+        return bool(self.options.get("converge")) or self.options.get("nsteps") is None
 
     @classmethod
     def signatures(cls) -> tuple[Callable[..., Any], ...]:
@@ -109,25 +166,33 @@ class Emcee(Sampler):
             random_state = np.random.RandomState(rng.integers(2**32)).get_state()
             last = emcee.State(start, random_state=random_state)
             taus = np.full((2, problem.ndim), np.inf)
+            looks = np.empty((0, 1 + problem.ndim))
         else:
             taus = _restore_chain(chain, checkpoint.state)
+            looks = checkpoint.state.get("looks", np.empty((0, 1 + problem.ndim)))
             last = chain.get_last_sample()
 
         def state() -> dict[str, Any]:
-            return {**maxima.arrays(), **_chain_state(chain), "taus": taus}
+            return {**maxima.arrays(), **_chain_state(chain), "taus": taus, "looks": looks}
 
-        progress = PeriodicLogger("emcee")
-        while not self._converged(chain, taus) and chain.iteration < self.options["max_steps"]:
-            last = sampler.run_mcmc(last, _CHUNK, skip_initial_state_check=True)
-            if is_look_due(chain.iteration // _CHUNK) or chain.iteration >= self.options["max_steps"]:
-                taus = np.stack([taus[1], _autocorrelation_times(chain, taus[1])])
+        progress = self.progress_logger()
+        every = self.options.get("check_every")
+        while chain.iteration < self._most and not (self._may_end_early and self._converged(chain, taus)):
+            count = min(int(every or _CHUNK), self._most - chain.iteration)
+            last = sampler.run_mcmc(last, count, skip_initial_state_check=True)
+            if every or is_look_due(chain.iteration // _CHUNK) or chain.iteration >= self._most:
+                taus = np.stack([taus[1], self._autocorrelation_times(chain, taus[1])])
+                looks = np.append(looks, [[chain.iteration, *taus[1]]], axis=0)
             checkpoint.offer(state)
             if progress.due():
                 progress.log(f"{chain.iteration} steps of {walkers} walkers, autocorrelation time {taus[1].max():.1f}")
         checkpoint.offer(state, last=True)
 
         tau = float(taus[1].max())
-        discard, thin = _burn_in(chain, taus[1]), max(1, int(tau / 2)) if np.isfinite(tau) else 1
+        discard, thin = self._burn_in(chain, taus[1]), self.options.get("thin")
+        if thin is None:
+            thin = max(1, int(tau * self.options.get("thin_factor", _THIN))) if np.isfinite(tau) else 1
+        thin = min(int(thin), chain.iteration - discard)
         samples = circles.wrap(chain.get_chain(discard=discard, thin=thin, flat=True))
         n = len(samples)
         return Draws(
@@ -146,13 +211,27 @@ class Emcee(Sampler):
                 "n_gradients": maxima.n_gradients,
                 **maxima.notes(),
             },
+            history={"autocorrelation_time": looks},
         )
 
+    def _autocorrelation_times(self, chain: Any, before: np.ndarray) -> np.ndarray:
+        """Return the autocorrelation time of each parameter, given its last estimate; infinite while there is none."""
+        with np.errstate(invalid="ignore"):  # of a walker that has not moved yet
+            found = chain.get_autocorr_time(tol=0, discard=self._burn_in(chain, before))
+        return np.where(np.isfinite(found), found, np.inf)
+
+    def _burn_in(self, chain: Any, tau: np.ndarray) -> int:
+        """Return how many steps at the start do not count: those asked for, if they are over; or at most half."""
+        asked = self.options.get("discard")
+        if asked is not None:
+            return int(asked) if chain.iteration > asked else chain.iteration // 2
+        return int(min(chain.iteration / 2, self.options.get("discard_factor", _BURN_IN) * tau.max()))
+
     def _n_independent(self, chain: Any, taus: np.ndarray) -> float:
-        return (chain.iteration - _burn_in(chain, taus[1])) * chain.nwalkers / taus[1].max()
+        return (chain.iteration - self._burn_in(chain, taus[1])) * chain.nwalkers / taus[1].max()
 
     def _converged(self, chain: Any, taus: np.ndarray) -> bool:
-        if not np.all(np.isfinite(taus)):
+        if not np.all(np.isfinite(taus)) or chain.iteration <= (self.options.get("discard") or 0):
             return False
         return bool(
             chain.iteration > self.options["n_tau"] * taus[1].max()
@@ -178,18 +257,6 @@ class _StudentProposal:
 def is_look_due(chunk: int) -> bool:
     """Tell whether to look at the autocorrelation times after so many chunks: each, and of many one in 3 to 6 %."""
     return chunk % max(1, 1 << chunk.bit_length() >> 5) == 0
-
-
-def _autocorrelation_times(chain: Any, before: np.ndarray) -> np.ndarray:
-    """Return the autocorrelation time of each parameter, given its last estimate; infinite while there is none."""
-    with np.errstate(invalid="ignore"):  # of a walker that has not moved yet
-        found = chain.get_autocorr_time(tol=0, discard=_burn_in(chain, before))
-    return np.where(np.isfinite(found), found, np.inf)
-
-
-def _burn_in(chain: Any, tau: np.ndarray) -> int:
-    """Return how many steps at the start do not count: at most half."""
-    return int(min(chain.iteration / 2, _BURN_IN * tau.max()))
 
 
 def _walkers_around(

@@ -146,14 +146,25 @@ class ImportanceRun:
     def _spent(self) -> int:
         return len(self._all.z)
 
-    def explore(self) -> tuple[Draws, list[str]]:
-        """Return the draws of the last proposal, and why they do not pass; an empty list if they do.
+    def explore(self, progress: PeriodicLogger) -> tuple[Draws, list[str]]:
+        """Explore the posterior.
 
         What a proposal was fitted to does not count for the result: weights of draws that their own proposal has seen
         are too small, since it grew where they were.
+
+        Parameters
+        ----------
+        progress : PeriodicLogger
+            Told of each round.
+
+        Returns
+        -------
+        draws : Draws
+            Those of the last proposal.
+        why : list of str
+            Why they do not pass; empty if they do.
         """
         wanted, first, most = (int(self._options[key]) for key in ("n_eff", "n_first", "max_draws"))
-        progress = PeriodicLogger("adaptive")
         proposal, final, expected = self._found_proposal()
         while True:
             log_weights = final.log_weights()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.samplers.base import Draws, Sampler, WithoutEffect
+from socca.samplers.options import number, whole
 from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
@@ -83,7 +84,17 @@ class Nautilus(Sampler):
         "n_eff": 3000,
         "focus": True,
     }
-    at_least = {"n_live": 10, "n_batch": 1, "n_eff": 0}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        "n_live": whole(10),
+        **dict.fromkeys(("n_update", "n_points_min", "n_batch", "n_like_new_bound"), whole(1) | None),
+        **dict.fromkeys(("n_networks", "n_shell"), whole()),
+        "n_like_max": whole(1, infinite=True),
+        "enlarge_per_dim": number(1),
+        "split_threshold": number(above=0),
+        "f_live": number(above=0, most=1),
+        "n_eff": number(0),
+        "timeout": number(above=0, infinite=True),
+    }
     reserved = frozenset(
         {
             *("prior", "prior_args", "prior_kwargs", "n_dim", "periodic"),
@@ -91,6 +102,11 @@ class Nautilus(Sampler):
             *("pool", "seed", "filepath", "resume", "verbose"),
         }
     )
+    instead = {"filepath": "write checkpoint="}  # noqa: RUF012  (never changed)
+    aliases = {"nlive": "n_live", "flive": "f_live", "verbose": "progress"}  # noqa: RUF012  (never changed)
+    without_effect = {  # noqa: RUF012  (never changed)
+        "dlogz": WithoutEffect("nautilus ends by f_live, the share of the evidence among the live points, and by n_eff")
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -162,7 +178,7 @@ class Nautilus(Sampler):
 
         options = self.arguments(nautilus.Sampler.run)
         left, most = float(options.pop("timeout", np.inf)), float(options.pop("n_like_max", np.inf))
-        progress = PeriodicLogger("nautilus")
+        progress = self.progress_logger()
         with warnings.catch_warnings():
             # Networks that stop at their last iteration are good enough for drawing bounds.
             warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")

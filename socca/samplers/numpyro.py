@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from socca.errors import ConfigError
-from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.samplers.base import Draws, Sampler, WithoutEffect
+from socca.samplers.options import LIST, TRUTH, number, whole
 from socca.samplers.repartitioning_check import quick_maxima
 from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
 
@@ -42,13 +43,36 @@ class Numpyro(Sampler):
     evidence = False
     requires = ("numpyro", "jax", "jaxlib", "numpy")
     defaults = {"num_warmup": 300, "num_samples": 1000, "num_chains": None}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        "num_warmup": whole(1),
+        "num_samples": whole(4),
+        "num_chains": whole(1) | None,
+        "step_size": number(above=0),
+        "dense_mass": TRUTH | LIST,
+        "target_accept_prob": number(above=0, most=1),
+        "max_tree_depth": whole(1) | LIST,
+    }
     reserved = frozenset(
         {
             *("model", "potential_fn", "kinetic_fn", "inverse_mass_matrix", "trajectory_length", "init_strategy"),
             *("forward_mode_differentiation", "sampler", "postprocess_fn", "chain_method", "progress_bar"),
-            *("progress_rate", "jit_model_args", "thinning", "find_heuristic_step_size"),
+            *("progress_rate", "jit_model_args"),
         }
     )
+    instead = {  # noqa: RUF012  (never changed)
+        "inverse_mass_matrix": "the Gaussian at the maximum is round in the coordinates of the chains, and numpyro "
+        "adapts the matrix from there (adapt_mass_matrix, dense_mass)",
+    }
+    aliases = {  # noqa: RUF012  (never changed)
+        **{"nwarmup": "num_warmup", "n_warmup": "num_warmup", "nsamples": "num_samples", "n_samples": "num_samples"},
+        "progress_bar": "progress",
+    }
+    without_effect = {  # noqa: RUF012  (never changed)
+        "chain_method": WithoutEffect("chains run side by side, one per worker (ncores)", as_asked=("parallel",)),
+        "init_strategy": WithoutEffect("chains start at the maximum of the posterior"),
+        "jit_model_args": WithoutEffect("problems of one structure share compiled programs", as_asked=(False,)),
+        "progress_rate": WithoutEffect("messages come at growing intervals", as_asked=(None,)),
+    }
 
     @classmethod
     def signatures(cls) -> tuple[Callable[..., Any], ...]:
@@ -63,8 +87,9 @@ class Numpyro(Sampler):
 
         n_chains = int(self.options["num_chains"] or pool.size)
         warmup, wanted = int(self.options["num_warmup"]), int(self.options["num_samples"])
-        if min(n_chains, warmup, wanted) < 1 or wanted < 4:
-            raise ConfigError("numpyro needs num_chains and num_warmup of at least 1, and num_samples of at least 4")
+        thinning = int(self.options.get("thinning", 1))
+        if not 1 <= thinning <= wanted // 4:
+            raise ConfigError(f"numpyro: thinning must lie between 1 and num_samples / 4, got {thinning}")
         maxima = quick_maxima(problem, pool, seed, checkpoint)
         space = UnconstrainedSpace.around(problem, maxima.found[0])
         settings = tuple(sorted(self.arguments(NUTS.__init__).items()))
@@ -83,7 +108,7 @@ class Numpyro(Sampler):
                 found |= {f"record_{one.number}.{key}": value for key, value in record.items()}
             return found
 
-        progress = PeriodicLogger("numpyro")
+        progress = self.progress_logger()
         while done < warmup + wanted:
             count = min(_CHUNK, warmup + wanted - done)
             advanced = pool.map(_advance, [(one, count) for one in chains])
@@ -97,21 +122,21 @@ class Numpyro(Sampler):
                 progress.log(f"{done} of {warmup + wanted} draws in each of {n_chains} chains")
         checkpoint.offer(state, last=True)
         joined = {key: np.stack([record[key] for record in records]) for key in records[0]}
-        return self._draws(problem, space, maxima, warmup, joined)
+        return self._draws(problem, space, maxima, slice(warmup, None, thinning), joined)
 
     def _draws(
         self,
         problem: LogDensity,
         space: UnconstrainedSpace,
         maxima: Maxima,
-        warmup: int,
+        kept: slice,
         records: dict[str, np.ndarray],
     ) -> Draws:
-        """Gather the draws of all chains; `records` have shape (chains, draws, ...), warm-up included."""
+        """Gather the `kept` draws of all chains; `records` have shape (chains, draws, ...), warm-up included."""
         from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
         n_steps = int(records["n_steps"].sum())
-        records = {key: value[:, warmup:] for key, value in records.items()}
+        records = {key: value[:, kept] for key, value in records.items()}
         y = records["y"].reshape(-1, problem.ndim)
         samples, log_slope = space.to_parameters(y)
         log_prior = problem.log_prior(samples)

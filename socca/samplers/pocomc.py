@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import ConfigError
-from socca.samplers.base import Draws, PeriodicLogger, Sampler
+from socca.samplers.base import Draws, Sampler, WithoutEffect
+from socca.samplers.options import LIST, OBJECT, TRUTH, whole, word
 from socca.samplers.student import Student
 from socca.samplers.unit_cube import UnitCube
 
@@ -53,14 +54,44 @@ class Pocomc(Sampler):
     pickles = True
     requires = ("pocomc", "torch", "zuko", "numpy")
     defaults = {"focus": True, "precondition": None}  # noqa: RUF012  (never changed)
-    at_least = {"n_total": 1, "n_active": 2, "n_effective": 2, "n_evidence": 0}  # noqa: RUF012  (never changed)
+    allowed = {  # noqa: RUF012  (never changed)
+        **dict.fromkeys(("n_active", "n_effective"), whole(2) | None),
+        "n_total": whole(1),
+        "n_evidence": whole(),
+        "reflective": LIST | None,
+        "transform": word("probit", "logit"),
+        "flow": word() | OBJECT,
+        "metric": word("ess", "uss"),
+        "sample": word("tpcn", "rwm"),
+        "resample": word("mult", "syst"),
+        **dict.fromkeys(("pytorch_threads", "train_frequency", "n_prior", "n_steps", "n_max_steps"), whole(1) | None),
+        "precondition": TRUTH | None,
+    }
     reserved = frozenset(
         {
             *("prior", "likelihood", "n_dim", "likelihood_args", "likelihood_kwargs", "vectorize", "blobs_dtype"),
             *("periodic", "pool", "output_dir", "output_label", "random_state", "n_ess"),
-            *("progress", "resume_state_path", "save_every"),
+            *("resume_state_path", "save_every"),
         }
     )
+    instead = {  # noqa: RUF012  (never changed)
+        "random_state": "write seed=",
+        "output_dir": "write checkpoint=",
+        "resume_state_path": "write checkpoint=, and the run goes on from it",
+    }
+    aliases = {"nlive": "n_effective", "n_live": "n_effective"}  # noqa: RUF012  (never changed)
+    without_effect = {  # noqa: RUF012  (never changed)
+        "vectorize": WithoutEffect("the likelihood always takes batches", as_asked=(True,)),
+        "save_every": WithoutEffect("with checkpoint=, the state is kept every half minute", as_asked=(None,)),
+    }
+    mpi_advice = (
+        "it might not benefit from MPI because its points are proposed one after another; consider method='nautilus'"
+    )
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if self.options.get("n_effective") is not None and self.options.get("n_active") is None:
+            self.options["n_active"] = int(self.options["n_effective"]) // 2
 
     @classmethod
     def signatures(cls) -> tuple[Callable[..., Any], ...]:
@@ -78,7 +109,7 @@ class Pocomc(Sampler):
     def _explore(self, cube: UnitCube, seed: int, checkpoint: Checkpoint, kept: bytes | None) -> Draws:
         """Explore a cube, from the start or from a kept state of pocoMC."""
         pocomc = _pocomc()
-        progress = PeriodicLogger("pocomc")
+        progress = self.progress_logger()
 
         class CheckpointingSampler(pocomc.Sampler):  # type: ignore[name-defined]
             """Sampler of pocoMC that offers its state to the checkpoint where it would write a file."""

@@ -6,13 +6,14 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca.errors import ModelError
 from socca.samplers.maximum import Maximum, covariance_at, log_posterior_in_cube
-from socca.samplers.starts import ImageStarts
+from socca.samplers.starts import ImageStarts, best_and_local_best
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -129,6 +130,9 @@ def find_maxima(
     n_starts: int,
     maxiter: int,
     with_prior: bool = True,
+    given: Iterable[np.ndarray] = (),
+    solver: Mapping[str, Any] = MappingProxyType({}),
+    callback: Callable[[np.ndarray], object] | None = None,
     draws: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Maxima:
     """Search for the maxima of the posterior density of the parameters, or of the likelihood.
@@ -151,6 +155,12 @@ def find_maxima(
         Draws from the prior, searches from them, and iterations of each search at most.
     with_prior : bool
         Whether the prior's density counts; otherwise the prior is no more than bounds.
+    given : iterable of ndarray, shape (ndim,)
+        Points of the unit cube from which searches start too, before all others.
+    solver : mapping
+        Options of scipy's L-BFGS-B in the place of those that are set here.
+    callback : callable, optional
+        Called with the parameters, shape (ndim,), after each iteration of a search.
     draws : tuple of ndarray, shapes (n_draws, ndim) and (n_draws,), optional
         Draws from the prior, as points of the unit cube, and the log-likelihood there, if they are known already.
 
@@ -180,8 +190,10 @@ def find_maxima(
             "WCS, xc and yc are RA and Dec)"
         )
     image = ImageStarts(problem, height)
-    search = _MaximumSearch(problem, evaluate, height, maxiter, with_prior)
-    search.run_from(_best_and_local_best(u, heights, n_starts))
+    options = {"maxiter": maxiter, "ftol": 1e-12, "gtol": 1e-6, "maxcor": 20, **solver}
+    search = _MaximumSearch(problem, evaluate, height, options, with_prior, callback)
+    search.run_from(given)
+    search.run_from(best_and_local_best(u, heights, n_starts))
     search.run_from(image.from_peaks(rng))
     search.run_from(image.from_residual(search.best.theta, rng))
     swapped = 0
@@ -194,37 +206,6 @@ def find_maxima(
     return search.maxima()
 
 
-def _best_and_local_best(draws: np.ndarray, height: np.ndarray, n: int) -> np.ndarray:
-    """Return the best draw, the best of those that are higher than their neighbours, and then the best others.
-
-    The best draws alone are often those of one heap.
-
-    Parameters
-    ----------
-    draws : ndarray, shape (m, ndim)
-        Points of the unit cube.
-    height : ndarray, shape (m,)
-        Log density there; some of it finite.
-    n : int
-        How many are wanted.
-
-    Returns
-    -------
-    ndarray, shape (up to n, ndim)
-        The points.
-    """
-    from scipy.spatial import cKDTree
-
-    possible = np.flatnonzero(np.isfinite(height))
-    order = possible[np.argsort(-height[possible], kind="stable")]
-    neighbours = min(2 * draws.shape[1] + 4, len(order))
-    _, near = cKDTree(draws[order]).query(draws[order], k=neighbours)
-    top = order[np.all(height[order][near.reshape(len(order), -1)] <= height[order][:, None], axis=1)]
-    # At least a third are the best, whatever lies around them.
-    chosen = list(dict.fromkeys([*order[: -(-n // 3)], *top, *order]))[:n]
-    return draws[chosen]
-
-
 class _MaximumSearch:
     """Local searches from given points, and the maxima that they found.
 
@@ -234,10 +215,12 @@ class _MaximumSearch:
         The problem.
     evaluate, height : callable
         Batched log-likelihood, and what is maximised.
-    maxiter : int
-        Iterations of each search at most.
+    options : dict
+        Of scipy's L-BFGS-B.
     with_prior : bool
         Whether the prior's density counts.
+    callback : callable, optional
+        See `find_maxima`.
     """
 
     def __init__(
@@ -245,11 +228,12 @@ class _MaximumSearch:
         problem: LogDensity,
         evaluate: Callable[[np.ndarray], np.ndarray],
         height: Callable[[np.ndarray], np.ndarray],
-        maxiter: int,
+        options: dict[str, Any],
         with_prior: bool,
+        callback: Callable[[np.ndarray], object] | None,
     ) -> None:
         self._problem, self._evaluate, self._height = problem, evaluate, height
-        self._maxiter, self._with_prior = maxiter, with_prior
+        self._options, self._with_prior, self._callback = options, with_prior, callback
         pairs = zip(problem.priors, problem.periods, strict=True)
         self._circle = np.array([prior.is_flat_over(period) for prior, period in pairs], bool)
         self._period = np.array([period or 1.0 for period in problem.periods])
@@ -294,11 +278,12 @@ class _MaximumSearch:
 
         def arrived(*, intermediate_result: Any) -> None:
             """End a search where it meets a known maximum."""
-            if not self.known:
+            if not self.known and self._callback is None:
                 return
-            k = self._known_maximum_at(
-                self._problem.prior_transform(intermediate_result.x)[0], -float(intermediate_result.fun)
-            )
+            theta = self._problem.prior_transform(intermediate_result.x)[0]
+            if self._callback is not None:
+                self._callback(theta)
+            k = self._known_maximum_at(theta, -float(intermediate_result.fun))
             if k is not None:
                 reached.append(k)
                 raise StopIteration
@@ -311,7 +296,7 @@ class _MaximumSearch:
                 method="L-BFGS-B",
                 bounds=[(_EDGE, 1 - _EDGE)] * self._problem.ndim,
                 callback=arrived,
-                options={"maxiter": self._maxiter, "ftol": 1e-12, "gtol": 1e-6, "maxcor": 20},
+                options=self._options,
             )
             spent.append(int(result.nfev))
             return result

@@ -172,6 +172,37 @@ class ImageStarts:
         return places
 
 
+def best_and_local_best(draws: np.ndarray, height: np.ndarray, n: int) -> np.ndarray:
+    """Return the best draw, the best of those that are higher than their neighbours, and then the best others.
+
+    The best draws alone are often those of one heap.
+
+    Parameters
+    ----------
+    draws : ndarray, shape (m, ndim)
+        Points of the unit cube.
+    height : ndarray, shape (m,)
+        Log density there; some of it finite.
+    n : int
+        How many are wanted.
+
+    Returns
+    -------
+    ndarray, shape (up to n, ndim)
+        The points.
+    """
+    from scipy.spatial import cKDTree
+
+    possible = np.flatnonzero(np.isfinite(height))
+    order = possible[np.argsort(-height[possible], kind="stable")]
+    neighbours = min(2 * draws.shape[1] + 4, len(order))
+    _, near = cKDTree(draws[order]).query(draws[order], k=neighbours)
+    top = order[np.all(height[order][near.reshape(len(order), -1)] <= height[order][:, None], axis=1)]
+    # At least a third are the best, whatever lies around them.
+    chosen = list(dict.fromkeys([*order[: -(-n // 3)], *top, *order]))[:n]
+    return draws[chosen]
+
+
 class _Component:
     """A component's kind, its free parameters and their place in the vector, and the places of its free position."""
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from socca.errors import PosteriorError
 from socca.parameters.units import factor
-from socca.plotting.comparison import COLOURS, DATA, MODEL, save_figure
+from socca.plotting.comparison import COLOURS, DATA, MODEL
+from socca.plotting.output import save_figure
 from socca.posterior.posterior import Posterior
 from socca.posterior.statistics import INTERVAL, unwrapped
 from socca.posterior.storage import ResultLocation

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import PosteriorError
+from socca.posterior.endings import read_ending
+from socca.posterior.header import ResultHeader
 from socca.posterior.record import FitRecord
-from socca.posterior.storage import ResultHeader, ResultLocation, header_of, open_result, read_headers
+from socca.posterior.storage import ContainerHeaders, ResultLocation, header_of, open_result, read_container
 from socca.survey.chunks import Chunk
 from socca.survey.flags import DEFAULTS, Thresholds, flags_of
 from socca.survey.status import finished_at, rate, running
 from socca.utils.files import atomic_path
+from socca.utils.machine import raise_if_machine
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -26,6 +30,17 @@ if TYPE_CHECKING:
 
 
 __all__ = ["build_catalog", "survey_status", "write_catalog"]
+
+#: Says why the result of a target and model, with a record, is out of date, or nothing.
+Staleness = Callable[[str, str, FitRecord], str]
+#: Reads the row of a target and model from a file of its own.
+Reader = Callable[[str, str, Path], dict[str, Any]]
+
+
+def _never(target: str, model: str, record: FitRecord) -> str:
+    """Take every result for up to date."""
+    return ""
+
 
 #: What each parameter's columns are called after its label, and their keys in a posterior's summary.
 QUANTITIES = {"": "median", "_lower": "lower", "_upper": "upper", "_std": "std", "_best": "best"}
@@ -52,7 +67,9 @@ LAST = (
 
 
 def build_catalog(
-    results: Iterable[tuple[str, str, Path | ResultLocation]], thresholds: Thresholds = DEFAULTS
+    results: Iterable[tuple[str, str, Path | ResultLocation]],
+    thresholds: Thresholds = DEFAULTS,
+    stale: Staleness = _never,
 ) -> Table:
     """Gather fits into a table.
 
@@ -62,19 +79,31 @@ def build_catalog(
         Target, model and the file that its fit wrote, or was to write, or its place in a file of many.
     thresholds : Thresholds, optional
         When a fit is flagged.
+    stale : callable, optional
+        Says why a result (of a target, a model, with a record) is out of date, or nothing.
 
     Returns
     -------
     astropy.table.Table
-        One row each, in their order. `status` is ``done``, ``failed`` (so is a damaged file) or ``missing``, and
-        `message` says why. A parameter ``bulge.re`` has the columns ``bulge_re`` (median), ``bulge_re_lower`` and
-        ``bulge_re_upper`` (the central 68 per cent), ``bulge_re_std`` and ``bulge_re_best`` (highest density); where
-        a model lacks it they are masked. `log_bayes_factor` is `logz` less the highest of the target's models.
+        One row each, in their order. `status` is ``done``, ``stale`` (its inputs have changed since), ``failed`` (so is
+        a damaged file) or ``missing``, and `message` says why. A parameter ``bulge.re`` has the columns ``bulge_re``
+        (median), ``bulge_re_lower`` and ``bulge_re_upper`` (the central 68 per cent), ``bulge_re_std`` and
+        ``bulge_re_best`` (highest density); where a model lacks it they are masked. `log_bayes_factor` is `logz` less
+        the highest of the target's models.
+
+    Raises
+    ------
+    MachineError
+        If the machine does not let a result be read, which says nothing about the fit.
     """
     from astropy.table import Column, MaskedColumn, Table
 
     results = [(str(target), str(model), place) for target, model, place in results]
-    rows = _rows([place for _, _, place in results], thresholds)
+
+    def read(target: str, model: str, path: Path) -> dict[str, Any]:
+        return _read(path, thresholds, functools.partial(stale, target, model))
+
+    rows = _rows(results, read, stale, thresholds)
     table = Table(masked=False)
     for name, texts in {
         "target": [target for target, _, _ in results],
@@ -155,7 +184,7 @@ class Status:
     Parameters
     ----------
     counts : dict of int
-        How many fits are ``done, failed, running, pending``.
+        How many fits are ``done, stale, failed, running, pending``.
     failures : list of (str, str, str)
         Target, model and message of those that failed.
     rate : float
@@ -167,7 +196,12 @@ class Status:
     rate: float
 
 
-def survey_status(results: Iterable[tuple[str, str, Path | ResultLocation]], folder: Path) -> Status:
+def survey_status(
+    results: Iterable[tuple[str, str, Path | ResultLocation]],
+    folder: Path,
+    stale: Staleness = _never,
+    settled: Callable[[str, str], bool] | None = None,
+) -> Status:
     """Say how far a survey is, from its files alone.
 
     Parameters
@@ -176,6 +210,10 @@ def survey_status(results: Iterable[tuple[str, str, Path | ResultLocation]], fol
         As of `build_catalog`.
     folder : Path
         Of the survey's results.
+    stale : callable, optional
+        As of `build_catalog`.
+    settled : callable, optional
+        Tells of a target and model whether its result is known to be up to date, so that its record need not be read.
 
     Returns
     -------
@@ -183,9 +221,9 @@ def survey_status(results: Iterable[tuple[str, str, Path | ResultLocation]], fol
         A fit that runs counts as running whatever there is of an earlier one.
     """
     results = list(results)
-    rows = _rows([place for _, _, place in results], DEFAULTS)
+    rows = _rows(results, _status_reader(stale, settled), stale)
     now_running = running(folder)
-    counts = dict.fromkeys(("done", "failed", "running", "pending"), 0)
+    counts = dict.fromkeys(("done", "stale", "failed", "running", "pending"), 0)
     failures = []
     for (target, model, _), row in zip(results, rows, strict=True):
         state = "pending" if row["status"] == "missing" else row["status"]
@@ -198,27 +236,49 @@ def survey_status(results: Iterable[tuple[str, str, Path | ResultLocation]], fol
     return Status(counts, failures, rate(finished, time.time() if now_running else max(finished, default=0.0)))
 
 
-def _rows(places: Sequence[Path | ResultLocation], thresholds: Thresholds) -> list[dict[str, Any]]:
-    """Return a row for each result. Never raises for what the files hold."""
-    rows: list[dict[str, Any]] = [{}] * len(places)
+def _status_reader(stale: Staleness, settled: Callable[[str, str], bool] | None) -> Reader:
+    """Return the function that reads what a row of `survey_status` needs of a file of one fit."""
+
+    def read(target: str, model: str, path: Path) -> dict[str, Any]:
+        known = stale is _never if settled is None else settled(target, model)
+        found = read_ending(path) if known else None
+        if found is None:  # no such file, or one that cannot be used: the whole row says why
+            return _read(path, DEFAULTS, functools.partial(stale, target, model))
+        return {
+            "status": found.status,
+            "message": _shortened(found.message),
+            "finished": finished_at(found.finished),
+        }
+
+    return read
+
+
+def _rows(
+    results: Sequence[tuple[str, str, Path | ResultLocation]],
+    read: Reader,
+    stale: Staleness,
+    thresholds: Thresholds = DEFAULTS,
+) -> list[dict[str, Any]]:
+    """Return a row for each result, of files of one fit by `read`. Never raises for what the files hold."""
+    rows: list[dict[str, Any]] = [{}] * len(results)
     gathered: dict[Path, dict[str, int]] = {}
-    for k, place in enumerate(places):
+    for k, (target, model, place) in enumerate(results):
         if isinstance(place, ResultLocation) and place.target is not None:
             gathered.setdefault(place.path, {})[place.target] = k
         else:
-            rows[k] = _read(place.path if isinstance(place, ResultLocation) else Path(place), thresholds)
+            rows[k] = read(target, model, place.path if isinstance(place, ResultLocation) else Path(place))
     # One file after another: all that a survey says of itself is too much to hold at once.
     counts: dict[Path, list[int]] = {}  # one look into each folder, which may hold thousands of files
     for path, members in gathered.items():
         if path.parent not in counts:
             counts[path.parent] = Chunk.of(path).former_counts(path.parents[2])
-        for target, row in _rows_of_chunk(path, members, counts[path.parent], thresholds).items():
+        for target, row in _rows_of_chunk(path, members, counts[path.parent], thresholds, stale).items():
             rows[members[target]] = row
     return rows
 
 
 def _rows_of_chunk(
-    path: Path, targets: Iterable[str], former_counts: list[int], thresholds: Thresholds
+    path: Path, targets: Iterable[str], former_counts: list[int], thresholds: Thresholds, stale: Staleness
 ) -> dict[str, dict[str, Any]]:
     """Return the rows of a chunk's targets, while its job may be running."""
     chunk, folder = Chunk.of(path), path.parents[2]
@@ -227,10 +287,10 @@ def _rows_of_chunk(
     # Parts first: one that is gone when it is looked for has been gathered meanwhile.
     waiting = {part.stem for part in parts.glob("*.h5")} if parts.is_dir() else set()
     for target in waiting.intersection(targets):
-        row = _read(parts / f"{target}.h5", thresholds)
+        row = _read(parts / f"{target}.h5", thresholds, functools.partial(stale, target, chunk.model))
         if row["status"] != "missing":
             rows[target] = row
-    known: dict[Path, dict[str, ResultHeader]] = {}
+    known: dict[Path, ContainerHeaders] = {}
     damage = ""
     for target in targets:
         if target in rows:
@@ -238,33 +298,39 @@ def _rows_of_chunk(
         for place in (path, *chunk.former(folder, target, former_counts)):
             if place not in known:
                 try:
-                    known[place] = read_headers(place)
+                    known[place] = read_container(place)
                 except PosteriorError as error:
-                    known[place] = {}
+                    raise_if_machine(error)
+                    known[place] = ContainerHeaders()
                     damage = damage or (str(error) if place == path else "")
-            if target in known[place]:
-                rows[target] = _row_of(known[place][target], thresholds)
+                for own_damage in known[place].damaged.values():
+                    raise_if_machine(own_damage)
+            if target in known[place].intact:
+                header = known[place].intact[target]
+                rows[target] = _row_of(header, thresholds, stale(target, chunk.model, header.record))
                 break
         else:
-            rows[target] = _row("failed", damage) if damage else _row("missing", "there is no result")
+            own = damage or str(known[path].damaged.get(target, ""))
+            rows[target] = _row("failed", own) if own else _row("missing", "there is no result")
     return rows
 
 
-def _read(path: Path, thresholds: Thresholds) -> dict[str, Any]:
+def _read(path: Path, thresholds: Thresholds, stale: Callable[[FitRecord], str]) -> dict[str, Any]:
     """Return what a row needs of a file of one fit; NaN for what is not known."""
     if not path.exists():
         return _row("missing", "there is no result")
     try:
         with open_result(path) as group:
-            return _row_of(header_of(group), thresholds)
+            header = header_of(group)
+        return _row_of(header, thresholds, stale(header.record))
     except PosteriorError as error:
+        raise_if_machine(error)
         return _row("failed", str(error))
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        return _row("failed", f"{path}: is damaged: {error}")
 
 
-def _row_of(header: ResultHeader, thresholds: Thresholds) -> dict[str, Any]:
-    row = _row(header.status, header.message, header.record)
+def _row_of(header: ResultHeader, thresholds: Thresholds, stale: str) -> dict[str, Any]:
+    """Return the row of a result; `stale` says why it is out of date. A stale one keeps its numbers."""
+    row = _row("stale" if stale else header.status, stale or header.message, header.record)
     if header.status == "done":
         row["flags"] = ",".join(flags_of(header.record, thresholds))
         row["summary"] = [
@@ -277,12 +343,9 @@ def _row_of(header: ResultHeader, thresholds: Thresholds) -> dict[str, Any]:
 
 def _row(status: str, message: str, record: FitRecord = UNKNOWN) -> dict[str, Any]:
     """Return one fit as a flat dictionary, from its status and its record."""
-    message = " ".join(message.split())
-    if len(message) > MESSAGE_LENGTH:
-        message = message[: MESSAGE_LENGTH - 3] + "..."
     return {
         "status": status,
-        "message": message,
+        "message": _shortened(message),
         "flags": "",
         "summary": [],
         "bunit": record.image.bunit,
@@ -296,8 +359,14 @@ def _row(status: str, message: str, record: FitRecord = UNKNOWN) -> dict[str, An
         "n_calls": _number(record.sampler.n_calls),
         "wall_time": _number(record.timing.total),
         "converged": bool(record.sampler.converged),
-        "finished": finished_at(record),
+        "finished": finished_at(record.provenance.finished),
     }
+
+
+def _shortened(message: str) -> str:
+    """Return a message in one line, of `MESSAGE_LENGTH` characters at most."""
+    message = " ".join(message.split())
+    return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 3] + "..."
 
 
 def _number(value: Any) -> float:

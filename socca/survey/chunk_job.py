@@ -11,10 +11,20 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from socca.errors import PoolError, PosteriorError
-from socca.posterior.storage import ResultHeader, ResultLocation, header_of, open_result, read_headers, write_container
+from socca.errors import PosteriorError
+from socca.posterior.header import ResultHeader
+from socca.posterior.storage import (
+    ContainerHeaders,
+    ResultLocation,
+    check_result,
+    open_result,
+    read_container,
+    write_container,
+)
 from socca.survey.fit_targets import Outcome, Outputs, fit_all
-from socca.survey.freshness import reason_to_fit, size_and_time
+from socca.survey.freshness import FAILED_BEFORE, file_state
+from socca.survey.locks import alone
+from socca.utils.machine import raise_if_machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,38 +61,28 @@ class ChunkJob:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from the chunk within this block.
-
-        Raises
-        ------
-        PoolError
-            If another one is at it.
-        """
-        import fcntl
-
-        self._parts.mkdir(parents=True, exist_ok=True)
-        path = self._parts / "lock"
-        with path.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise PoolError(f"{self.path}: another process is fitting this chunk") from None
-            except OSError as error:  # file systems without locks
-                log.debug("%s cannot be locked: %s", path, error)
-            try:
+        """Keep other processes from the chunk within this block; see `socca.survey.locks.alone`."""
+        try:
+            with alone(self._parts / "lock", str(self.path)):
                 yield
-            finally:
-                path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # what is left are parts and checkpoints
-                    self._parts.rmdir()
+        finally:
+            with contextlib.suppress(OSError):  # what is left are parts and checkpoints
+                self._parts.rmdir()
 
-    def to_fit(self, again: Iterable[str] = ()) -> list[str]:
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier job has left results that are not gathered, or checkpoints."""
+        return self._parts.is_dir()
+
+    def to_fit(self, again: Iterable[str] = (), *, failed: bool = False) -> list[str]:
         """Return the targets to be fitted, largest first, with the reasons in the log.
 
         Parameters
         ----------
         again : iterable of str
             Fit these and no others, in any case; what there is of them in the job's folder is deleted.
+        failed : bool
+            Whether to try those again that failed.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class ChunkJob:
                 path.unlink(missing_ok=True)
         found = []
         for target in self.targets:
-            reason = ("asked for" if target in again else "") if again else self._reason(target)
+            reason = ("asked for" if target in again else "") if again else self.reason(target, failed=failed)
             if reason:
                 log.info("%s %s: to be fitted: %s", target, self.chunk.model, reason)
                 found.append(target)
@@ -118,7 +118,7 @@ class ChunkJob:
         missing = [target for target in self.targets if target not in places]
         if missing and complete:
             raise PosteriorError(f"{self.path}: not fitted: {', '.join(missing[:5])}")
-        write_container(self.path, places)
+        write_container(self.path, places)  # which is on the disk before the parts are deleted
         for target in self.targets:
             (self._parts / f"{target}.h5").unlink(missing_ok=True)
 
@@ -126,22 +126,23 @@ class ChunkJob:
         """Fit targets one after another in this process."""
         return fit_all(self.survey, [(target, self.chunk.model) for target in targets], self.outputs)
 
-    def _reason(self, target: str) -> str:
-        params = self.survey.fit_params(target, self.chunk.model)
-        return reason_to_fit(self._record(target), self.survey.files(target), params, self.survey.config.batch.caps)
+    def reason(self, target: str, *, failed: bool = False) -> str:
+        """Say why a target has to be fitted, or nothing; `failed` is a reason too, if it is asked for."""
+        record = self.record(target)
+        reason = self.survey.reason_to_fit(target, self.chunk.model, record)
+        if not reason and failed and record is not None and record.failure is not None:
+            return FAILED_BEFORE
+        return reason
 
     def _size(self, target: str) -> int:
-        state = size_and_time(self.survey.target(target).files["image"])
-        return 0 if state is None else state[0]
+        state = file_state(self.survey.target(target).files["image"])
+        return 0 if state is None else state.size
 
-    def _record(self, target: str) -> FitRecord | None:
-        """Return the record of the latest result of a target; a damaged part is deleted."""
-        part = self._parts / f"{target}.h5"
-        record = part_record(part)
-        if record is None:
-            part.unlink(missing_ok=True)
-        place = None if record else self._gathered(target)
-        return record if place is None else self._known(place.path)[target].record
+    def record(self, target: str) -> FitRecord | None:
+        """Return the record of the latest result of a target; None without one, or with a damaged one."""
+        found = part_record(self._parts / f"{target}.h5")
+        place = None if found else self._gathered(target)
+        return found if place is None else self._known(place.path)[target].record
 
     def place(self, target: str) -> ResultLocation | None:
         """Return where the latest result of a target is."""
@@ -157,20 +158,32 @@ class ChunkJob:
     def _known(self, path: Path) -> dict[str, ResultHeader]:
         if path not in self._read:
             try:
-                self._read[path] = read_headers(path)
+                found = read_container(path, whole=True)
             except PosteriorError as error:
+                raise_if_machine(error)  # or all would be fitted again
                 log.warning("its fits are made again: %s", error)
-                self._read[path] = {}
+                found = ContainerHeaders()
+            for damage in found.damaged.values():
+                raise_if_machine(damage)
+                log.warning("%s", damage)
+            self._read[path] = found.intact
         return self._read[path]
 
 
 def part_record(path: Path) -> FitRecord | None:
-    """Return the record of a result that is not gathered yet; None if there is none, or a damaged one."""
-    if not path.exists():
-        return None
+    """Return the record of a result in a file of its own; None if there is none, or a damaged one.
+
+    Raises
+    ------
+    MachineError
+        If the machine does not let it be read: it may be whole.
+    """
     try:
+        if not path.exists():
+            return None
         with open_result(path) as group:
-            return header_of(group).record
-    except (PosteriorError, OSError, KeyError, ValueError) as error:
+            return check_result(group).record
+    except (PosteriorError, OSError) as error:
+        raise_if_machine(error)
         log.warning("%s is left out: %s", path, error)
         return None

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from socca.errors import PosteriorError, SoccaError
-from socca.posterior.storage import ResultHeader, read_headers
+from socca.posterior.header import ResultHeader
+from socca.posterior.storage import ResultLocation, read_headers
 from socca.survey.flags import flags_of
-from socca.utils.files import atomic_path
+from socca.survey.targets import is_name
+from socca.utils.files import atomic_path, read_json
+from socca.utils.machine import raise_if_machine
 
 if TYPE_CHECKING:
     from socca.plotting.image_record import ModelImages
@@ -42,6 +46,8 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
     ------
     PosteriorError
         If the chunk's file cannot be read.
+    MachineError
+        If the machine does not let a file be read or written.
     """
     headers = read_headers(chunk.path(survey.config.folder))
     if not headers:
@@ -58,12 +64,14 @@ def draw_chunk(survey: Survey, chunk: Chunk) -> int:
             try:
                 images = None
                 if old.get("finished") != finished or not survey.path(target, chunk.model, "model.fits").exists():
-                    images, old = _draw_images(survey, chunk, target), {}
+                    place = ResultLocation(chunk.path(survey.config.folder), target)
+                    images, old = draw_images(survey, target, chunk.model, place), {}
                 drawn = old.get("figure") and style == before["style"]
                 drawn = drawn and survey.figure(target, chunk.model).exists()
                 if wanted["figure"] and not drawn:
                     draw_figure(survey, target, chunk.model, images)
             except (SoccaError, OSError, ValueError) as error:
+                raise_if_machine(error)
                 log.warning("%s %s: cannot be drawn: %s", target, chunk.model, error)
                 continue
             kept[target] = {"finished": finished, "figure": wanted["figure"]}
@@ -86,26 +94,37 @@ def _wanted(survey: Survey, header: ResultHeader) -> dict[str, bool]:
 
 
 def _earlier(manifest: Path) -> dict[str, Any]:
+    """Return what the file says that lists what was drawn; nothing where it is not there, or damaged.
+
+    Files are deleted by it, so that only what this package would write is believed: formats of figures, and names of
+    targets, which are no paths.
+    """
     try:
-        found: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = {}
-    # Up to 0.2.0, the style was called looks.
-    return {"style": found.get("looks", {}), "fits": {}, **found}
+        found = read_json(manifest)
+        # Up to 0.2.0, the style was called looks.
+        style, fits = found.get("style", found.get("looks", {})), found.get("fits", {})
+        if not re.fullmatch(r"\w*", style.get("format", "")):
+            raise ValueError("its format is none")
+        known = {target: old for target, old in fits.items() if is_name(target) and isinstance(old, dict)}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        if manifest.exists():
+            log.warning("%s is damaged, and is made anew: %s", manifest, error)
+        return {"style": {}, "fits": {}}
+    return {"style": style, "fits": known}
 
 
-def _draw_images(survey: Survey, chunk: Chunk, target: str) -> ModelImages:
-    """Draw the model images of one fit, write them to their file, and return them."""
+def draw_images(survey: Survey, target: str, model: str, place: ResultLocation) -> ModelImages:
+    """Draw the model images of one fit, whose posterior is in some place, write them to their file, and return them."""
     from socca.plotting.model_images import draw_model_images, image_header
     from socca.posterior.posterior import Posterior
     from socca.survey.config.build import build_image, build_problem
 
     row, config = survey.target(target), survey.config.for_target(target)
     image = build_image(row, config)
-    problem, labelled = build_problem(chunk.model, row, config, image)
-    posterior = Posterior.load(chunk.path(survey.config.folder), target)
+    problem, labelled = build_problem(model, row, config, image)
+    posterior = Posterior.load(*place)
     images = draw_model_images(problem, image, labelled, posterior.best, image_header(posterior))
-    images.write(survey.path(target, chunk.model, "model.fits"))
+    images.write(survey.path(target, model, "model.fits"))
     return images
 
 

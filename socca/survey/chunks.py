@@ -78,7 +78,7 @@ class Chunk:
         found = {
             int(match[2]) for path in self.path(folder).parent.glob("*of*.h5") if (match := _NAME.fullmatch(path.stem))
         }
-        return sorted(found - {self.count})
+        return sorted(found - {self.count, 0})
 
     def former(self, folder: Path, target: str, counts: Iterable[int]) -> list[Path]:
         """Return files of former chunks that may hold a target's fit, the latest first; `counts` of `former_counts`."""

@@ -3,49 +3,139 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from socca.errors import ConfigError, PoolError
 from socca.pool import chosen_kind
 from socca.survey.chunk_job import ChunkJob
-from socca.survey.fit_targets import FitStatus, Outcome, fit_all, is_first, record_failure
+from socca.survey.fit_targets import FitStatus, Outcome, Outputs, is_first, is_shared, record_failure, require_machine
 from socca.survey.freshness import described
+from socca.survey.interrupts import ending_on_interrupt
+from socca.survey.single_job import SingleJob
+from socca.survey.stamps import write_fit_stamp
 from socca.survey.status import Heartbeat
 from socca.survey.supervisor import Caps, Supervisor
 from socca.utils.launcher import launched
 
 if TYPE_CHECKING:
+    from socca.posterior.record import InputFile
     from socca.survey.chunks import Chunk
     from socca.survey.survey import Survey
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
-def fit_separately(survey: Survey, fits: Sequence[tuple[str, str]]) -> Iterator[Outcome]:
-    """Fit targets in this process, each with files of its own.
+def fit_separately(
+    survey: Survey,
+    config: Path,
+    table: Path | None,
+    fits: Sequence[tuple[str, str]],
+    *,
+    again: Collection[str] = (),
+    failed: bool = False,
+    stamp: Path | None = None,
+    log: Path | None = None,
+) -> Iterator[Outcome]:
+    """Fit what is not up to date, each target with files of its own.
 
     Parameters
     ----------
     survey : Survey
         Config and targets.
+    config, table : Path
+        Where they were read, for a worker.
     fits : sequence of (str, str)
         Targets and models.
+    again : collection of str
+        Fit these targets in any case.
+    failed : bool
+        Whether to try fits again that failed.
+    stamp : Path, optional
+        Written once a single fit is up to date.
+    log : Path, optional
+        Where a worker logs.
 
     Yields
     ------
     Outcome
         After each fit.
+
+    Raises
+    ------
+    PoolError
+        If another process is at the same fit, or the fit's process died.
+    MachineError
+        If the machine stopped any fit, once the others are done.
     """
     from socca.utils.xla import use_persistent_cache
 
     use_persistent_cache()
+    jobs = [SingleJob(survey, target, model) for target, model in fits]
+    outcomes: list[Outcome] = []
     with Heartbeat(survey.config.folder, writes=is_first(survey)) as progress:
-        for target, model in fits:
-            progress.now([(target, model)])
-            yield from fit_all(survey, [(target, model)])
+        for job, wanted in zip(jobs, _wanted(survey, jobs, again, failed), strict=True):
+            state = survey.state_of([job.target], job.model)
+            with job.alone() if is_first(survey) else contextlib.nullcontext():
+                if wanted():
+                    progress.now([(job.target, job.model)])
+                    for outcome in _fitted(job, config, table, progress, log):
+                        outcomes.append(outcome)
+                        yield outcome
+                elif is_first(survey):
+                    with ending_on_interrupt(progress.stop):
+                        job.draw()
+                require_machine(outcomes if stamp is not None else ())  # an older result may be there
+                if stamp is not None and is_first(survey) and job.complete:
+                    write_fit_stamp(stamp, state)
+    require_machine(outcomes)
+
+
+def _wanted(
+    survey: Survey, jobs: Sequence[SingleJob], again: Collection[str], failed: bool
+) -> Iterator[Callable[[], bool]]:
+    """Yield functions that tell whether each job has something to fit. Ranks of MPI are told by the first one."""
+
+    def wanted(job: SingleJob) -> bool:
+        reason = "asked for" if job.target in again else job.reason(failed=failed)
+        if reason:
+            _log.info("%s %s: to be fitted: %s", job.target, job.model, reason)
+        return bool(reason)
+
+    if is_shared(survey):
+        from socca.pool import open_pool
+
+        with open_pool(lambda theta: theta[:, 0], kind="mpi") as ranks:
+            found = ranks.drive(lambda: [wanted(job) for job in jobs])
+        yield from (functools.partial(bool, one) for one in found)
+    else:
+        yield from (functools.partial(wanted, job) for job in jobs)
+
+
+def _fitted(
+    job: SingleJob, config: Path, table: Path | None, progress: Heartbeat, log: Path | None
+) -> Iterator[Outcome]:
+    """Fit in this process, or, if the fit has a limit, in one that can be ended."""
+    survey, limits = job.survey, job.survey.config.batch
+    if is_shared(survey) or all(limit is None for limit in limits.caps.values()):
+        with ending_on_interrupt(progress.stop):
+            yield from job.fit()
+        return
+    pool = survey.config.pool
+    task = _task(survey, config, table, log) | {
+        "model": job.model, "members": [job.target], "pool": chosen_kind(pool.kind, pool.cores), "cores": pool.cores,
+    }  # fmt: skip
+    before = described(survey.files(job.target), digests=False)
+    supervisor = Supervisor(task, job.model, 1, Caps(limits.max_minutes, limits.max_memory_mb), lambda targets: None)
+    for outcome in supervisor.run([job.target]):
+        if outcome.status is FitStatus.WORKER_DIED:
+            raise PoolError(f"{job.target} {job.model}: {outcome.message}")
+        if outcome.status in _LIMITS:
+            _record_limit(survey, outcome, job.outputs, before)
+        yield outcome
 
 
 def fit_chunks(
@@ -55,6 +145,7 @@ def fit_chunks(
     chunks: Iterable[Chunk],
     *,
     again: Collection[str] = (),
+    failed: bool = False,
     last_try: bool = True,
     log: Path | None = None,
 ) -> Iterator[Outcome]:
@@ -70,6 +161,8 @@ def fit_chunks(
         Which ones.
     again : collection of str
         Fit these targets and no others, in any case.
+    failed : bool
+        Whether to try fits again that failed.
     last_try : bool
         Whether a fit whose process dies is recorded as failed; otherwise the whole job fails once all else is done.
     log : Path, optional
@@ -86,6 +179,8 @@ def fit_chunks(
         If a launcher of MPI started this process, and its ranks are not to share the fits.
     PoolError
         If a fit's process died and this is not the last try, or another process is at the same chunk.
+    MachineError
+        If the machine stopped any fit, once the others of its chunk are done.
     """
     ranks = launched()
     shared = ranks is not None and chosen_kind(survey.config.pool.kind) == "mpi"
@@ -97,36 +192,45 @@ def fit_chunks(
     for chunk in chunks:
         job = ChunkJob(survey, chunk)
         if shared:
-            yield from _on_ranks(job, again)
+            yield from _on_ranks(job, again, failed)
         else:
             with job.alone():
-                yield from _on_workers(job, _task(survey, config, table, job, log), again, last_try)
+                task = _task(survey, config, table, log) | _members(job)
+                yield from _on_workers(job, task, job.to_fit(again, failed=failed), not again, last_try)
 
 
-def _task(survey: Survey, config: Path, table: Path | None, job: ChunkJob, log: Path | None) -> dict[str, Any]:
-    pool, chunk = survey.config.pool, job.chunk
-    own = pool.cores if pool.kind == "loky" else 1
+def _task(survey: Survey, config: Path, table: Path | None, log: Path | None) -> dict[str, Any]:
+    """Return what every worker is told."""
     return {
         "config": str(config),
         "targets": None if table is None else str(table),
-        "chunk": {"model": chunk.model, "number": chunk.number, "count": chunk.count},
-        "members": job.targets,
-        "pool": "loky" if own > 1 else "serial",
-        "cores": own,
         "log": None if log is None else str(log),
     }
 
 
-def _on_workers(job: ChunkJob, task: dict[str, Any], again: Collection[str], last_try: bool) -> Iterator[Outcome]:
+def _members(job: ChunkJob) -> dict[str, Any]:
+    """Return what the worker of a chunk is told besides."""
+    pool, chunk = job.survey.config.pool, job.chunk
+    own = pool.cores if pool.kind == "loky" else 1
+    return {
+        "chunk": {"model": chunk.model, "number": chunk.number, "count": chunk.count},
+        "members": job.targets,
+        "pool": "loky" if own > 1 else "serial",
+        "cores": own,
+    }
+
+
+def _on_workers(
+    job: ChunkJob, task: dict[str, Any], todo: list[str], complete: bool, last_try: bool
+) -> Iterator[Outcome]:
     """Fit with processes that a supervisor watches."""
     survey, model = job.survey, job.chunk.model
-    todo = job.to_fit(again)
     if todo:
         job.chunk.remove_stamps(survey.config.folder)
     before = {target: described(survey.files(target), digests=False) for target in todo}
     limits = survey.config.batch
     workers = min(survey.config.pool.cores // task["cores"], len(todo))
-    died = []
+    died, stopped = [], []
     with Heartbeat(survey.config.folder) as progress:
         supervisor = Supervisor(
             task,
@@ -136,36 +240,44 @@ def _on_workers(job: ChunkJob, task: dict[str, Any], again: Collection[str], las
             lambda targets: progress.now([(target, model) for target in targets]),
         )
         for outcome in supervisor.run(todo):
+            stopped.append(outcome)
             lost = outcome.status is FitStatus.WORKER_DIED
             if lost and not last_try:
                 died.append(outcome)
             elif lost or outcome.status in _LIMITS:
-                target, key = outcome.target, _LIMITS.get(outcome.status, "")
-                limit = limits.caps.get(key)
-                record_failure(
-                    survey,
-                    target,
-                    model,
-                    job.outputs(survey, target, model),
-                    before[target],
-                    outcome.message,
-                    outcome.seconds,
-                    capped={} if limit is None else {key: limit},
-                    died=lost,
-                )
-                log.error("%s %s failed: %s", target, model, outcome.message)
+                target = outcome.target
+                _record_limit(survey, outcome, job.outputs(survey, target, model), before[target])
             yield outcome
+    require_machine(stopped)
     if died:
         names = ", ".join(outcome.target for outcome in died)
         raise PoolError(f"{names}: {died[0].message}; all else is done, and is kept for the next try")
-    job.finish(complete=not again)
+    job.finish(complete=complete)
+
+
+def _record_limit(survey: Survey, outcome: Outcome, outputs: Outputs, before: Mapping[str, InputFile]) -> None:
+    """Record a fit as failed that exceeded a limit, or whose process died."""
+    key = _LIMITS.get(outcome.status, "")
+    limit = survey.config.batch.caps.get(key)
+    record_failure(
+        survey,
+        outcome.target,
+        outcome.model,
+        outputs,
+        before,
+        outcome.message,
+        outcome.seconds,
+        capped={} if limit is None else {key: limit},
+        died=outcome.status is FitStatus.WORKER_DIED,
+    )
+    _log.error("%s %s failed: %s", outcome.target, outcome.model, outcome.message)
 
 
 #: Statuses of fits that exceeded a limit, and its key in the config.
 _LIMITS = {FitStatus.TIMEOUT: "max_minutes", FitStatus.MEMORY_LIMIT: "max_memory_mb"}
 
 
-def _on_ranks(job: ChunkJob, again: Collection[str]) -> Iterator[Outcome]:
+def _on_ranks(job: ChunkJob, again: Collection[str], failed: bool) -> Iterator[Outcome]:
     """Fit with the ranks of MPI, which share each fit. The first one knows what is to be done, and writes."""
     from socca.pool import open_pool
     from socca.utils.xla import use_persistent_cache
@@ -177,7 +289,7 @@ def _on_ranks(job: ChunkJob, again: Collection[str]) -> Iterator[Outcome]:
         if first:
             stack.enter_context(job.alone())
         with open_pool(lambda theta: theta[:, 0], kind="mpi") as ranks:
-            todo = ranks.drive(lambda: job.to_fit(again))
+            todo = ranks.drive(lambda: job.to_fit(again, failed=failed))
         if first and todo:
             job.chunk.remove_stamps(survey.config.folder)
         progress = stack.enter_context(Heartbeat(survey.config.folder, writes=first))
@@ -186,10 +298,3 @@ def _on_ranks(job: ChunkJob, again: Collection[str]) -> Iterator[Outcome]:
             yield from job.fit([target])
         if first:
             job.finish(complete=not again)
-
-
-def write_stamp(stamp: Path, chunk: Chunk) -> None:
-    """Write the file which says that a chunk is up to date, and delete those that said so of former states."""
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    chunk.remove_stamps(stamp.parents[2], keep=stamp.stem)
-    stamp.touch()

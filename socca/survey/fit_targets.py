@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from socca.errors import CheckpointError, PoolError, SoccaError
+from socca.errors import CheckpointError, MachineError, PoolError, SoccaError
 from socca.pool import chosen_kind
 from socca.posterior.record import Failure, FitRecord, InputFile, Provenance, Timing
 from socca.posterior.storage import save_failure
 from socca.survey.freshness import described
+from socca.survey.recorded_settings import keep_settings
 from socca.utils.launcher import launched
+from socca.utils.machine import machine_fault, raise_if_machine
 from socca.utils.timestamps import utc_now
 from socca.utils.xla import meter
 
@@ -41,6 +43,8 @@ class FitStatus(enum.StrEnum):
     MEMORY_LIMIT = "memory_limit"
     #: Its process died.
     WORKER_DIED = "worker_died"
+    #: The disk, the memory or a limit of the machine stopped it; nothing is recorded.
+    MACHINE_FAULT = "machine_fault"
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,15 @@ def own_outputs(survey: Survey, target: str, model: str) -> Outputs:
     return Outputs(path, path.with_name("checkpoint.socca"), images)
 
 
+def is_shared(survey: Survey) -> bool:
+    """Tell whether ranks of MPI share each fit."""
+    return launched() is not None and chosen_kind(survey.config.pool.kind, survey.config.pool.cores) == "mpi"
+
+
 def is_first(survey: Survey) -> bool:
     """Tell whether this process writes results: of ranks of MPI that share the fits, only the first one does."""
-    launch, pool = launched(), survey.config.pool
-    return launch is None or launch.rank == 0 or chosen_kind(pool.kind, pool.cores) != "mpi"
+    launch = launched()
+    return launch is None or launch.rank == 0 or not is_shared(survey)
 
 
 def fit_all(
@@ -118,27 +127,63 @@ def fit_all(
     Yields
     ------
     Outcome
-        After each fit. A fit that fails is recorded in its own output, with the traceback in the log.
+        After each fit. A fit that fails is recorded in its own output, with the traceback in the log; one that the
+        machine stopped is not recorded, and `require_machine` raises an error for it.
+
+    Raises
+    ------
+    PoolError
+        If workers of the fit die.
+    MachineError
+        If the machine stops a fit that ranks of MPI share: they can only end together.
     """
-    writes = is_first(survey)
     for target, model in fits:
         start = time.perf_counter()
-        place, files = outputs(survey, target, model), described(survey.files(target))
         try:
-            message = fit_one(survey, target, model, place, files, writes)
-            status = FitStatus.DONE
-        except (PoolError, MemoryError):
-            raise  # the machine's fault, not the target's: whoever runs this process may try again
-        except Exception as error:  # whatever is wrong with one target must not cost the others
-            message = str(error) if isinstance(error, SoccaError) else f"{type(error).__name__}: {error}"
-            log.exception("%s %s failed", target, model)
-            status = FitStatus.FAILED
-            if writes:
-                record_failure(survey, target, model, place, files, message, time.perf_counter() - start)
+            status, message = _fit_or_record(survey, target, model, outputs(survey, target, model))
+        except PoolError:
+            raise  # not the target's fault either: whoever runs this process may try again
+        except Exception as error:
+            message = machine_fault(error)
+            if not message:
+                raise
+            log.exception("%s %s: the machine stopped the fit, of which nothing is recorded", target, model)
+            if is_shared(survey):
+                raise MachineError(f"{target} {model}: {message}") from error
+            status = FitStatus.MACHINE_FAULT
         seconds = time.perf_counter() - start
         if status is FitStatus.DONE:
             log.info("%s %s: done in %.1f s: %s", target, model, seconds, message)
         yield Outcome(target, model, status, message, seconds)
+
+
+def _fit_or_record(survey: Survey, target: str, model: str, place: Outputs) -> tuple[FitStatus, str]:
+    """Fit one target, or record why that cannot be done. What the machine is to blame for is raised."""
+    start, writes, files = time.perf_counter(), is_first(survey), dict[str, InputFile]()
+    try:
+        files = described(survey.files(target))
+        return FitStatus.DONE, fit_one(survey, target, model, place, files, writes)
+    except PoolError:
+        raise
+    except Exception as error:  # whatever is wrong with one target must not cost the others
+        if machine_fault(error):
+            raise
+        message = str(error) if isinstance(error, SoccaError) else f"{type(error).__name__}: {error}"
+        log.exception("%s %s failed", target, model)
+        if writes:
+            record_failure(survey, target, model, place, files, message, time.perf_counter() - start)
+        return FitStatus.FAILED, message
+
+
+def require_machine(outcomes: Iterable[Outcome]) -> None:
+    """Raise a `MachineError` for the fits among some that the machine stopped."""
+    stopped = [outcome for outcome in outcomes if outcome.status is FitStatus.MACHINE_FAULT]
+    if stopped:
+        names = ", ".join(outcome.target for outcome in stopped[:5]) + ("..." if len(stopped) > 5 else "")
+        raise MachineError(
+            f"{names}: {stopped[0].message}. {len(stopped)} fit(s) stopped by the machine, and not recorded as failed; "
+            "all other results are kept. Put the machine right (disk space, access, memory), and run the same again"
+        )
 
 
 def fit_one(
@@ -170,6 +215,9 @@ def fit_one(
         If the target's data or config cannot be used.
     """
     # Imported here, so that `socca --help` and Snakemake's start do without JAX.
+    from socca.fitting.plausibility import find_doubts
+    from socca.fitting.plausibility.doubts import refuse_nonsense
+    from socca.fitting.plausibility.parts import parts_of_model
     from socca.fitting.run import run_fit
     from socca.plotting.model_images import image_header, write_model_images
     from socca.survey.config.build import build_image, build_problem
@@ -180,6 +228,8 @@ def fit_one(
     log.info("%s %s: reading %s", target, model, row.files["image"])
     image = build_image(row, config)
     problem, labelled = build_problem(model, row, config, image)
+    doubts = find_doubts(image, parts_of_model(labelled, image.noise), problem.arrays["noise"])
+    refuse_nonsense(doubts, row.files["image"])
     loading = time.perf_counter() - start
     log.info(
         "%s %s: %d x %d pixels, %d free parameters, %s",
@@ -201,6 +251,7 @@ def fit_one(
     try:
         posterior, _ = run()
     except CheckpointError as error:
+        raise_if_machine(error)
         # The file is the workflow's own, left by a run of another config or version, or by a full disk.
         log.warning("%s %s: starting afresh: %s", target, model, error)
         posterior, _ = run(resume=False)
@@ -219,6 +270,7 @@ def fit_one(
         total=round(time.perf_counter() - start, 3),
     )
     posterior.record = replace(posterior.record, timing=timing)
+    _keep_settings(survey, target, model)
     posterior.save(outputs.posterior)
     outputs.checkpoint.unlink(missing_ok=True)
     flagged = "".join(f", {flag}" for flag in flags_of(posterior.record, survey.config.flags))
@@ -264,8 +316,6 @@ def record_failure(
     died : bool
         Whether its process died.
     """
-    from socca.plotting.model_images import write_failed_images
-
     message = " ".join(message.split())
     record = FitRecord(
         target=target,
@@ -275,7 +325,21 @@ def record_failure(
         files=dict(files),
         failure=Failure(message, capped=dict(capped or {}), died=died),
     )
+    _keep_settings(survey, target, model)
     if outputs.images is not None:
-        header = {"STATUS": "failed", "MESSAGE": message, "TARGET": target, "MODELNAM": model}
-        write_failed_images(outputs.images, header)
+        say_failed(outputs.images, record)
     save_failure(outputs.posterior, record)
+
+
+def say_failed(images: Path, record: FitRecord) -> None:
+    """Write, where a fit's model images would be, that it failed."""
+    from socca.plotting.model_images import write_failed_images
+
+    message = "" if record.failure is None else record.failure.message
+    header = {"STATUS": "failed", "MESSAGE": message, "TARGET": record.target, "MODELNAM": record.model}
+    write_failed_images(images, header)
+
+
+def _keep_settings(survey: Survey, target: str, model: str) -> None:
+    digest = str(survey.fit_params(target, model)["settings"])
+    keep_settings(survey.config.folder, digest, survey.config.fit_settings(target, model))

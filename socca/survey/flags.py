@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from socca.fitting.plausibility.doubts import MEANINGS
+
 if TYPE_CHECKING:
     from socca.posterior.record import FitRecord
 
@@ -54,7 +56,7 @@ def flags_of(record: FitRecord, thresholds: Thresholds = DEFAULTS) -> list[str]:
         Any of ``poor_fit`` (the model does not describe the source), ``at_prior_edge`` (a prior cuts the posterior
         off), ``multimodal`` (the posterior has several maxima: its mean may lie between them),
         ``maximum_found_once`` (of several searches for the highest maximum, only one came to it: there may be others)
-        and ``not_converged``.
+        and ``not_converged``; and those of implausible inputs, in `socca.fitting.plausibility.doubts.MEANINGS`.
     """
     quality, notes = record.quality, record.sampler.notes
     conditions = {
@@ -64,4 +66,4 @@ def flags_of(record: FitRecord, thresholds: Thresholds = DEFAULTS) -> list[str]:
         "maximum_found_once": (notes.searches or 0) > 1 and notes.searches_at_highest == 1,
         "not_converged": record.sampler.converged is False,
     }
-    return [name for name, found in conditions.items() if found]
+    return [name for name, found in conditions.items() if found] + [name for name in MEANINGS if name in record.doubts]

@@ -1,27 +1,53 @@
-"""Freshness: whether a fit of a chunk is up to date with its files, its settings and the likelihood.
+"""Freshness: whether the result of a fit is up to date with its files, its settings and the likelihood.
 
-Fits that are jobs of their own are Snakemake's to compare: by their input files, and by `Survey.stated_params`.
+What a result records of its inputs decides, by content. Snakemake's stamps only say whether that has to be looked at.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from socca.likelihood.revision import migrated
 from socca.posterior.record import FitRecord, InputFile
+from socca.survey.targets import FILE_COLUMNS
 from socca.utils.files import file_digest
+from socca.utils.machine import machine_fault
 
 
-def size_and_time(path: Path) -> tuple[int, int] | None:
-    """Return a file's size and time of last change; None if there is no such file."""
+class FileState(NamedTuple):
+    """A file as the file system describes it, without its content.
+
+    Parameters
+    ----------
+    size : int
+        In bytes.
+    mtime_ns : int
+        Time of the last change of its content, nanoseconds. Copying may keep it, and anyone may set it.
+    ctime_ns : int
+        Time of the last change of its entry in the file system. It cannot be set: another file has another one.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def file_state(path: Path, *, strict: bool = False) -> FileState | None:
+    """Return the state of a file; None if there is no such file.
+
+    Nor if the machine does not tell (a folder that may not be entered, a stale mount), unless that is to be an error.
+    """
     try:
         found = os.stat(path)  # noqa: PTH116  (half the time of Path.stat, and there are many)
-    except OSError:
+    except OSError as error:
+        if strict and machine_fault(error):
+            raise
         return None
-    return found.st_size, found.st_mtime_ns
+    return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _digest(path: Path) -> str:
@@ -46,13 +72,38 @@ def described(files: Mapping[str, Path], *, digests: bool = True) -> dict[str, I
     -------
     dict of InputFile
         Each as it is now.
+
+    Raises
+    ------
+    OSError
+        If they are to be read, and the machine does not tell whether one is there.
     """
     found = {}
     for role, path in files.items():
-        state = size_and_time(path)
+        state = file_state(path, strict=digests)
         if state is not None:
-            found[role] = InputFile(str(path), _digest(path) if digests else "", size=state[0], mtime_ns=state[1])
+            found[role] = InputFile(str(path), _digest(path) if digests else "", **state._asdict())
     return found
+
+
+def relevant_row(row: str, columns: Collection[str]) -> str:
+    """Return of a target's row what a fit depends on.
+
+    Parameters
+    ----------
+    row : str
+        The row as JSON; see `socca.survey.targets.Target`.
+    columns : collection of str
+        Columns that the config refers to.
+
+    Returns
+    -------
+    str
+        JSON: the name, the files, the segment and those columns, null where the row has no value.
+    """
+    values = json.loads(row)
+    kept = {key: value for key, value in values.items() if key in _ALWAYS}
+    return json.dumps(kept | {key: values.get(key) for key in columns}, sort_keys=True)
 
 
 def reason_to_fit(
@@ -60,6 +111,9 @@ def reason_to_fit(
     files: Mapping[str, Path],
     params: Mapping[str, Any],
     caps: Mapping[str, float | None] | None = None,
+    *,
+    exact: bool = True,
+    changed: Callable[[str], Collection[str]] | None = None,
 ) -> str:
     """Say why a target has to be fitted (again), or nothing if it has not.
 
@@ -73,6 +127,10 @@ def reason_to_fit(
         What else it depends on, as `Survey.fit_params`.
     caps : mapping, optional
         What a fit may take, by the key of the config: one that failed for want of it is tried again with more.
+    exact : bool
+        Whether to read each file that may be another one; otherwise those of the same size and time are believed.
+    changed : callable, optional
+        Names the settings that differ now, given the digest of those of the record.
 
     Returns
     -------
@@ -85,17 +143,23 @@ def reason_to_fit(
     recorded = record.provenance.params
     before = migrated(recorded)
     for key, value in params.items():
-        if before.get(key) != value:
-            since = f" since socca {recorded['socca']}" if key == "likelihood" and "socca" in recorded else ""
-            return _OTHER.get(key, f"another {key}") + since
+        if key == "row":
+            if columns := _other_columns(before.get(key), value):
+                return f"its row of the table has changed: {', '.join(columns)}"
+        elif before.get(key) != value:
+            reason = _OTHER.get(key, f"another {key}")
+            if key == "likelihood" and "socca" in recorded:
+                reason += f" since socca {recorded['socca']}"
+            keys = changed(str(before.get(key))) if key == "settings" and changed is not None else ()
+            return f"{reason}: {', '.join(keys)}" if keys else reason
     known = record.files
-    states = {role: state for role, path in files.items() if (state := size_and_time(path)) is not None}
+    states = {role: state for role, path in files.items() if (state := file_state(path)) is not None}
     if known.keys() != states.keys():
         return "other files: " + ", ".join(sorted(known.keys() ^ states.keys()))
     for role, state in states.items():
         entry = known[role]
-        if (entry.size, entry.mtime_ns) != state and (
-            entry.size != state[0] or not entry.sha256 or entry.sha256 != _digest(files[role])
+        if _may_differ(entry, state, exact) and (
+            entry.size != state.size or not entry.sha256 or entry.sha256 != _digest(files[role])
         ):
             return f"{role} has changed"
     if record.failure is not None:
@@ -108,8 +172,33 @@ def reason_to_fit(
     return ""
 
 
+def _may_differ(entry: InputFile, state: FileState, exact: bool) -> bool:
+    """Tell whether a file may be another than the recorded one. Older records lack the time of the entry."""
+    if (entry.size, entry.mtime_ns) != (state.size, state.mtime_ns):
+        return True
+    return exact and entry.ctime_ns not in (-1, state.ctime_ns)
+
+
+def _other_columns(before: Any, now: Any) -> list[str]:
+    """Return the columns in which two rows differ. Files are not compared here: their content is."""
+    earlier, later = _parsed(before), _parsed(now)
+    keys = sorted((later.keys() | {"target", "segment"}).difference(FILE_COLUMNS))
+    return [key for key in keys if earlier.get(key) != later.get(key)]
+
+
+def _parsed(row: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(row)
+    except (TypeError, ValueError):
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+#: The reason of a fit that is tried again on request.
+FAILED_BEFORE = "it failed, and is to be tried again"
+#: What every fit depends on of its row.
+_ALWAYS = ("target", *FILE_COLUMNS, "segment")
 _OTHER = {
-    "row": "its row of the table has changed",
     "settings": "the config has changed",
     "likelihood": "the likelihood has changed",
     "plugins": "another version of a plug-in",

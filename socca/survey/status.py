@@ -13,12 +13,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
-from socca.utils.files import atomic_path
-
-if TYPE_CHECKING:
-    from socca.posterior.record import FitRecord
+from socca.utils.files import atomic_path, read_json
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +64,14 @@ class Heartbeat:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Say no more, and that nothing is being fitted."""
         self._over.set()
         if self._writes:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
@@ -90,14 +92,56 @@ def running(folder: Path) -> set[tuple[str, str]]:
     set of (str, str)
         Of processes that had a heartbeat within the last `DEAD` seconds.
     """
-    found: set[tuple[str, str]] = set()
-    for path in (folder / "running").glob("*.json"):
-        try:
-            if time.time() - path.stat().st_mtime < DEAD:
-                found.update((target, model) for target, model in json.loads(path.read_text())["fits"])
-        except (OSError, ValueError, KeyError):
-            continue  # it has just ended
-    return found
+    return {fit for path in (folder / "running").glob("*.json") for fit in _fits_at(path)}
+
+
+def _fits_at(path: Path) -> list[tuple[str, str]]:
+    """Return the targets and models of a heartbeat's file; none of one that has stopped, or is damaged."""
+    try:
+        return _fits_of(read_json(path)) if time.time() - path.stat().st_mtime < DEAD else []
+    except (OSError, ValueError) as error:  # most often it has just ended
+        log.debug("%s is left out: %s", path, error)
+        return []
+
+
+def leftovers(folder: Path, working: Path) -> list[str]:
+    """Say what keeps Snakemake from starting again after it was killed.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the survey's results.
+    working : Path
+        The directory in which Snakemake runs.
+
+    Returns
+    -------
+    list of str
+        Lines for the user; none unless Snakemake has locked the directory.
+    """
+    if not any((working / ".snakemake" / "locks").glob("*")):
+        return []
+    lines = [
+        "Snakemake has locked this folder. If it was killed, and does not run any more, type `snakemake --unlock "
+        "--config survey=...` before you start it again."
+    ]
+    for path in sorted((folder / "running").glob("*.json")):
+        if fits := _fits_at(path):
+            node, _, pid = path.stem.rpartition("-")
+            names = ", ".join(f"{target} {model}" for target, model in fits)
+            lines.append(f"Process {pid} on {node} is fitting {names}: let it end, or end it.")
+    return lines
+
+
+def _fits_of(heartbeat: Any) -> list[tuple[str, str]]:
+    """Return the targets and models of a heartbeat; `ValueError` if it is none."""
+    fits = heartbeat.get("fits") if isinstance(heartbeat, dict) else None
+    if not isinstance(fits, list):
+        raise ValueError("it lists no fits")
+    for fit in fits:
+        if not (isinstance(fit, list) and len(fit) == 2 and all(isinstance(name, str) for name in fit)):
+            raise ValueError(f"{fit!r:.60} is no target and model")
+    return [(target, model) for target, model in fits]
 
 
 def rate(finished: Iterable[float], now: float) -> float:
@@ -126,7 +170,7 @@ def summary_line(survey: str, counts: dict[str, int], per_second: float) -> str:
     """Say in one line how far a survey is."""
     total = sum(counts.values())
     text = f"{survey}: {total} fit(s): " + ", ".join(f"{number} {status}" for status, number in counts.items())
-    left = counts.get("running", 0) + counts.get("pending", 0)
+    left = sum(counts.get(status, 0) for status in ("stale", "running", "pending"))
     if per_second and left:
         text += f"; {_per_time(per_second)}, {_duration(left / per_second)} left"
     return text
@@ -142,9 +186,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def finished_at(record: FitRecord) -> float | None:
-    """Return when a fit ended, seconds since the epoch; None where it does not say."""
+def finished_at(finished: str) -> float | None:
+    """Return when a fit ended, seconds since the epoch, from its record's `finished`; None where it does not say."""
     try:
-        return datetime.fromisoformat(record.provenance.finished).timestamp()
+        return datetime.fromisoformat(finished).timestamp()
     except ValueError:
         return None

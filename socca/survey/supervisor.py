@@ -1,4 +1,4 @@
-"""Supervisor of the worker processes of a chunk, with limits on their time and memory.
+"""Supervisor of worker processes, with limits on their time and memory.
 
 A process that does no more than watch hands out one target at a time. A fit that takes too long, or too much memory,
 is ended with its worker, and recorded as failed; another worker goes on with the next. A worker that dies on its own
@@ -60,6 +60,8 @@ class _Worker:
     ready: bool = False
     #: Why it was ended: one of the statuses of `Supervisor.run`, and in words.
     why: tuple[FitStatus, str] | None = None
+    #: The error that it told before it ended by itself.
+    error: str = ""
     buffer: bytes = field(default=b"")
 
 
@@ -210,6 +212,9 @@ class Supervisor:
             while b"\n" in worker.buffer:
                 line, worker.buffer = worker.buffer.split(b"\n", 1)
                 answer = json.loads(line)
+                if "error" in answer:  # it ends now
+                    worker.error = " ".join(str(answer["error"]).split())
+                    continue
                 if not worker.ready:
                     worker.ready = True
                     continue
@@ -220,8 +225,10 @@ class Supervisor:
             if not said:
                 code = self._drop(worker)
                 how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}, see the log"
+                if worker.error:
+                    how = f"ended: {worker.error}"
                 if not (worker.ready or worker.why or self._ending):
-                    raise PoolError(f"a worker {how}, before it could begin")
+                    raise PoolError(f"a worker, before it could begin, {how}")
                 if worker.target:
                     seconds = time.monotonic() - worker.since
                     hint = ": out of memory?" if code < 0 else ""

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,18 @@ from typing import Any
 
 from socca.errors import ConfigError, nearest
 from socca.likelihood.revision import LIKELIHOOD_REVISION, stated
+from socca.posterior.record import FitRecord
 from socca.posterior.storage import ResultLocation
 from socca.survey.chunks import Chunk, divided, number_of
 from socca.survey.config.plugins import plugins_of
 from socca.survey.config.schema import Config, load_config, settings_digest
-from socca.survey.freshness import size_and_time
+from socca.survey.freshness import file_state, reason_to_fit, relevant_row
+from socca.survey.recorded_settings import changed_keys
 from socca.survey.targets import Target, from_columns, load_targets
+from socca.utils.files import exists
+
+#: References to columns of the table, in values of a config.
+_COLUMN = re.compile(r"\$([A-Za-z_]\w*)")
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,11 @@ class Survey:
             columns = {key: [_missing(row[key]) for row in rows] for key in rows[0]}
             found = from_columns(columns, config.table.parent, "simulated targets", only)
         else:
-            found = load_targets(config.table, only)
-            if only is None and not any(target.files["image"].is_file() for target in found.values()):
+            try:
+                found = load_targets(config.table, only)
+            except ConfigError as error:
+                raise ConfigError(f"{path}: targets: {error}") from error
+            if only is None and not any(exists(target.files["image"]) for target in found.values()):
                 first = next(iter(found.values())).files["image"]
                 raise ConfigError(
                     f"{config.table}: not one of its images is there, such as {first}: a disk not mounted?"
@@ -81,11 +91,15 @@ class Survey:
                     )
         for name in config.overrides:
             if name not in found and only is None:
-                raise ConfigError(f"overrides: unknown target {name!r}{nearest(name, found)}")
+                raise ConfigError(f"{path}: overrides: unknown target {name!r}{nearest(name, found)}")
         return cls(config, found)
 
     @functools.cached_property
     def _settings(self) -> dict[tuple[str, str], dict[str, Any]]:
+        return {}
+
+    @functools.cached_property
+    def _columns(self) -> dict[tuple[str, str], frozenset[str]]:
         return {}
 
     def target(self, name: str) -> Target:
@@ -196,36 +210,22 @@ class Survey:
         noise = self.config.for_target(target).noise.files(self.config.table.parent)
         return {**self.target(target).files, **noise}
 
-    def inputs(self, target: str) -> list[str]:
-        """Return the files that a fit of a target reads.
-
-        A file that does not exist is left out, so that it costs its own target only, whose fit then records what is
-        missing. Once it appears, the set of inputs has changed, and the target is fitted again.
-        """
-        return [str(file) for file in self.files(target).values() if self.config.simulate is not None or file.exists()]
-
     def state(self, chunk: Chunk) -> str:
-        """Return a digest of all that a chunk's posteriors are made from: settings, rows, sizes and times of files.
+        """Return a digest of all that a chunk's posteriors are made from; see `state_of`."""
+        return self.state_of(self.chunks[chunk], chunk.model)
+
+    def state_of(self, targets: Iterable[str], model: str) -> str:
+        """Return a digest of all that the fits of a model depend on: settings, rows, sizes and times of files.
 
         Of files that the survey simulates itself, nothing but the names: they are made after this is asked.
         """
         simulated = self.config.simulate is not None
         digest = hashlib.sha256(json.dumps(self.config.batch.caps).encode())
-        for target in sorted(self.chunks[chunk]):
-            params = self.stated_params(target, chunk.model)
-            files = {role: simulated or size_and_time(path) for role, path in self.files(target).items()}
+        for target in sorted(targets):
+            params = self.stated_params(target, model)
+            files = {role: simulated or file_state(path) for role, path in self.files(target).items()}
             digest.update(json.dumps([target, params, files]).encode())
         return digest.hexdigest()[:16]
-
-    def stamp(self, chunk: Chunk) -> Path:
-        """Return the file that is there once a chunk is up to date.
-
-        One that is there without the chunk's posteriors says nothing, and is deleted.
-        """
-        stamp = chunk.stamp(self.config.folder, self.state(chunk))
-        if not chunk.path(self.config.folder).exists():
-            stamp.unlink(missing_ok=True)
-        return stamp
 
     @property
     def order(self) -> str:
@@ -242,23 +242,45 @@ class Survey:
         Returns
         -------
         dict
-            ``row``, the target's; ``settings``, a digest; ``likelihood``, its revision; and ``plugins``, what they are
-            and of which version, if the fit uses any.
+            ``row``, what the fit uses of the target's; ``settings``, a digest; ``likelihood``, its revision; and
+            ``plugins``, what they are and of which version, if the fit uses any.
         """
-        return {"row": self.target(target).row, **self._common(target, model), "likelihood": LIKELIHOOD_REVISION}
+        return {"row": self._row(target, model), **self._common(target, model), "likelihood": LIKELIHOOD_REVISION}
 
     def stated_params(self, target: str, model: str) -> dict[str, Any]:
-        """Return `fit_params` as Snakemake and the stamps of chunks compare them, text with text."""
+        """Return `fit_params` as stamps compare them, text with text."""
         common = dict(self._common(target, model))
         plugins = {"plugins": common.pop("plugins")} if "plugins" in common else {}
-        return {"row": self.target(target).row, **common, **stated(), **plugins}
+        return {"row": self._row(target, model), **common, **stated(), **plugins}
+
+    def reason_to_fit(self, target: str, model: str, record: FitRecord | None, *, exact: bool = True) -> str:
+        """Say why a target has to be fitted (again), or nothing; see `socca.survey.freshness.reason_to_fit`."""
+
+        def changed(digest: str) -> list[str]:
+            return changed_keys(self.config.folder, digest, self.config.fit_settings(target, model), model)
+
+        params, caps = self.fit_params(target, model), self.config.batch.caps
+        return reason_to_fit(record, self.files(target), params, caps, exact=exact, changed=changed)
+
+    def stale(self, target: str, model: str, record: FitRecord) -> str:
+        """Say why a result is not that of the files, the row and the config of now, or nothing, for a catalogue."""
+        return self.reason_to_fit(target, model, replace(record, failure=None), exact=False)
+
+    def _row(self, target: str, model: str) -> str:
+        """Return what a fit uses of the row of its target."""
+        self._common(target, model)
+        return relevant_row(self.target(target).row, self._columns[self._settings_key(target, model)])
+
+    def _settings_key(self, target: str, model: str) -> tuple[str, str]:
+        return target if target in self.config.overrides else "", model
 
     def _common(self, target: str, model: str) -> dict[str, Any]:
         """Return what the fits of a model, to all targets without overrides, depend on."""
-        key = (target if target in self.config.overrides else "", model)
+        key = self._settings_key(target, model)
         if key not in self._settings:
             settings = self.config.fit_settings(target, model)
             self._settings[key] = {"settings": settings_digest(settings)}
+            self._columns[key] = frozenset(_COLUMN.findall(json.dumps(settings)))
             plugins = {f"{plugin.kind} {plugin.name}": plugin.release for plugin in plugins_of(settings)}
             if plugins:
                 self._settings[key]["plugins"] = plugins

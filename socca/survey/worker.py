@@ -1,11 +1,12 @@
-"""Worker process: fits targets of a chunk one after another for `socca.survey.supervisor`.
+"""Worker process: fits targets one after another for `socca.survey.supervisor`.
 
-It reads lines of JSON, what to work on and then one target at a time, and answers each with a line. When its input
-ends it ends too, in the middle of a fit if there is one: whoever started it is gone.
+It reads lines of JSON, what to work on and then one target at a time, and answers each with a line: an outcome, or the
+error that ends it. When its input ends it ends too, in the middle of a fit if there is one: whoever started it is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -25,24 +26,30 @@ def main() -> None:
     os.environ.update(single_thread_environment())
     from socca.survey.chunk_job import ChunkJob
     from socca.survey.chunks import Chunk
+    from socca.survey.single_job import SingleJob
     from socca.survey.survey import Survey
     from socca.utils.logs import start_logging
+    from socca.utils.machine import machine_fault
     from socca.utils.xla import use_persistent_cache
 
     start_logging(Path(task["log"]) if task["log"] else None, append=True)
     try:
-        chunk = Chunk(**task["chunk"])
         targets = set(task["members"])
         survey = Survey.load(task["config"], task["targets"], only=targets).with_pool(task["pool"], task["cores"])
-        job = ChunkJob(survey, chunk)
+        chunk = ChunkJob(survey, Chunk(**task["chunk"])) if "chunk" in task else None
         use_persistent_cache()
         _say(answers, {"ready": True})
         for target in _names():
+            job = SingleJob(survey, target, task["model"]) if chunk is None else chunk
             for outcome in job.fit([target]):
                 _say(answers, {"status": outcome.status, "message": outcome.message, "seconds": outcome.seconds})
-    except Exception:
+    except Exception as error:
         logging.getLogger("socca").exception("a worker ends")
-        raise SystemExit(1) from None
+        logging.shutdown()
+        # While the interpreter shut down, the end of the input would end the process with status 0.
+        with contextlib.suppress(OSError):
+            _say(answers, {"error": machine_fault(error) or f"{type(error).__name__}: {error}"})
+        os._exit(1)
 
 
 def _say(answers: TextIO, words: dict[str, Any]) -> None:

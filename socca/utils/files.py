@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
+import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` if the block succeeds.
+
+    The content is on the disk before the name is: after a crash of the machine, `path` is the old file or the new one.
 
     Parameters
     ----------
@@ -35,12 +42,100 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
+        _synchronise(temporary)
         temporary.replace(path)
+        _synchronise(path.parent)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)  # writing fails without saying where
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _synchronise(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # file systems that cannot do this for folders
+            raise
+    finally:
+        os.close(handle)
+
+
+def exists(path: str | Path) -> bool:
+    """Tell whether there is a file; a path that no file can have is that of none."""
+    try:
+        return Path(path).exists()
+    except ValueError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def file_digest(path: str | Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def open_regular(path: str | Path) -> Iterator[io.BufferedReader]:
+    """Open a regular file for reading.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. A pipe, a device or a socket in its place is refused, and keeps nobody waiting.
+
+    Yields
+    ------
+    binary file
+        The open file.
+
+    Raises
+    ------
+    OSError
+        If it is not there, cannot be opened, or is no regular file.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError("it is no regular file")
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # which waits for nobody, if it is a pipe by now
+    with os.fdopen(handle, "rb") as stream:
+        yield stream
+
+
+def read_json(path: str | Path, largest: int = 2**24) -> Any:
+    """Read a small file of JSON.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    largest : int
+        Bytes that it may have.
+
+    Returns
+    -------
+    object
+        What it holds, of any shape.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no JSON, or too large.
+    """
+    with open_regular(path) as stream:
+        text = stream.read(largest + 1)
+    if len(text) > largest:
+        raise ValueError(f"it has more than {largest} bytes")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -38,6 +38,8 @@ _VARIABLES = (
     ("MPICH, Intel MPI or MS-MPI", "PMI_SIZE", "PMI_RANK"),
 )
 SLURM = "Slurm (srun)"
+#: What stands for a launcher that sets none of these variables.
+COMMUNICATOR = "MPI"
 #: Numbers from here on are steps that Slurm makes by itself, such as that of a batch script.
 _OWN_STEPS = 0xFFFF_FFF0
 
@@ -71,6 +73,21 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch | None:
         return None
     size = number("SLURM_STEP_NUM_TASKS") or number("SLURM_NTASKS") or 1
     return Launch(SLURM, size, rank) if size > 1 else None
+
+
+def ranks() -> Launch | None:
+    """Return which of several processes this one is, as MPI says if it is initialised, else as its launcher says.
+
+    Returns
+    -------
+    Launch or None
+        Of more than one process.
+    """
+    mpi = _mpi_in_use()
+    if mpi is not None and mpi.COMM_WORLD.size > 1:
+        found = launched()
+        return Launch(found.launcher if found else COMMUNICATOR, int(mpi.COMM_WORLD.size), int(mpi.COMM_WORLD.rank))
+    return launched()
 
 
 def limit_threads() -> None:

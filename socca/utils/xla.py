@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from socca.utils.program_cache import remove_damaged
+
 log = logging.getLogger(__name__)
 
 _STAGES = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
@@ -77,6 +79,7 @@ def use_persistent_cache() -> None:
     except OSError as error:
         log.warning("no cache of compiled programs: cannot make %s (%s)", folder, error)
         return
+    remove_damaged(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

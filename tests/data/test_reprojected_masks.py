@@ -98,9 +98,23 @@ def test_masks_in_other_sky_frames(sky):
 
 
 def test_a_mask_of_another_place_is_told(sky, make_header, caplog):
-    hdu = fits.PrimaryHDU(np.zeros(SHAPE), make_header(SHAPE, ra=151))
+    hdu = fits.PrimaryHDU(np.zeros((40, 41)), make_header((40, 41), ra=151))
     assert not masked(sky(), hdu).any()
     assert "covers no pixel" in caplog.text
+
+
+def test_a_mask_of_the_images_shape_with_the_wcs_of_another_place_is_refused(sky, make_header, tmp_path):
+    header = make_header(SHAPE)
+    header["CRPIX1"], header["CRPIX2"] = 4021.0, -2000.0  # those of the tile that it was cut out of
+    fits.PrimaryHDU(np.zeros(SHAPE), header).writeto(tmp_path / "stale.fits")
+    image = sky()
+    with pytest.raises(DataError, match=r"mask: .*stale\.fits: it has the shape of the image, and its WCS"):
+        image.addmask(tmp_path / "stale.fits")
+    assert image.mask.all()
+    # One that overlaps is laid where it is.
+    header["CRPIX1"], header["CRPIX2"] = 19.0 + 5, 16.0
+    found = masked(sky(), fits.PrimaryHDU(np.zeros(SHAPE), header))
+    np.testing.assert_array_equal(found, np.broadcast_to(np.arange(37) < 32, SHAPE))
 
 
 def test_masks_that_cannot_be_placed(sky, make_header):

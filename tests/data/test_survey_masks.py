@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from socca.survey.check import check_survey
+from socca.survey.check import Severity, check_survey
 from socca.survey.config.build import build_image
 from socca.survey.config.schema import validate_config
 from socca.survey.survey import Survey
@@ -55,6 +55,6 @@ def test_the_check_finds_mistakes(survey, tmp_path, columns, said):
     (tmp_path / "text.reg").write_text("hello\n")
     (tmp_path / "sky.reg").write_text('fk5\ncircle(150,2,1")\n')
     (tmp_path / "all.reg").write_text("image\ncircle(10,10,100)\n")
-    findings = list(check_survey(survey(**columns)))
+    findings = [found for found in check_survey(survey(**columns)) if found.severity is Severity.PROBLEM]
     assert len(findings) == 1
     assert all(part in findings[0].message for part in said), findings

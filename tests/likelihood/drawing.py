@@ -5,11 +5,11 @@ import numpy as np
 from socca.models import Model
 
 
-def draw(image, *components, **kwargs):
+def draw(image, *components, convolve=True, addbackground=False):
     model = Model()
     for component in components:
         model.addcomponent(component)
-    return model.getmap(image, **kwargs)
+    return model.getmap(image, convolve, addbackground)
 
 
 def render(image, *components):

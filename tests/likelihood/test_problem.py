@@ -7,7 +7,7 @@ from scipy import stats
 from socca.errors import ModelError
 from socca.likelihood.compiled import BATCH
 from socca.likelihood.problem import Problem
-from socca.models import Background, Gaussian, Model, Point
+from socca.models import Background, Gaussian, Model
 from socca.noise import Normal
 from socca.priors import normal, uniform
 from tests.likelihood.scenes import DATA, MASK, SHAPE, SIGMA, background
@@ -125,19 +125,6 @@ def test_free_out_of_range(make_image, pixel):
     got = Problem(make_image(DATA), model).log_likelihood([[0.1], [-0.1]])
     assert np.isfinite(got[0])
     assert got[1] == -np.inf
-
-
-def test_beyond_the_horizon(make_image, make_header, make_psf):
-    # A source on the other side of the sky is no mirror image of itself in the field.
-    here = {"xc": uniform(0, 360), "yc": 2.0}
-    header = make_header(DATA.shape, ra=150, dec=2)
-    point = Point(**here, Ic=1.0)
-    for component, psf in [(Gaussian(**here, rs=1e-4, Is=1.0), None), (point, None), (point, make_psf())]:
-        problem = Problem(make_image(DATA, header=header, psf=psf), Model(component))
-        value, gradient = problem.log_likelihood_and_grad([[150.00001], [330.00001]])
-        assert np.isfinite(value[0])
-        assert np.isfinite(gradient[0])
-        assert value[1] == -np.inf
 
 
 def test_positive(make_image, pixel):

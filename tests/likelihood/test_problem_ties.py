@@ -61,7 +61,7 @@ def test_ties_to_nothing(make_image):
     for function in (lambda: 1.0, lambda *args: 1.0, lambda **kwargs: 1.0):
         with pytest.raises(ModelError, match="comp_00_a1x"):
             Problem(make_image(DATA), background(a1x=function))
-    with pytest.raises(ModelError, match="model first"):
-        boundto(Background(), "a0")
+    with pytest.raises(ModelError, match="comp_00_a1x is bound to a0 of a Background that is not part of this model"):
+        Problem(make_image(DATA), background(a1x=boundto(Background(), "a0")))
     with pytest.raises(ModelError, match="did you mean 'a1"):
         boundto(background().components[0], "a1z")

@@ -29,7 +29,7 @@ def test_bridges():
     np.testing.assert_allclose(brightness(mesa, dx, dy), 2 / (1 / f + 1 / g), rtol=1e-5)
     mixed = SimpleBridge(
         models.PolyExpoRefact(),
-        models.Exponential(truncation=True),
+        models.Exponential(truncation="Exponential"),
         **BRIDGE,
         **{"radial.I1": 0.3, "parallel.rt": long},
     )

@@ -85,7 +85,7 @@ def test_truncations():
             # At the centre the radius has a floor of 1e-10 degrees.
             np.testing.assert_allclose(got, plain * formula, rtol=1e-7, atol=1e-14 * np.abs(plain[1:]).max())
             assert np.all(got[r > rt + 1e-9] == 0) or law == "HyperTangent"
-    assert models.Beta(truncation=True).truncation is truncation.Exponential
+    assert models.Beta(truncation=True).truncation is truncation.HyperTangent
     assert models.Beta(truncation=truncation.HyperTangent).wt == 0.01
     with pytest.raises(ModelError, match="did you mean 'HyperTangent'"):
         models.Beta(truncation="HyperTan")

@@ -165,6 +165,8 @@ def test_pixels_of_other_sizes_give_one_tree():
         ("$", 1),
         ("1 + $2", 5),
         ("2 arcsec arcsec", 10),
+        ("10**400 arcsec", 5),
+        ("10 ** -2 arcsec", 7),
         ("1..2", 3),
         ("x.", 2),
         ("'x'", 1),

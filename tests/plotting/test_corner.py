@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from socca.errors import ConfigError, PosteriorError
-from socca.plotting import corner as posterior_figures
+from socca.plotting import output
 from socca.plotting.corner import axes_of, interval_of
 from socca.posterior import Posterior
 from socca.posterior.record import FitRecord, ImageDescription
@@ -55,7 +55,7 @@ def drawn(monkeypatch):
         FigureCanvasAgg(figure).draw()
         figures.append(figure)
 
-    monkeypatch.setattr(posterior_figures, "save_figure", keep)
+    monkeypatch.setattr(output, "save_figure", keep)
     return figures
 
 

@@ -198,7 +198,7 @@ def test_round_trip(posterior, tmp_path):
 def test_what_there_is_without_reading_samples(posterior, tmp_path):
     posterior.save(tmp_path / "p.h5")
     with open_result(tmp_path / "p.h5") as file:
-        assert file.attrs["status"] == "done"
+        assert file.attrs["status"] == b"done"
         assert json.loads(file.attrs["meta"]) == posterior.meta == posterior.record.to_dict()
         assert json.loads(file.attrs["summary"]) == posterior.summary()
         assert file.attrs["logz"] == posterior.logz
@@ -236,7 +236,7 @@ def test_evidence_may_be_missing(posterior, tmp_path):
 def test_files_of_earlier_versions_know_fewer_evidences(posterior, tmp_path):
     posterior.save(tmp_path / "p.h5")
     with h5py.File(tmp_path / "p.h5", "a") as file:
-        for key in ("logz_prior", "logz_prior_err", "logz_data"):
+        for key in ("logz_prior", "logz_prior_err", "logz_data", "sha256", "samples_sha256"):
             del file.attrs[key]
     found = Posterior.load(tmp_path / "p.h5")
     assert found.logz == posterior.logz
@@ -254,7 +254,7 @@ def test_a_failure_is_recorded(tmp_path):
     path = tmp_path / "p.h5"
     save_failure(path, FitRecord(target="a", failure=Failure("psf: no such file")))
     with open_result(path) as file:
-        assert (file.attrs["status"], file.attrs["message"]) == ("failed", "psf: no such file")
+        assert (file.attrs["status"], file.attrs["message"]) == (b"failed", b"psf: no such file")
         assert json.loads(file.attrs["meta"]) == {"record_version": RECORD_VERSION, "target": "a"}
     with pytest.raises(PosteriorError, match=r"p\.h5: the fit failed: psf: no such file"):
         Posterior.load(path)

@@ -24,6 +24,7 @@ WHOLE = FitRecord(
     target="NGC1",
     model="sersic",
     n_data=121,
+    doubts={"psf_center": "far off"},
     sampler=SamplerRecord(
         method="nautilus",
         options={"n_live": 100, "focus": True},
@@ -98,7 +99,7 @@ def test_what_is_written_is_read_again():
 
 def test_the_form_on_disk_is_that_of_the_first_version():
     assert WHOLE.to_dict().keys() == {
-        *("record_version", "target", "model", "n_data"),
+        *("record_version", "target", "model", "n_data", "doubts"),
         *("method", "options", "seed", "converged", "n_calls", "n_eff", "pool", "workers", "notes"),
         *("problem_digest", "params", "versions", "host", "cpus", "finished"),
         *("timing", "image", "fit", "files", "capped", "died", "new"),
@@ -152,7 +153,14 @@ def test_capped_and_died_belong_to_failures():
         ({"timing": 3}, "timing: expected a mapping, got int"),
         ({"notes": "none"}, "notes: expected a mapping, got str"),
         ({"files": {"image": "a.fits"}}, "files.image: expected a mapping, got str"),
-        ({"fit": {"chi2_red": "low"}}, "fit.chi2_red: could not convert"),
+        ({"fit": {"chi2_red": "low"}}, "fit.chi2_red: expected a number, got str 'low'"),
+        ({"fit": {"chi2_red": "1.5"}}, "fit.chi2_red: expected a number, got str '1.5'"),
+        ({"fit": {"n_used": True}}, "fit.n_used: expected a whole number, got bool"),
+        ({"converged": "no"}, "converged: expected true or false, got str"),
+        ({"seed": 1.5}, "seed: expected a whole number, got float 1.5"),
+        ({"target": ["a"]}, "target: expected text, got list"),
+        ({"notes": {"maxima_shares": [0.5, "half"]}}, "notes.maxima_shares: expected a number, got str 'half'"),
+        ({"image": {"shape": [3, None]}}, "image.shape: expected a whole number, got NoneType"),
         ({"n_calls": [1]}, "n_calls: "),
         ({"cpus": float("inf")}, "cpus: "),
         ({"versions": 3}, "versions: "),

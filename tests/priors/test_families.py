@@ -76,6 +76,11 @@ every_case = pytest.mark.parametrize(
 )
 
 
+def prior_of(name, numbers):
+    """Return a prior of a family from its numbers, in the order of `arguments`."""
+    return REGISTRY[name](**dict(zip(REGISTRY[name].arguments, numbers, strict=True)))
+
+
 def check_inverse(prior, log_mass=0.0):
     """The cdf of the icdf is the probability, but for the rounding of both and of the value between them."""
     x = prior.icdf(U)
@@ -91,7 +96,7 @@ def test_every_family_has_a_case():
 
 @every_case
 def test_density_is_scipys(name, numbers, reference):
-    prior = REGISTRY[name](*numbers)
+    prior = prior_of(name, numbers)
     x = reference.ppf(np.linspace(0.001, 0.999, 41))
     # Closed forms in doubles; the logarithm of a ratio of bounds, or of a far tail, costs a digit or two.
     np.testing.assert_allclose(prior.log_prob(x), reference.logpdf(x), rtol=1e-11, atol=2e-11)
@@ -104,12 +109,12 @@ def test_density_is_scipys(name, numbers, reference):
 def test_icdf_inverts_cdf(name, numbers, reference):
     # A truncated normal's cdf is a difference of logarithms that may be large.
     far = 500.0 if name == "truncnormal" else 0.0
-    check_inverse(REGISTRY[name](*numbers), log_mass=far)
+    check_inverse(prior_of(name, numbers), log_mass=far)
 
 
 @every_case
 def test_density_integrates_to_the_cdf(name, numbers, reference):
-    total = check_integral(REGISTRY[name](*numbers))
+    total = check_integral(prior_of(name, numbers))
     # From 1e-6 to 1 - 1e-6, except where the density diverges at a bound.
     singular = name == "beta" and min(numbers[:2]) < 1
     assert total == pytest.approx(1 - 2e-6, abs=0.02 if singular else 1e-8)
@@ -117,7 +122,7 @@ def test_density_integrates_to_the_cdf(name, numbers, reference):
 
 @every_case
 def test_samples(name, numbers, reference):
-    draws = REGISTRY[name](*numbers).sample(np.random.default_rng(8), 20_000)
+    draws = prior_of(name, numbers).sample(np.random.default_rng(8), 20_000)
     # With this seed; a wrong family or number gives p of 0.
     assert stats.kstest(draws, reference.cdf).pvalue > 1e-3
 
@@ -143,7 +148,7 @@ def compiled_slope(name, method):
 
 @every_case
 def test_jax_agrees_with_numpy(name, numbers, reference):
-    prior = REGISTRY[name](*numbers)
+    prior = prior_of(name, numbers)
     width = width_of(reference)
     middle = reference.ppf(np.linspace(0.001, 0.999, 41))
     x = np.concatenate([middle, [middle[0] - 20 * width, middle[-1] + 20 * width]])
@@ -183,7 +188,7 @@ def test_slopes(name, numbers, reference):
 
 @every_case
 def test_outside_the_support(name, numbers, reference):
-    prior = REGISTRY[name](*numbers)
+    prior = prior_of(name, numbers)
     low, high = prior.support
     assert (low, high) == pytest.approx(reference.support())
     for edge, sign in [(low, -1), (high, 1)]:
@@ -216,7 +221,7 @@ def test_icdf_stays_within_the_support(name):
 @pytest.mark.parametrize(("name", "numbers"), [(name, numbers) for name, rows in BAD.items() for numbers in rows])
 def test_bad_numbers_are_named(name, numbers):
     with pytest.raises(ConfigError, match=name) as raised:
-        REGISTRY[name](*numbers)
+        prior_of(name, numbers)
     assert isinstance(raised.value, ValueError)
     for argument, number in zip(REGISTRY[name].arguments, numbers, strict=True):
         assert f"{argument}={number:g}" in str(raised.value)
@@ -229,34 +234,51 @@ def test_numbers_must_be_finite(name, bad):
     for k, argument in enumerate(family.arguments):
         if math.isnan(bad) or argument not in family.unbounded:
             with pytest.raises(ValueError, match=f"{argument} must be finite"):
-                family(*numbers[:k], bad, *numbers[k + 1 :])
+                prior_of(name, [*numbers[:k], bad, *numbers[k + 1 :]])
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_arguments(name):
     family, numbers = REGISTRY[name], CASES[name][0][0]
     by_name = dict(zip(family.arguments, numbers, strict=True))
-    assert family(**by_name) == family(*numbers)
-    assert hash(family(**by_name)) == hash(family(*numbers))
-    assert family(*numbers) != family(*CASES[name][1][0])
-    assert family(*numbers).family is family
-    assert pickle.loads(pickle.dumps(family(*numbers))) == family(*numbers)  # noqa: S301  (its own)
+    order = family.positional or family.arguments
+    listed = [by_name[family.aliases.get(key, key)] for key in order]
+    assert family(**by_name) == family(*listed) == family(**dict(zip(order, listed, strict=True)))
+    assert hash(family(**by_name)) == hash(family(*listed))
+    assert family(*listed) != prior_of(name, CASES[name][1][0])
+    assert family(*listed).family is family
+    assert pickle.loads(pickle.dumps(family(*listed))) == family(*listed)  # noqa: S301  (its own)
     needed = len(family.arguments) - len(family.defaults)
-    with pytest.raises(ConfigError, match=family.arguments[needed - 1]):
-        family(*numbers[: needed - 1])
+    with pytest.raises(ConfigError, match=order[needed - 1]):
+        family(*listed[: needed - 1])
     with pytest.raises(ConfigError, match="nonsense"):
-        family(*numbers, nonsense=1)
+        family(*listed, nonsense=1)
     with pytest.raises(ConfigError, match=name):
-        family(*numbers, 1.0)
-    with pytest.raises(ConfigError, match=family.arguments[0]):
-        family(*numbers, **{family.arguments[0]: 1.0})
+        family(*listed, 1.0)
+    with pytest.raises(ConfigError, match=order[0]):
+        family(*listed, **{order[0]: 1.0})
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_numbers_are_attributes(name):
+    family, numbers = REGISTRY[name], CASES[name][0][0]
+    prior = prior_of(name, numbers)
+    assert [getattr(prior, key) for key in family.arguments] == list(numbers)
+    low, high = prior.support
+    assert (prior.support.lower_bound, prior.support.upper_bound) == (low, high)
+    middle = prior.icdf(0.5)
+    assert prior.support(middle)
+    assert prior.support(np.array([middle, -math.inf])).tolist() == [True, low == -math.inf]
+    with pytest.raises(AttributeError, match="nonsense"):
+        prior.nonsense  # noqa: B018
+    assert not hasattr(prior, "_nonsense")
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_only_a_uniform_prior_is_flat(name):
     low, high = (1.0, 1.0 + math.pi)
     numbers = [{"low": low, "high": high}.get(key, 1.0) for key in REGISTRY[name].arguments]
-    prior = REGISTRY[name](*numbers)
+    prior = prior_of(name, numbers)
     assert prior.is_flat_over(math.pi) == (name == "uniform")
     assert not prior.is_flat_over(None)
 
@@ -267,11 +289,37 @@ def test_defaults():
     assert repr(priors.beta(2, 3)) == "beta(a=2, b=3, low=0, high=1)"
 
 
+def test_power_laws_as_numpyro_calls_them():
+    prior = priors.powerlaw(0.5, 1, 4)
+    assert prior == priors.powerlaw(alpha=0.5, low=1, high=4) == priors.powerlaw(low=1, high=4, index=0.5)
+    assert (prior.alpha, prior.index, prior.low, prior.high) == (0.5, 0.5, 1, 4)
+    # The integral of x^0.5 is x^1.5 / 1.5, which is 7 / 1.5 from 1 to 4.
+    assert prior.cdf(2.25) == pytest.approx((2.25**1.5 - 1) / 7, rel=1e-12)
+    rising = priors.logpowerlaw(2, 1, 3)
+    assert rising.cdf(2) == pytest.approx((2**2 - 1) / (3**2 - 1), rel=1e-12)
+    with pytest.raises(ConfigError, match="powerlaw takes alpha, low, high, each once; not 'index'"):
+        priors.powerlaw(1, 4, index=0.5)
+    with pytest.raises(ConfigError, match="powerlaw needs high"):
+        priors.powerlaw(0.5, 1)
+
+
+def test_published_signatures():
+    """Positional and by keyword; the same prior."""
+    for one, other in [
+        (priors.uniform(0, 1), priors.uniform(low=0, high=1)),
+        (priors.loguniform(1, 2), priors.loguniform(low=1, high=2)),
+        (priors.normal(3, 2), priors.normal(loc=3, scale=2)),
+        (priors.splitnormal(3, 2, 1), priors.splitnormal(loc=3, losig=2, hisig=1)),
+        (priors.logpowerlaw(-1, 2, 5), priors.logpowerlaw(alpha=-1, low=2, high=5)),
+    ]:
+        assert one == other
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("slope", [1e-5, 1e-9, 1e-13, 1e-300])
 def test_power_laws_pass_smoothly_through_the_flat_one(slope, sign):
     x, u = np.linspace(1e-3, 50.0, 31), np.linspace(0, 1, 11)
-    prior, flat = priors.logpowerlaw(1e-3, 50.0, sign * slope), priors.loguniform(1e-3, 50.0)
+    prior, flat = priors.logpowerlaw(sign * slope, 1e-3, 50.0), priors.loguniform(1e-3, 50.0)
     # To first order: the length is 11 in ln x, and a cdf moves by no more than slope * 11 / 8, a logarithm by 11 / 2.
     np.testing.assert_allclose(prior.log_prob(x), flat.log_prob(x), rtol=0, atol=6 * slope + 1e-14)
     np.testing.assert_allclose(prior.cdf(x), flat.cdf(x), rtol=0, atol=2 * slope + 1e-14)
@@ -285,7 +333,7 @@ def test_power_laws_pass_smoothly_through_the_flat_one(slope, sign):
 
 def test_steep_power_laws_do_not_overflow():
     for index in (-900.0, 900.0):
-        prior = priors.powerlaw(1e-5, 1e5, index)
+        prior = priors.powerlaw(index, 1e-5, 1e5)
         x = prior.icdf(U)
         assert np.all(np.isfinite(prior.log_prob(x)))
         check_inverse(prior, log_mass=2e4)  # 900 times the range of ln x

@@ -88,6 +88,14 @@ def test_numpyro_is_scipy(distributions, kind):
     assert isinstance(prior.icdf(U), np.ndarray)
 
 
+def test_numbers_of_numpyros_own_are_attributes(distributions):
+    prior = from_numpyro(distributions.TruncatedNormal(1.0, 2.0, low=-1.0, high=4.0))
+    assert (prior.low, prior.high, prior.support.lower_bound, prior.support.upper_bound) == (-1, 4, -1, 4)
+    assert from_numpyro(distributions.Normal(3.0, 0.5)).loc == 3
+    with pytest.raises(AttributeError, match="nonsense"):
+        prior.nonsense  # noqa: B018
+
+
 @every_numpyro
 def test_numpyro_is_consistent(distributions, kind):
     prior = wrapped(kind)

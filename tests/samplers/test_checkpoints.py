@@ -1,5 +1,8 @@
 """Checkpoints: a run that is cut short and goes on ends as one without a break; what must not be read is refused."""
 
+import errno
+import hashlib
+import io
 import json
 import os
 import pickle
@@ -7,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +165,7 @@ def launch(tmp_path, method, out, place, options, pause=0.0):
 
 def wait_for(place, process):
     limit = time.monotonic() + 120
-    while not place.exists():
+    while not (place.exists() and b".npy" in place.read_bytes()):  # the first one holds no state
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < limit
         time.sleep(0.02)
@@ -194,7 +198,7 @@ def test_a_process_that_is_ended_goes_on(tmp_path, whole, end):
     process.send_signal(end)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (143 if end == signal.SIGTERM else -signal.SIGKILL), said
-    assert ("ended by SIGTERM; the same run goes on from" in said) == (end == signal.SIGTERM)
+    assert ("ended on request; the same run goes on from" in said) == (end == signal.SIGTERM)
     assert not (tmp_path / "cut.npz").exists()
     process = launch(tmp_path, "dynesty", tmp_path / "resumed.npz", place, WALKS)
     _, said = process.communicate(timeout=120)
@@ -264,6 +268,82 @@ def test_a_damaged_file_is_refused(tmp_path, where, harm):
         CheckpointFile(path, IDENTITY)
 
 
+MANIFESTS = {
+    "empty": b"",
+    "no JSON": b"{",
+    "no text": b"\xff\xfe",
+    "list": b"[]",
+    "null": b"null",
+    "nested": b"[" * 100_000,
+    **{
+        f"{key} is {value!r}": (key, value)
+        for key in ("identity", "spent", "sha256", "written")
+        for value in (None, 3, "x", [], {"calls": "many"}, {"seconds": float("nan")}, {"calls": 10**400})
+        if key != "written"
+    },
+}
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+def test_a_manifest_of_any_shape_is_refused(tmp_path, case):
+    path = written(tmp_path / "a.socca", {"n": 1})
+    magic, manifest, payload = path.read_bytes().split(b"\n", 2)
+    found = MANIFESTS[case]
+    if isinstance(found, tuple):
+        found = json.dumps({**json.loads(manifest), found[0]: found[1]}).encode()
+    path.write_bytes(b"\n".join([magic, found, payload]))
+    with pytest.raises(CheckpointError, match=r"a\.socca .*delete it, or start afresh with resume=False"):
+        CheckpointFile(path, IDENTITY)
+    assert CheckpointFile(path, IDENTITY, resume=False).state is None
+
+
+def resealed(path, payload):
+    """Put another state in the place of a checkpoint's, with its right checksum."""
+    magic, manifest, _ = path.read_bytes().split(b"\n", 2)
+    manifest = json.dumps({**json.loads(manifest), "sha256": hashlib.sha256(payload).hexdigest()}).encode()
+    path.write_bytes(b"\n".join([magic, manifest, payload]))
+
+
+def archive(content, **options):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", **options) as found:
+        found.writestr("array.npy", content)
+    return stream.getvalue()
+
+
+def claims(shape):
+    """Return the header of an array without its numbers."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b"no archive", "not a zip file"),
+        (archive(claims((10**12,))), "more than there is"),
+        (archive(claims((10**6,)) + bytes(8 * 10**6), compression=zipfile.ZIP_DEFLATED), "is not as it was written"),
+        (archive(b"no array"), "is damaged"),
+        (archive(pickle.dumps(3)), "is damaged"),
+    ],
+)
+def test_a_state_that_is_no_archive_of_arrays_is_refused(tmp_path, payload, said):
+    path = written(tmp_path / "a.socca", {"n": 1})
+    resealed(path, payload)
+    with pytest.raises(CheckpointError, match=said):
+        CheckpointFile(path, IDENTITY)
+
+
+def test_what_is_no_file_is_refused_and_replaced(tmp_path):
+    path = tmp_path / "a.socca"
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        CheckpointFile(path, IDENTITY)
+    CheckpointFile(path, IDENTITY, resume=False).offer(lambda: {"n": 2}, last=True)
+    assert CheckpointFile(path, IDENTITY).state["n"] == 2
+
+
 class Boom:
     def __reduce__(self):
         return os.mkdir, ("boom",)
@@ -322,9 +402,30 @@ def test_states_are_made_only_when_it_is_time(tmp_path):
     place = CheckpointFile(tmp_path / "a.socca", IDENTITY, every=3600)
     for k in range(5):
         place.offer(lambda k=k: made.append(k) or {"n": k})
-    assert made == []
+    assert made == [0]  # the first at once: a run that is killed early leaves something
     place.offer(lambda: made.append(9) or {"n": 9}, last=True)
-    assert made == [9]
+    assert made == [0, 9]
+
+
+def test_a_run_leaves_a_checkpoint_before_its_first_step(tmp_path):
+    place = CheckpointFile(tmp_path / "a.socca", IDENTITY)
+    place.begin()
+    assert CheckpointFile(place.path, IDENTITY).state is None
+    with pytest.raises(CheckpointError, match="belongs to another fit"):
+        CheckpointFile(place.path, {**IDENTITY, "seed": 99})
+    place.offer(lambda: {"n": 1})
+    again = CheckpointFile(place.path, IDENTITY)
+    again.begin()  # which leaves what there is alone
+    assert CheckpointFile(place.path, IDENTITY).state["n"] == 1
+
+
+def test_a_full_disk_is_found_before_the_first_step(known, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        sample(known.problem, "nautilus", seed=1, checkpoint=tmp_path / "a.socca", n_live=50)
 
 
 def terminated(place, times):

@@ -85,5 +85,5 @@ def test_the_maximum_of_the_likelihood_leaves_the_prior_out():
     assert math.isnan(likely.logz)
     probable = get_sampler("optimizer")().run(fake, SerialPool(fake.log_likelihood), 1)
     assert probable.notes["maximum"] == pytest.approx([0.2, 3], abs=1e-4)
-    with pytest.raises(ConfigError, match="objective must be map or ml, got 'mle'"):
+    with pytest.raises(ConfigError, match="objective must be map or ml; got 'mle'"):
         get_sampler("optimizer")(objective="mle")

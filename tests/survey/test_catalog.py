@@ -1,7 +1,9 @@
 """The catalogue: rows from files of results, in memory, in FITS and in ECSV."""
 
+import errno
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -11,9 +13,10 @@ import pytest
 from astropy.table import Table
 from scipy.stats import norm
 
+from socca.errors import MachineError
 from socca.posterior import Posterior
 from socca.posterior.record import Failure, FitRecord, Timing
-from socca.posterior.storage import ResultLocation, save_failure, write_container
+from socca.posterior.storage import ResultLocation, header_of, save_failure, write_container
 from socca.survey.catalog import build_catalog, survey_status, write_catalog
 from socca.survey.chunks import Chunk
 from socca.survey.flags import DefaultThresholds
@@ -221,10 +224,47 @@ def test_unknown_numbers_are_masked_and_long_messages_cut(tmp_path):
 
 def test_status(survey, tmp_path):
     found = survey_status(survey, tmp_path)
-    assert found.counts == {"done": 3, "failed": 3, "running": 0, "pending": 1}
+    assert found.counts == {"done": 3, "stale": 0, "failed": 3, "running": 0, "pending": 1}
     assert [failure[:2] for failure in found.failures] == [("b", "two"), ("c", "damaged"), ("c", "empty")]
     assert found.failures[0][2].startswith("the PSF")
     assert found.rate == 0
+
+
+def test_status_reads_the_records_of_unreadable_files_only(survey, tmp_path, monkeypatch):
+    """Of thousands of files, records take a second for each thousand."""
+    read = []
+    monkeypatch.setattr("socca.survey.catalog.header_of", lambda group: read.append(group) or header_of(group))
+    survey_status(survey, tmp_path)
+    assert read == []
+    with h5py.File(survey[0][2], "a") as file:
+        del file.attrs["meta"]
+    assert survey_status(survey, tmp_path).counts["failed"] == 4
+
+
+def test_what_is_out_of_date_is_no_result(survey, tmp_path):
+    """It keeps its numbers, and does not count as done or failed."""
+
+    def stale(target, model, record):
+        return "image has changed" if (target, model) in {("a", "two"), ("b", "two")} else ""
+
+    found = survey_status(survey, tmp_path, stale)
+    assert found.counts == {"done": 2, "stale": 2, "failed": 2, "running": 0, "pending": 1}
+    table = build_catalog(survey, stale=stale)
+    assert list(table["status"]) == ["done", "stale", "done", "stale", "missing", "failed", "failed"]
+    assert list(table["message"][[1, 3]]) == ["image has changed"] * 2
+    assert table["galaxy_re"][1] == pytest.approx(4)
+    # An evidence that is out of date compares with nothing.
+    assert list(table["best_model"][:2]) == [True, False]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_result_that_the_machine_does_not_give_is_no_failed_fit(survey, tmp_path, monkeypatch, number):
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("h5py.File", refused)
+    with pytest.raises(MachineError, match=os.strerror(number)):
+        build_catalog(survey)
 
 
 def test_a_container_has_the_rows_of_its_fits(survey, tmp_path):

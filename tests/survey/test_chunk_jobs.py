@@ -1,15 +1,19 @@
 """Jobs of a chunk: what they fit, take over and keep."""
 
+import json
+import os
+
+import h5py
 import numpy as np
 import pytest
 
 import socca
 from socca.errors import ConfigError, PoolError, PosteriorError
 from socca.posterior.storage import read_headers
-from socca.survey.catalog import survey_status
+from socca.survey.catalog import build_catalog, survey_status
 from socca.survey.chunk_job import ChunkJob
 from socca.survey.chunks import Chunk, Members, number_of
-from socca.survey.fit_command import write_stamp
+from socca.survey.stamps import chunk_stamp, write_chunk_stamp
 from socca.survey.survey import Survey
 from tests.survey.skies import NAMES, ONE, run, write_image
 
@@ -63,7 +67,7 @@ def test_one_process_at_a_time_has_a_chunk(make_survey, tmp_path):
     survey = make_survey(["a"], missing="")
     with (
         ChunkJob(survey, ONE).alone(),
-        pytest.raises(PoolError, match=r"0of1\.h5: another process is fitting this chunk"),
+        pytest.raises(PoolError, match=rf"0of1\.h5: process {os.getpid()} on .* is fitting this now"),
     ):
         run(survey, tmp_path)
     assert [outcome.target for outcome in run(survey, tmp_path)] == ["a"]
@@ -85,7 +89,7 @@ def test_an_image_that_is_completed_while_its_fit_fails_is_fitted_again(make_sur
 
     def completes(*_):
         (tmp_path / "a.fits").write_bytes(whole)
-        raise OSError("was cut off")
+        raise OSError("was cut off")  # as astropy does, without a number
 
     with monkeypatch.context() as patched:
         patched.setattr("socca.survey.config.build.build_image", completes)
@@ -111,7 +115,7 @@ def test_a_job_that_was_interrupted_goes_on(make_survey, tmp_path):
     with pytest.raises(PosteriorError, match="not fitted: a, c, e"):
         job.finish()
     found = survey_status(survey.results(), survey.config.folder)
-    assert found.counts == {"done": 2, "failed": 0, "running": 0, "pending": 3}
+    assert found.counts == {"done": 2, "stale": 0, "failed": 0, "running": 0, "pending": 3}
     assert {outcome.target for outcome in run(make_survey(), tmp_path)} == {"a", "c", "e"}
     assert list(read_headers(job.path)) == NAMES
 
@@ -140,6 +144,55 @@ def test_a_damaged_container_is_made_again(make_survey, tmp_path):
     assert set(read_headers(path)) == {"a", "b"}
 
 
+@pytest.mark.parametrize("where", ["record", "samples", "link"])
+def test_a_damaged_fit_of_a_container_is_made_again_alone(make_survey, tmp_path, where, caplog):
+    survey = make_survey(["a", "b", "d"], missing="")
+    run(survey, tmp_path)
+    path = ONE.path(survey.config.folder)
+    before = {name: socca.load(path, name) for name in "abd"}
+    with h5py.File(path, "a") as file:
+        if where == "record":
+            entries = json.loads(file["records"][()].tobytes())
+            entries["b"]["meta"]["files"] = 3
+            del file["records"]
+            file["records"] = np.frombuffer(json.dumps(entries).encode(), np.uint8)
+        elif where == "samples":
+            file["fits/b/samples"][3, 0] += 1
+        else:
+            del file["fits/b"]
+            file["fits/b"] = h5py.ExternalLink("elsewhere.h5", "/fits/b")
+    if where == "record":
+        # The catalogue says so until then, of this target alone.
+        table = build_catalog(survey.results())
+        assert list(table["status"]) == ["done", "failed", "done"]
+        assert "0of1.h5: fit of b: is damaged" in table["message"][1]
+    assert [outcome.target for outcome in run(make_survey(["a", "b", "d"], missing=""), tmp_path)] == ["b"]
+    assert "0of1.h5: fit of b: is damaged" in caplog.text
+    for name, one in before.items():
+        after = socca.load(path, name)
+        assert np.array_equal(after.samples, one.samples)
+        assert (after.record == one.record) is (name != "b")
+
+
+def test_a_part_whose_samples_are_damaged_is_fitted_again(make_survey, tmp_path):
+    survey = make_survey(["a", "b"], missing="")
+    job = ChunkJob(survey, ONE)
+    list(job.fit(["a", "b"]))
+    part = Chunk.parts(job.path) / "a.h5"
+    with h5py.File(part, "a") as file:
+        file["samples"][3, 0] += 1
+    assert [outcome.target for outcome in run(make_survey(["a", "b"], missing=""), tmp_path)] == ["a"]
+    assert list(read_headers(job.path)) == ["a", "b"]
+
+
+def test_a_file_of_a_former_division_that_cannot_be_is_left_out(make_survey, tmp_path):
+    survey = make_survey(["a"], missing="")
+    path = ONE.path(survey.config.folder)
+    path.parent.mkdir(parents=True)
+    path.with_name("0of0.h5").touch()
+    assert [outcome.target for outcome in run(survey, tmp_path)] == ["a"]
+
+
 def test_the_state_of_a_chunk_follows_its_images(make_survey, tmp_path):
     before = make_survey(["a", "b"]).state(ONE)
     assert make_survey(["a", "b"]).state(ONE) == before
@@ -157,21 +210,21 @@ def test_the_state_of_a_chunk_follows_its_images(make_survey, tmp_path):
 def test_a_stamp_without_its_posteriors_says_nothing(make_survey, tmp_path):
     survey = make_survey(["a", "b"], missing="")
     run(survey, tmp_path)
-    stamp = survey.stamp(ONE)
+    stamp = chunk_stamp(survey, ONE)
     former = stamp.with_name("0of1-0123456789abcdef.done")
     former.touch()
-    write_stamp(stamp, ONE)
+    write_chunk_stamp(stamp, ONE)
     assert stamp.exists()
     assert not former.exists()
-    assert survey.stamp(ONE).exists()
+    assert chunk_stamp(survey, ONE).exists()
     # What another process than Snakemake's job fits has to be gathered and drawn.
     assert run(survey, tmp_path) == []
-    assert survey.stamp(ONE).exists()
+    assert chunk_stamp(survey, ONE).exists()
     assert [outcome.target for outcome in run(survey, tmp_path, again=["b"])] == ["b"]
-    assert not survey.stamp(ONE).exists()
-    write_stamp(stamp, ONE)
+    assert not chunk_stamp(survey, ONE).exists()
+    write_chunk_stamp(stamp, ONE)
     ONE.path(survey.config.folder).unlink()
-    assert not survey.stamp(ONE).exists()
+    assert not chunk_stamp(survey, ONE).exists()
 
 
 def test_a_process_reads_no_more_of_the_table_than_its_chunk(make_survey, tmp_path):

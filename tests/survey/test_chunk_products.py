@@ -1,5 +1,8 @@
 """Model images and figures of a chunk's flagged fits."""
 
+import json
+
+import pytest
 from astropy.io import fits
 
 from socca.survey.chunk_products import draw_chunk
@@ -38,3 +41,26 @@ def test_images_and_figures_of_flagged_fits_only(make_survey, tmp_path):
     assert not figures["b"].with_suffix(".pdf").exists()
     draw_chunk(make_survey(["a", "b"], **changes | {"outputs": {"model_images": "none", "figures": "none"}}), ONE)
     assert not any(path.exists() for path in images.values())
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        *("", "[", "[]", "3", '{"style": 3, "fits": {}}', '{"style": {}, "fits": []}', '{"style": {"format": 3}}'),
+        *('{"style": {"format": "../../x"}, "fits": {}}', '{"fits": {"a": 3}}', "[" * 100_000),
+        json.dumps({"style": {"format": "png"}, "fits": {"../../../mine": {"figure": True}, "": {}, "/": {}}}),
+    ],
+    ids=lambda listed: listed[:40],
+)
+def test_a_damaged_list_of_what_was_drawn_deletes_nothing_else(make_survey, tmp_path, listed):
+    survey = make_survey(["a"], missing="")
+    run(survey, tmp_path)
+    folder = survey.config.folder
+    mine = [tmp_path / "mine" / "sky" / name for name in ("model.fits", "comparison.png")]
+    for path in (*mine, folder / "fits" / "sky" / "model.fits"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    ONE.path(folder).with_suffix(".drawn.json").write_text(listed)
+    assert draw_chunk(survey, ONE) == 0
+    assert all(path.read_text() == "mine" for path in (*mine, folder / "fits" / "sky" / "model.fits"))
+    assert json.loads(ONE.path(folder).with_suffix(".drawn.json").read_text())["fits"] == {}

@@ -11,7 +11,7 @@ from socca.likelihood.revision import LIKELIHOOD_REVISION, migrated, stated
 from socca.posterior.record import FitRecord, Provenance
 from socca.survey import survey as survey_module
 from socca.survey.chunks import Chunk
-from socca.survey.freshness import described, reason_to_fit, size_and_time
+from socca.survey.freshness import described, file_state, reason_to_fit
 from socca.survey.survey import Survey
 
 #: What socca 0.2.0 recorded of a fit, as far as freshness looks at it (but its files, which are made here).
@@ -93,7 +93,7 @@ def test_another_revision_is_a_reason(reason):
 
 
 def test_other_reasons_are_told_first(reason):
-    assert reason(**PARAMS | {"row": "{}", "socca": "0.1.0"}) == "its row of the table has changed"
+    assert reason(**PARAMS | {"row": "{}", "socca": "0.1.0"}) == "its row of the table has changed: target"
 
 
 def test_migration_leaves_what_states_a_revision_alone():
@@ -118,20 +118,20 @@ def test_snakemake_is_told_of_another_revision(make_survey):
     }
 
 
-def stamp_of_the_version_before(survey, params):
-    """Return the state of the only chunk as socca 0.2.0 computed it."""
+def stamp_of(survey, params):
+    """Return the state of the only chunk, if its fit had these params."""
     digest = hashlib.sha256(json.dumps({"max_minutes": None, "max_memory_mb": None}).encode())
-    files = {"image": size_and_time(survey.target("T0").files["image"])}
+    files = {"image": file_state(survey.target("T0").files["image"])}
     digest.update(json.dumps(["T0", params, files]).encode())
     return digest.hexdigest()[:16]
 
 
-def test_the_stamp_of_a_chunk_is_that_of_before(make_survey):
+def test_the_stamp_of_a_chunk_states_what_the_version_before_did(make_survey):
     survey = make_survey(batch={"chunk": 2})
-    assert survey.state(Chunk("g", 0, 1)) == stamp_of_the_version_before(survey, PARAMS)
+    assert survey.state(Chunk("g", 0, 1)) == stamp_of(survey, PARAMS)
 
 
 @pytest.mark.usefixtures("raised")
 def test_the_stamp_of_a_chunk_changes_with_the_revision(make_survey):
     survey = make_survey(batch={"chunk": 2})
-    assert survey.state(Chunk("g", 0, 1)) != stamp_of_the_version_before(survey, PARAMS)
+    assert survey.state(Chunk("g", 0, 1)) != stamp_of(survey, PARAMS)

@@ -1,5 +1,7 @@
 """What is up to date, and what is a reason to fit a target again."""
 
+import errno
+import json
 import os
 import time
 from dataclasses import replace
@@ -7,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from socca.posterior.record import Failure, FitRecord, Provenance
-from socca.survey.freshness import described, reason_to_fit
+from socca.survey.freshness import described, reason_to_fit, relevant_row
 
 
 @pytest.fixture
@@ -17,7 +19,8 @@ def files(tmp_path):
     return {"image": tmp_path / "a.fits", "psf": tmp_path / "b.fits"}
 
 
-PARAMS = {"row": "r", "settings": "s", "likelihood": 1}
+ROW = {"target": "t", "image": "a.fits", "mag": 17.0}
+PARAMS = {"row": json.dumps(ROW), "settings": "s", "likelihood": 1}
 
 
 @pytest.fixture
@@ -32,7 +35,67 @@ def test_what_is_up_to_date_is_not_fitted_again(record, files):
 
 @pytest.mark.parametrize("key", PARAMS)
 def test_other_params_are_a_reason(record, files, key):
-    assert reason_to_fit(record, files, PARAMS | {key: "x"})
+    assert reason_to_fit(record, files, PARAMS | {key: json.dumps({"target": "t", "mag": 18})})
+
+
+def with_row(**changes):
+    return PARAMS | {"row": json.dumps(ROW | changes)}
+
+
+def test_a_row_is_compared_by_the_columns_that_the_fit_uses(record, files):
+    assert reason_to_fit(record, files, with_row(mag=18.0)) == "its row of the table has changed: mag"
+    assert reason_to_fit(record, files, with_row(mag=None, segment=3.0)) == (
+        "its row of the table has changed: mag, segment"
+    )
+    # Files are compared by content.
+    assert reason_to_fit(record, files, with_row(image="elsewhere/a.fits")) == ""
+    text = json.dumps(ROW | {"z": 1.0, "segment": 4.0, "models": "m"})
+    assert json.loads(relevant_row(text, ["mag", "sb"])) == ROW | {"segment": 4.0, "sb": None}
+    unused = replace(record, provenance=Provenance(params=PARAMS | {"row": text}))  # as earlier versions recorded it
+    assert reason_to_fit(unused, files, with_row(segment=4.0)) == ""
+
+
+@pytest.mark.parametrize("row", ["r", "[1]", None, 3])
+def test_a_row_that_is_none_is_a_reason(record, files, row):
+    damaged = replace(record, provenance=Provenance(params=PARAMS | {"row": row}))
+    assert reason_to_fit(damaged, files, PARAMS).startswith("its row of the table has changed")
+
+
+def test_the_settings_that_changed_are_named(record, files):
+    now = PARAMS | {"settings": "new"}
+    assert (
+        reason_to_fit(record, files, now, changed=lambda digest: [digest, "seed"]) == "the config has changed: s, seed"
+    )
+    assert reason_to_fit(record, files, now, changed=lambda digest: []) == "the config has changed"
+
+
+def test_new_content_with_an_older_time_is_a_reason(record, files):
+    files["image"].write_text("IMAGE")
+    os.utime(files["image"], (1e9, 1e9))
+    assert reason_to_fit(record, files, PARAMS) == "image has changed"
+
+
+def test_new_content_with_the_same_size_and_time_is_a_reason(record, files, tmp_path):
+    """As where a link is pointed to another file of an archive, whose files all have one time."""
+    os.utime(files["image"], (1e9, 1e9))
+    before = replace(record, files=described(files))
+    (tmp_path / "other.fits").write_text("IMAGE")
+    os.utime(tmp_path / "other.fits", (1e9, 1e9))
+    files["image"].unlink()
+    files["image"].symlink_to(tmp_path / "other.fits")
+    assert reason_to_fit(before, files, PARAMS) == "image has changed"
+    # A look at a whole survey does not read every image that was copied with its time.
+    assert reason_to_fit(before, files, PARAMS, exact=False) == ""
+
+
+def test_what_the_machine_does_not_tell_is_no_missing_file(record, files, monkeypatch):
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("socca.survey.freshness.os.stat", refused)
+    with pytest.raises(PermissionError):
+        described(files)
+    assert described(files, digests=False) == {}
 
 
 @pytest.mark.parametrize("content", ["IMAGE", "a longer one"])

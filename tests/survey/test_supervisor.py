@@ -9,7 +9,7 @@ from collections import Counter
 import psutil
 import pytest
 
-from socca.errors import PoolError
+from socca.errors import MachineError, PoolError
 from socca.posterior.storage import header_of, open_result, read_headers
 from socca.survey.catalog import survey_status
 from socca.survey.chunk_job import ChunkJob
@@ -29,6 +29,9 @@ for line in sys.stdin:
     name = json.loads(line)
     if name.startswith("dies"):
         os.kill(os.getpid(), 9)
+    if name.startswith("tells"):
+        print(json.dumps({"error": "[Errno 37] No locks available"}), flush=True)
+        os._exit(1)
     if name.startswith("leaves"):
         os._exit(3)
     if name.startswith("keeps"):
@@ -41,6 +44,9 @@ for line in sys.stdin:
         time.sleep(60)
     if name.startswith("sleeps"):
         time.sleep(60)
+    if name.startswith("full"):
+        print(json.dumps({"status": "machine_fault", "message": "No space left", "seconds": 0.0}), flush=True)
+        continue
     print(json.dumps({"status": "done", "message": "", "seconds": 0.0}), flush=True)
 """
 
@@ -89,6 +95,11 @@ def test_a_dead_worker_costs_its_target_alone(supervisor, children, how, caplog)
     assert not children()
 
 
+def test_a_worker_s_own_error_is_told(supervisor, caplog):
+    assert supervisor(["tells", "x"]) == Counter([("tells", "worker_died"), ("x", "done")])
+    assert "its process ended: [Errno 37] No locks available; trying again" in caplog.text
+
+
 def test_a_straggler_is_ended(supervisor, children):
     assert supervisor(["sleeps", "x"], workers=1, minutes=0.02) == Counter([("sleeps", "timeout"), ("x", "done")])
     assert not children()
@@ -105,7 +116,7 @@ def test_what_earlier_fits_left_in_memory_is_no_fit_s_own(supervisor):
 
 
 def test_workers_that_cannot_begin_blame_no_target(supervisor, children):
-    with pytest.raises(PoolError, match="a worker ended with status 1, see the log, before it could begin"):
+    with pytest.raises(PoolError, match="a worker, before it could begin, ended with status 1, see the log"):
         supervisor(["x", "y"], task={"broken": True})
     assert not children()
 
@@ -139,6 +150,15 @@ def test_a_fit_whose_process_dies_fails_the_job_until_its_last_try(make_survey, 
     assert "killed by signal 9: out of memory?" in failure.message
     assert failure.died
     assert failure.capped == {}
+
+
+@pytest.mark.parametrize("last_try", [False, True])
+def test_what_the_machine_stops_fails_the_job_and_no_target(make_survey, tmp_path, supervisor, monkeypatch, last_try):
+    survey = make_survey(["a", "full"], missing="")
+    monkeypatch.setattr(ChunkJob, "finish", lambda self, *, complete: pytest.fail("it is not complete"))
+    with pytest.raises(MachineError, match=r"^full: No space left"):
+        run(survey, tmp_path, last_try=last_try)
+    assert not list(Chunk.parts(ONE.path(survey.config.folder)).glob("*.h5"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

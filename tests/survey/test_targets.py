@@ -9,7 +9,8 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from socca.errors import ConfigError
-from socca.survey.targets import Angle, load_targets
+from socca.survey.table_file import Angle
+from socca.survey.targets import load_targets
 
 
 @pytest.fixture
@@ -47,7 +48,10 @@ def test_a_row(write, tmp_path):
     assert one.columns == {"ra": 1.5, "n": 3.0}
     assert json.loads(one.row)["band"] == "r"
     assert two.files == {"image": Path("tables/i2.fits")}
-    assert (two.noise, two.segment, two.models, two.columns) == (None, None, (), {})
+    assert (two.noise, two.segment, two.models) == (None, None, ())
+    assert set(two.columns) == {"ra", "n"}
+    assert np.isnan(list(two.columns.values())).all()
+    assert json.loads(two.row) == {"target": "two", "image": "i2.fits"}
 
 
 def test_files_outside_the_working_directory_have_absolute_paths(write, tmp_path, monkeypatch):
@@ -119,6 +123,11 @@ def test_a_masked_angle_is_no_value(table, tmp_path, name):
         ("target,image,segment\na,i.fits,3\n", "row 1: a: segmentation and segment belong together"),
         ("target,image,segmentation\na,i.fits,s.fits\n", "row 1: a: segmentation and segment belong together"),
         ("target,image,segmentation,segment\na,i.fits,s.fits,3.5\n", "row 1: a: segment must be a whole number"),
+        ("target,image,models\na,i.fits,x;x\n", "row 1: a: models: 'x' occurs twice"),
+        ("target,image,models\na,i.fits,x;\n", "row 1: a: models: 'x;' has a separator too many"),
+        ("target,image\nNGC1,i.fits\nngc1,j.fits\n", "'NGC1' and 'ngc1' differ by case only"),
+        (f"target,image\n{'a' * 101},i.fits\n", "row 1: target aaaa.*: its name has 101 characters"),
+        ("target,image\na,i\0.fits\n", "row 1: a: image: a path cannot hold the character 0"),
     ],
 )
 def test_mistakes_are_named(write, text, said):
@@ -126,10 +135,43 @@ def test_mistakes_are_named(write, text, said):
         write(text)
 
 
-@pytest.mark.parametrize("segment", ["x", "inf", "nan"])
+@pytest.mark.parametrize("segment", ["x", "inf", "4.5"])
 def test_a_segment_that_is_no_number_is_named(write, segment):
     with pytest.raises(ConfigError, match="row 1: a: "):
         write(f"target,image,segmentation,segment\na,i.fits,s.fits,{segment}\n")
+
+
+@pytest.mark.parametrize("segment", ["", "nan", "N/A"])
+def test_a_segment_that_is_left_out_is_a_matter_of_its_own_target(write, segment):
+    one, other = write(f"target,image,segmentation,segment\na,i,s,{segment}\nb,i,s,4\n").values()
+    assert (one.segment, other.segment) == (None, 4)
+
+
+def test_columns_of_text_may_have_names_like_those_of_socca(write):
+    found = write("target,image,mode,mag\na,i.fits,deep,17\nb,i.fits,wide,N/A\n")
+    assert json.loads(found["a"].row)["mode"] == "deep"
+
+
+@pytest.mark.parametrize(
+    "name", ["sgima", "sigam", "sigm", "ssigma", "sigmo", "modles", "model", "respnse", "expposure"]
+)
+def test_slips_are_refused_in_columns_of_text(write, name):
+    with pytest.raises(ConfigError, match=f"unknown column '{name}'; did you mean"):
+        write(f"target,image,{name}\na,i.fits,x\n")
+
+
+def test_rows_are_kept_as_before(write):
+    """What a fit depends on is the row: another text of it, and users' surveys are fitted again."""
+    found = write(
+        "target,image,id,z,t,big,e,note\n"
+        'a, i.fits ,007,0.1,True,123456789012345678901234,1e3,"x, ""y"""\n'
+        "b,j.fits,8,N/A,False,5,,\n"
+    )
+    assert found["a"].row == (
+        '{"big": "123456789012345678901234", "e": 1000.0, "id": 7.0, "image": "i.fits", "note": "x, \\"y\\"", '
+        '"t": "True", "target": "a", "z": "0.1"}'
+    )
+    assert found["b"].row == '{"big": "5", "id": 8.0, "image": "j.fits", "t": "False", "target": "b", "z": "N/A"}'
 
 
 def test_every_mistake_is_listed(write):

@@ -1,7 +1,6 @@
 """The real Snakemake on a small survey: what runs, what runs again, and what one bad image costs."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from socca.posterior import Posterior
-from tests.workflow.folder import NAMES, ROOT, Folder, config, row, write_target
+from tests.workflow.folder import COLUMNS, NAMES, ROOT, Folder, config, row, write_target
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +32,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def survey(finished, tmp_path):
     """A copy of the finished survey, with its times and with Snakemake's records."""
-    copy = tmp_path / "survey"
-    shutil.copytree(finished.path, copy)
-    return Folder(copy)
+    return finished.copied(tmp_path / "survey")
 
 
 def refit(target):
@@ -70,13 +67,55 @@ def test_new_content_refits_its_target_alone(survey, file):
     fits.writeto(path, fits.getdata(path) * 1.01, overwrite=True)
     jobs, text = survey.planned()
     assert jobs == refit("b")
-    assert re.search(rf"[Uu]pdated input files: data/{file}", text)
+    role = "psf" if "psf" in file else "image"
+    assert f"b sky: to be fitted again: {role} has changed" in text
 
 
-def test_new_time_with_old_content_refits_nothing(survey):
+def test_new_content_with_an_older_time_refits_its_target_alone(survey):
+    """As `cp -p` and `rsync -a` leave it, and a link that is pointed to another file."""
+    fits.writeto(survey.path / "other.fits", fits.getdata(survey.data / "b.fits") * 1.01)
+    os.utime(survey.path / "other.fits", (1e9, 1e9))
+    (survey.data / "b.fits").unlink()
+    (survey.data / "b.fits").symlink_to(survey.path / "other.fits")
+    assert survey.planned()[0] == refit("b")
+
+
+def test_new_time_with_old_content_fits_nothing(survey):
+    before = survey.posterior("b").read_bytes()
     later = time.time() + 60
     os.utime(survey.data / "b.fits", (later, later))
+    jobs, text = survey.planned()
+    assert jobs == refit("b")  # which looks at the content
+    assert "to be fitted again" not in text
+    survey.snakemake()
+    assert survey.posterior("b").read_bytes() == before
     assert survey.planned()[0] == set()
+
+
+def test_without_snakemake_s_records_what_changed_is_fitted(survey):
+    shutil.rmtree(survey.path / ".snakemake")
+    assert survey.planned()[0] == set()
+    settings = config()
+    settings["models"]["sky"]["components"]["sky"]["a0"] = {"normal": [0, 2]}
+    survey.save(settings)
+    shutil.rmtree(survey.path / ".snakemake")
+    jobs, text = survey.planned()
+    assert {job for job in jobs if job[0] == "fit"} == {("fit", name, "sky") for name in NAMES}
+    assert "a sky: to be fitted again: the config has changed: models.sky.components.sky.a0\n" in text
+
+
+def test_a_column_that_no_fit_uses_fits_nothing(survey):
+    rows = [row(name) + ",0.1" for name in NAMES]
+    (survey.data / "targets.csv").write_text("\n".join([COLUMNS + ",z", *rows]) + "\n")
+    assert survey.planned()[0] == set()
+
+
+def test_another_config_of_the_same_survey_is_refused(survey, finished):
+    note = survey.path / "results" / "small" / "config.json"
+    note.write_text(note.read_text().replace(str(finished.path), str(survey.path)))  # it was copied with the results
+    shutil.copy(survey.path / "survey.yaml", survey.path / "other.yaml")
+    with pytest.raises(AssertionError, match=r"other\.yaml and .*survey\.yaml write their results into the same"):
+        survey.snakemake("--dry-run", "--config", "survey=other.yaml")
 
 
 def test_a_posterior_that_is_deleted_is_made_again(survey):
@@ -89,7 +128,7 @@ def test_changed_row_refits_its_target_alone(survey):
     survey.write_table([row("a"), row("b", flux="2.5"), row("c")])
     jobs, text = survey.planned()
     assert jobs == refit("b")
-    assert "Params have changed" in text
+    assert "b plain: to be fitted again: its row of the table has changed: flux" in text
 
 
 def test_new_row_is_fitted_alone(survey):
@@ -192,6 +231,13 @@ def test_bad_images_cost_only_themselves(survey):
     ).stdout  # fmt: skip
     assert "missing sky: failed: " in status
     assert f"Their logs are in {Path('results/small/logs/fit')}." in status
+    assert survey.planned()[0] == set()
+
+    # A failure is tried again on request.
+    retried = survey.snakemake("--dry-run", "--config", "survey=survey.yaml", "retry=failed")
+    assert retried.count("sky: to be fitted again: it failed, and is to be tried again") == 4
+    assert survey.planned()[0] >= {("fit", name, "sky") for name in names[1:5]}
+    survey.snakemake()  # which finds nothing to fit
     assert survey.planned()[0] == set()
 
     # Once what is wrong is put right, that target is tried again.

@@ -16,7 +16,7 @@ wildcard_constraints:
 rule fit:
     input:
         # The images of a simulated survey are made first.
-        str(SURVEY.config.table) if SIMULATED else [],
+        in_results(SURVEY.config.table) if SIMULATED else [],
     output:
         f"{CHUNK}-{{state}}.done",
     log:
@@ -35,10 +35,11 @@ rule fit:
         survey=survey_options,
         launcher=launcher,
         workers=workers,
+        retry=retry,
         last=lambda wildcards, resources: "--last-try" if resources.attempt >= TRIES else "--not-last-try",
     shell:
         "{params.launcher}socca fit {params.survey} --model {wildcards.model} --chunk {wildcards.chunk} {params.workers} "
-        "{params.last} --stamp {output:q} --log {log:q}"
+        "{params.last} {params.retry} --stamp {output:q} --log {log:q}"
 
 
 rule figure:

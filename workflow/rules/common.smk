@@ -1,19 +1,37 @@
 # The survey, and the files that are made of it: everything is looked up here, once.
+import contextlib
 import functools
+import hashlib
+import itertools
+import os
 import shlex
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from socca.errors import SoccaError
+from socca.survey.owner import check_owner
+from socca.survey.stamps import reasons_to_fit, stamps_of
 from socca.survey.survey import Survey
 
 
 def load_survey(path, targets):
     """Read the survey's config and table; what is wrong with them ends the run with a message, not a traceback."""
     try:
-        return Survey.load(path, targets)
+        survey = Survey.load(path, targets)
+        check_owner(survey.config, Path(path))
+        return survey
     except SoccaError as error:
         raise WorkflowError(str(error)) from None
+
+
+def wanted_retry():
+    """Return whether recorded failures are to be tried again."""
+    wanted = config.get("retry", "")
+    if wanted not in ("", "failed"):
+        raise WorkflowError(f"--config retry={wanted}: only retry=failed is known")
+    return wanted == "failed"
 
 
 def survey_options(wildcards, threads):
@@ -40,17 +58,65 @@ def workers(wildcards, resources, threads):
     return "--pool mpi" if resources.get("mpi") else f"--cores {threads}"
 
 
+def without_braces(path):
+    """Return a file or folder as Snakemake can name it: a link to it, if it has braces in its name.
+
+    Snakemake takes what is in braces for a wildcard, also in what a function returns, and knows no way to write a brace.
+    """
+    if "{" not in path and "}" not in path:
+        return path
+    target = Path(path).absolute()
+    link = Path(".snakemake", "links", hashlib.sha256(str(target).encode()).hexdigest()[:16])
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        with contextlib.suppress(FileExistsError):  # another process may have made it
+            link.symlink_to(target)
+        # A link made anew is no reason to do anything.
+        os.utime(link, ns=(target.stat().st_mtime_ns,) * 2, follow_symlinks=False)
+    return link.as_posix()
+
+
+def results_folder():
+    """Return the folder of the results as Snakemake names it; one with braces is made, for the link to it."""
+    if "{" in RESULTS or "}" in RESULTS:
+        Path(RESULTS).mkdir(parents=True, exist_ok=True)
+    return without_braces(RESULTS)
+
+
+def in_results(path):
+    """Return a file of the results as Snakemake names it."""
+    return FOLDER + Path(path).as_posix().removeprefix(RESULTS)
+
+
+def retry(wildcards, threads):
+    """Return whether recorded failures are tried again; as a function of `threads`, Snakemake takes this for derived."""
+    return "--failed" if RETRY else ""
+
+
 @functools.cache
 def stamps():
-    """Return the stamps of all chunks. Looked up when asked for: a job on a node has no need of the others'."""
-    return [SURVEY.stamp(chunk).as_posix() for chunk in SURVEY.chunks]
+    """Return the stamps of all fits or chunks. Looked up when asked for: a job on a node has no need of the others'."""
+    try:
+        found = stamps_of(SURVEY, retry=RETRY)
+    except SoccaError as error:
+        raise WorkflowError(str(error)) from None
+    if workflow.is_main_process:
+        say_why(found)
+    return [in_results(stamp) for stamp in found]
+
+
+def say_why(found):
+    """Say why fits are done again, for some of them."""
+    reasons = reasons_to_fit(SURVEY, found, retry=RETRY)
+    for target, model, reason in itertools.islice(reasons, MOST_REASONS):
+        logger.info(f"{target} {model}: to be fitted again: {reason}")
+    if next(reasons, None) is not None:
+        logger.info("... and so on: the logs of the jobs say which targets are fitted again, and why")
 
 
 def posteriors(wildcards):
     """Return what is there once all fits are up to date."""
-    if SURVEY.chunked:
-        return stamps()
-    return [SURVEY.path(target, model, "posterior.h5").as_posix() for target, model in SURVEY.jobs()]
+    return stamps()
 
 
 def figures(wildcards):
@@ -59,14 +125,18 @@ def figures(wildcards):
         wanted = SURVEY.config.outputs.model_images != "none"
         return [path.removesuffix(".done") + ".drawn" for path in stamps()] if wanted else []
     wanted = SURVEY.config.outputs.figures != "none"
-    return [SURVEY.figure(target, model).as_posix() for target, model in SURVEY.jobs()] if wanted else []
+    return [in_results(SURVEY.figure(target, model)) for target, model in SURVEY.jobs()] if wanted else []
 
 
 SURVEY_CONFIG = config.get("survey", "config/demo.yaml")
 SURVEY = load_survey(SURVEY_CONFIG, config.get("targets"))
-FOLDER = SURVEY.config.folder.as_posix()
+RESULTS = SURVEY.config.folder.as_posix()
+FOLDER = results_folder()
 SIMULATED = SURVEY.config.simulate is not None
 #: How often a job is tried: what kills one (memory, a time limit, a lost node) is tried again, with more of both.
 TRIES = 3
+#: `--config retry=failed`: fits that are recorded as failed are tried again.
+RETRY = wanted_retry()
+MOST_REASONS = 10
 CATALOG = [f"{FOLDER}/catalog.fits", f"{FOLDER}/catalog.ecsv"]
 RECOVERY = [f"{FOLDER}/recovery.ecsv", f"{FOLDER}/recovery_summary.ecsv", f"{FOLDER}/recovery.png"] if SIMULATED else []

@@ -1,4 +1,9 @@
 # One job per target and model, each with a folder of its own.
+#
+# What Snakemake makes is a stamp, which holds the state of all that goes into the fit: its row, settings, sizes and times
+# of its files. The stamp of another state is deleted when this file is read. The job then compares contents, and fits if
+# there is a reason. (Were the images inputs and the posterior an output, a new image with an older time would be missed,
+# and an old posterior would be lost whenever a job fails.)
 FIT = f"{FOLDER}/fits/{{target}}/{{model}}"
 COMPARISON = f"comparison.{SURVEY.config.plots.format}"
 
@@ -10,11 +15,10 @@ wildcard_constraints:
 
 rule fit:
     input:
-        # The target's own files: a newer one fits this target again, and no other.
-        lambda wildcards: SURVEY.inputs(wildcards.target),
+        # The images of a simulated survey are made first.
+        in_results(SURVEY.config.table) if SIMULATED else [],
     output:
-        posterior=f"{FIT}/posterior.h5",
-        images=[f"{FIT}/model.fits"] if SURVEY.config.outputs.model_images == "all" else [],
+        f"{FIT}/fit.done",
     log:
         f"{FOLDER}/logs/fit/{{target}}/{{model}}.log",
     benchmark:
@@ -30,16 +34,15 @@ rule fit:
         survey=survey_options,
         launcher=launcher,
         workers=workers,
-        # The target's row, a digest of the settings that its posterior depends on, and the revision of the likelihood.
-        depends=lambda wildcards: SURVEY.stated_params(wildcards.target, wildcards.model),
+        retry=retry,
     shell:
         "{params.launcher}socca fit {params.survey} --target {wildcards.target} --model {wildcards.model} {params.workers} "
-        "--log {log:q}"
+        "{params.retry} --stamp {output:q} --log {log:q}"
 
 
 rule figure:
     input:
-        f"{FIT}/model.fits",
+        f"{FIT}/fit.done",
     output:
         f"{FIT}/{COMPARISON}",
     log:

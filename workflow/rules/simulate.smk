@@ -4,9 +4,9 @@ from socca.simulation.simulate import IMAGES_VERSION
 
 rule simulate:
     output:
-        images=SURVEY.simulated_files(),
-        table=str(SURVEY.config.table),
-        truth=str(SURVEY.config.table.with_name("truth.ecsv")),
+        images=[in_results(file) for file in SURVEY.simulated_files()],
+        table=in_results(SURVEY.config.table),
+        truth=in_results(SURVEY.config.table.with_name("truth.ecsv")),
     log:
         f"{FOLDER}/logs/simulate.log",
     benchmark:

@@ -65,11 +65,12 @@ class Disk(Extended):
         The radial profile, a `Sersic` profile by default. Its parameters become ``radial.re`` and so on.
     vertical : Vertical, optional
         The vertical profile, `HyperSecantHeight` by default. Its parameters become ``vertical.inc`` and so on.
-    losdepth : float
+    losdepth : float, optional
         How far the integration goes (degrees) along the line of sight, to both sides of the point where it crosses the
-        plane and of the point where it passes the disk's axis, and between these.
-    losbins : int
-        Number of points on each line of sight, rounded up to a multiple of four.
+        plane and of the point where it passes the disk's axis, and between these. By default that of `vertical`, which
+        is 10 arcsec unless it was made with another.
+    losbins : int, optional
+        Number of points on each line of sight, rounded up to a multiple of four. By default that of `vertical`, 200.
     positive : bool, optional
         Give models in which it is negative anywhere no probability.
     **values : number, Prior, Tie or callable
@@ -83,8 +84,8 @@ class Disk(Extended):
         self,
         radial: Radial | None = None,
         vertical: Vertical | None = None,
-        losdepth: float = 10 / 3600,
-        losbins: int = 200,
+        losdepth: float | None = None,
+        losbins: int | None = None,
         positive: bool | None = None,
         **values: Any,
     ) -> None:
@@ -95,9 +96,27 @@ class Disk(Extended):
             if not isinstance(part, kind):
                 raise ModelError(f"Disk: {name} must be a {kind.__name__} profile, got {part!r}")
             self._add_part(name, part, part.fields)
-        self.losdepth, self.losbins = losdepth, losbins
+        for name, given in (("losdepth", losdepth), ("losbins", losbins)):
+            if given is not None:
+                setattr(vertical, name, given)
         self.structure()
         self._assign(values)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("losdepth", "losbins"):
+            setattr(self.vertical, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def losdepth(self) -> float:
+        """How far lines of sight are integrated, degrees; kept by the vertical profile."""
+        return self.vertical.losdepth
+
+    @property
+    def losbins(self) -> int:
+        """Number of points on each line of sight; kept by the vertical profile."""
+        return self.vertical.losbins
 
     @property
     def radial(self) -> Radial:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from socca.models.numbers import for_numbers
 from socca.parameters.parameterised import Parameterised, param
 from socca.priors import as_prior
 from socca.utils.lazy import fastmath, jnp, special
@@ -21,12 +22,22 @@ REGISTRY: Registry[Vertical] = Registry("vertical")
 
 @tagged("vertical/Vertical")
 class Vertical(Parameterised, ABC):
-    """A vertical profile, which is 1 in the plane; also holds the inclination.
+    """A vertical profile, which is 1 in the plane; also holds the inclination, and how the disk is integrated.
 
     A subclass gives `profile` and `thickness`.
+
+    Parameters
+    ----------
+    losdepth : float
+        See `Disk`, degrees.
+    losbins : int
+        See `Disk`.
+    **values : number, Prior, Tie or callable
+        Values of the parameters.
     """
 
     as_prior = staticmethod(as_prior)
+    attributes: ClassVar[tuple[str, ...]] = ("id", "losdepth", "losbins")
     inc = param("rad", "inclination: 0 is face-on", 0.0, lower=0.0, upper=math.pi / 2)
     zs = param("deg", "scale height", lower=0.0)
 
@@ -34,8 +45,9 @@ class Vertical(Parameterised, ABC):
         super().__init_subclass__(**kwargs)
         REGISTRY.add(cls.__name__, cls)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, *, losdepth: float = 10 / 3600, losbins: int = 200, **values: Any) -> None:
         super().__init__()
+        self.losdepth, self.losbins = losdepth, losbins
         self._assign(values)
 
     @staticmethod
@@ -55,6 +67,7 @@ class HyperSecantHeight(Vertical):
     alpha = param("", "exponent", 2.0, lower=1e-3)
 
     @staticmethod
+    @for_numbers
     def profile(z: Array, values: dict[str, Any]) -> Array:
         """Return the profile at height `z` (degrees)."""
         x = jnp.abs(z) * (1 / values["zs"])
@@ -72,6 +85,7 @@ class ExponentialHeight(Vertical):
     """Exponential, ``exp(-|z|/zs)``."""
 
     @staticmethod
+    @for_numbers
     def profile(z: Array, values: dict[str, Any]) -> Array:
         """Return the profile at height `z` (degrees)."""
         return jnp.exp(-jnp.abs(z) * (1 / values["zs"]))

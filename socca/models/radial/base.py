@@ -42,34 +42,75 @@ class Radial(Extended, abstract=True):
     Parameters
     ----------
     truncation : bool, str or Truncation, optional
-        Cut the profile off smoothly: one of `socca.models.radial.truncation`, its name, or True for the exponential
-        one. Adds the parameters ``rt`` and ``wt``.
+        Cut the profile off smoothly: one of `socca.models.radial.truncation` (the class, or an instance, which gives
+        values too), its name, or True for `HyperTangent`. Adds the parameters ``rt`` and ``wt``. It may also be
+        assigned later; None takes it away.
     positive : bool, optional
         Give models in which this component is negative anywhere no probability.
     **values : number, Prior, Tie or callable
         Values of the parameters.
+
+    Notes
+    -----
+    ``Sersic.profile(r, Ie, re, ns)``, and so on, is the profile itself, without the truncation: a static method that
+    takes numbers, lists and arrays (`r` and lengths in one unit of your choice), and arrays that JAX traces.
     """
 
     xc = param("deg", "RA, or offset to the east in a pixel frame", period_on_sky=360.0)
     yc = param("deg", "Dec, or offset to the north in a pixel frame")
     theta = param("rad", "position angle of the major axis, from north through east", 0.0, period=math.pi)
-    e = param("", "ellipticity, 1 - b/a", 0.0, lower=0.0, upper=1 - 1e-6)
-    cbox = param("", "boxiness: 0 elliptical, > 0 boxy, < 0 disky", 0.0, lower=-2 + 1e-6, neutral=0.0)
+    e = param("", "ellipticity, 1 - b/a", 0.0, lower=0.0, upper=1 - 1e-6, open_ends=(1.0,))
+    cbox = param(
+        "", "boxiness: 0 elliptical, > 0 boxy, < 0 disky", 0.0, lower=-2 + 1e-6, neutral=0.0, open_ends=(-2.0,)
+    )
 
-    #: ``profile(r, **parameters)``: the brightness at elliptical radius `r` (degrees, along the major axis).
+    #: ``profile(r, **parameters)``: the brightness at elliptical radius `r` (degrees, along the major axis). In the
+    #: library it takes traced arrays alone; `socca.models.numbers.for_numbers` is for users.
     profile: ClassVar[Callable[..., Any]]
     #: The parameter, if any, at whose radius the profile falls to nothing at once.
     edge: ClassVar[str | None] = None
 
     def __init__(
-        self, truncation: bool | str | type[Truncation] | None = None, positive: bool | None = None, **values: Any
+        self,
+        truncation: bool | str | Truncation | type[Truncation] | None = None,
+        positive: bool | None = None,
+        **values: Any,
     ) -> None:
-        cut = as_truncation(truncation)
         super().__init__(positive)
-        self.__dict__["truncation"] = cut
-        if cut is not None:
-            self._extend(cut.fields)
+        self.__dict__["truncation"] = None
+        if isinstance(truncation, Truncation):
+            for name in truncation.values.keys() & values.keys():
+                raise ModelError(f"{type(self).__name__}: {name} is given twice, to the truncation and to the profile")
+        self._truncate(truncation)
         self._assign(values)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "truncation":
+            self._truncate(value)
+        else:
+            super().__setattr__(name, value)
+
+    def _truncate(self, wanted: bool | str | Truncation | type[Truncation] | None) -> None:
+        cut, names = as_truncation(wanted), Truncation.fields
+        if (cut is None) != (self.truncation is None):
+            if self._part_of is not None:
+                raise ModelError(
+                    f"this {type(self).__name__} is {self._part_of}, which knows its parameters already: give it its "
+                    "truncation before"
+                )
+            if cut is None:
+                for name in names:
+                    del self.fields[name], self._values[name]
+                self._removed[:] = [name for name in self._removed if name not in names]
+            else:
+                for name in names.keys() & self.fields.keys():
+                    raise ModelError(
+                        f"{type(self).__name__} has a parameter {name!r} of its own, and cannot be truncated"
+                    )
+                self._extend(names)
+        self.__dict__["truncation"] = cut
+        if isinstance(wanted, Truncation):
+            self._assign(wanted.values)
 
     @property
     def truncation(self) -> type[Truncation] | None:

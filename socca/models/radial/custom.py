@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from socca.errors import ConfigError, ModelError, nearest
+from socca.models.numbers import for_numbers
 from socca.models.radial.base import Radial, RadialStructure
 from socca.models.radial.truncation import Truncation
 from socca.parameters.expressions import Node, evaluate, parse
@@ -15,6 +17,18 @@ from socca.utils.lazy import jax, jnp
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
+
+
+@dataclass(frozen=True)
+class _Law:
+    """A profile as a function; equal ones share what is compiled."""
+
+    kind: type[CustomProfile]
+    form: RadialStructure
+
+    def __call__(self, r: Array, **arguments: Any) -> Array:
+        return self.kind.evaluate(self.form, r, arguments)
+
 
 _KEYS = ("name", "unit", "units", "description", "default", "value")
 
@@ -52,7 +66,7 @@ class CustomProfile(Radial):
         parameters: Mapping[str, Any] | Iterable[str | Mapping[str, Any]] = (),
         profile: Callable[..., Any] | str | None = None,
         positive: bool | None = None,
-        truncation: bool | str | type[Truncation] | None = None,
+        truncation: bool | str | Truncation | type[Truncation] | None = None,
         **values: Any,
     ) -> None:
         super().__init__(truncation, positive)
@@ -65,6 +79,11 @@ class CustomProfile(Radial):
         self.__dict__["_profile"] = _parsed(profile, self._own)
         self._try()
         self._assign({name: value for name, _, value in described if value is not None} | values)
+
+    @property
+    def profile(self) -> Callable[..., Any]:  # type: ignore[override]
+        """The profile as a function of numbers or arrays, ``profile(r, **parameters)``, without the truncation."""
+        return for_numbers(_Law(type(self), self.structure()))
 
     def law_fields(self) -> list[str]:
         """Return the names of the parameters that the profile itself takes."""

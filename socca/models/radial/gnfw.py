@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from socca.models.numbers import for_numbers
 from socca.models.radial.base import Radial
 from socca.models.radial.profiles import softplus
 from socca.parameters.parameterised import param
@@ -40,7 +41,9 @@ class gNFW(Radial):  # noqa: N801  (its name in the literature)
     gamma = param("", "inner slope of the spherical profile", 0.3081, lower=0.0, upper=0.99)
 
     @staticmethod
-    def profile(r: Array, *, rc: Array, Ic: Array, alpha: Array, beta: Array, gamma: Array) -> Array:  # noqa: D102, N803
+    @for_numbers
+    def profile(r: Array, Ic: Array, rc: Array, alpha: Array, beta: Array, gamma: Array) -> Array:  # noqa: N803
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
         # A branch is a border that XLA does not fuse across: the table is made once, not anew for each pixel.
         table = jax.lax.cond(
             jnp.isfinite(alpha + beta + gamma),

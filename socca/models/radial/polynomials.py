@@ -1,3 +1,4 @@
+# ruff: noqa: N803  (the names of the parameters)
 """Exponential profiles times a polynomial of fourth degree."""
 
 from __future__ import annotations
@@ -5,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from socca.errors import ModelError
+from socca.models.numbers import for_numbers
 from socca.models.radial.base import Radial
 from socca.parameters.parameterised import param
 from socca.utils.lazy import jnp
@@ -27,7 +29,9 @@ class PolyExponential(Radial):
     rc = param("deg", "length in which the polynomial is written", _ARCSEC, lower=0.0)
 
     @staticmethod
-    def profile(r: Array, *, rs: Array, Is: Array, c1: Array, c2: Array, c3: Array, c4: Array, rc: Array) -> Array:  # noqa: D102, N803
+    @for_numbers
+    def profile(r: Array, Is: Array, rs: Array, c1: Array, c2: Array, c3: Array, c4: Array, rc: Array) -> Array:
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
         x = r * (1 / rc)
         return Is * jnp.exp(r * (-1 / rs)) * (1 + x * (c1 + x * (c2 + x * (c3 + x * c4))))
 
@@ -47,7 +51,9 @@ class PolyExpoRefact(Radial):
     rc = param("deg", "length in which the polynomial is written", _ARCSEC, lower=0.0)
 
     @staticmethod
-    def profile(r: Array, *, rs: Array, Is: Array, I1: Array, I2: Array, I3: Array, I4: Array, rc: Array) -> Array:  # noqa: D102, N803
+    @for_numbers
+    def profile(r: Array, Is: Array, rs: Array, I1: Array, I2: Array, I3: Array, I4: Array, rc: Array) -> Array:
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
         x = r * (1 / rc)
         return jnp.exp(r * (-1 / rs)) * (Is + x * (I1 + x * (I2 + x * (I3 + x * I4))))
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from socca.models.radial.base import Radial
+from socca.models.numbers import for_numbers
+from socca.models.radial.base import Radial, RadialStructure
 from socca.parameters.parameterised import Spec, param
 from socca.utils.lazy import fastmath, jnp
 
@@ -60,7 +61,9 @@ class Sersic(Radial):
     ns = param("", "Sersic index", 0.5, lower=0.25, upper=10.0)
 
     @staticmethod
-    def profile(r: Array, *, re: Array, Ie: Array, ns: Array) -> Array:  # noqa: D102, N803
+    @for_numbers
+    def profile(r: Array, Ie: Array, re: Array, ns: Array) -> Array:  # noqa: N803
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
         b = sersic_b(ns)
         return Ie * fastmath.exp(b - b * fastmath.power(r * (1 / re), 1 / ns))
 
@@ -72,7 +75,9 @@ class Gaussian(Radial):
     Is = param("image", "central brightness")
 
     @staticmethod
-    def profile(r: Array, *, rs: Array, Is: Array) -> Array:  # noqa: D102, N803
+    @for_numbers
+    def profile(r: Array, Is: Array, rs: Array) -> Array:  # noqa: N803
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
         return Is * fastmath.exp(-0.5 * (r / rs) ** 2)
 
 
@@ -83,7 +88,9 @@ class Exponential(Radial):
     Is = param("image", "central brightness")
 
     @staticmethod
-    def profile(r: Array, *, rs: Array, Is: Array) -> Array:  # noqa: D102, N803
+    @for_numbers
+    def profile(r: Array, Is: Array, rs: Array) -> Array:  # noqa: N803
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
         return Is * fastmath.exp(-r / rs)
 
 
@@ -96,7 +103,9 @@ class ModExponential(Radial):
     alpha = param("", "exponent of the power law")
 
     @staticmethod
-    def profile(r: Array, *, rs: Array, Is: Array, rm: Array, alpha: Array) -> Array:  # noqa: D102, N803
+    @for_numbers
+    def profile(r: Array, Is: Array, rs: Array, rm: Array, alpha: Array) -> Array:  # noqa: N803
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
         return Is * fastmath.exp(alpha * fastmath.log(1 + r * (1 / rm)) - r * (1 / rs))
 
 
@@ -109,7 +118,9 @@ class Beta(Radial):
     beta = param("", "slope far outside, in units of alpha", 0.55)
 
     @staticmethod
-    def profile(r: Array, *, rc: Array, Ic: Array, alpha: Array, beta: Array) -> Array:  # noqa: D102, N803
+    @for_numbers
+    def profile(r: Array, Ic: Array, rc: Array, alpha: Array, beta: Array) -> Array:  # noqa: N803
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
         return Ic * fastmath.exp(-beta * softplus(alpha * fastmath.log(r * (1 / rc))))
 
 
@@ -126,8 +137,16 @@ class Power(Radial):
     }
 
     @staticmethod
-    def profile(r: Array, *, rc: Array, Ic: Array, alpha: Array) -> Array:  # noqa: D102, N803
-        return Ic * fastmath.power(r * (1 / rc), -alpha)
+    @for_numbers
+    def profile(r: Array, Ic: Array, rc: Array, alpha: Array) -> Array:  # noqa: N803
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
+        # Of zero, `fastmath` makes a huge number.
+        return jnp.where(r > 0, Ic * fastmath.power(r * (1 / rc), -alpha), Ic * jnp.where(alpha > 0, jnp.inf, 1.0))
+
+    @classmethod
+    def evaluate(cls, form: RadialStructure, r: Array, arguments: dict[str, Any]) -> Array:
+        """Return the profile at a radius `r` (degrees) above zero."""
+        return arguments["Ic"] * fastmath.power(r * (1 / arguments["rc"]), -arguments["alpha"])
 
     @classmethod
     def cusp(cls, values: dict[str, Any], spec: Spec) -> Any:
@@ -148,8 +167,15 @@ class TopHat(Radial):
     edge = "rc"
 
     @staticmethod
-    def profile(r: Array, *, rc: Array, Ic: Array) -> Array:  # noqa: D102, N803
-        return jnp.broadcast_to(Ic, jnp.shape(r))
+    @for_numbers
+    def profile(r: Array, Ic: Array, rc: Array) -> Array:  # noqa: N803
+        """Return the brightness at radius `r`, in the unit of the scale radius."""
+        return jnp.where(r < rc, Ic, 0.0)
+
+    @classmethod
+    def evaluate(cls, form: RadialStructure, r: Array, arguments: dict[str, Any]) -> Array:
+        """Return `Ic` at any radius: pixels are cut at the edge by their area, see `edge`."""
+        return jnp.broadcast_to(arguments["Ic"], jnp.shape(r))
 
 
 def softplus(t: Array) -> Array:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from socca.errors import ModelError, nearest
+from socca.models.numbers import for_numbers
 from socca.parameters.parameterised import Parameter
 from socca.utils.lazy import jnp
 from socca.utils.registry import Registry
@@ -20,12 +21,21 @@ REGISTRY: Registry[Truncation] = Registry("truncation")
 
 @tagged("truncation/Truncation")
 class Truncation(ABC):
-    """A factor that is 1 at the centre and 0 far beyond ``rt``."""
+    """A factor that is 1 at the centre and 0 far beyond ``rt``.
+
+    Parameters
+    ----------
+    rt, wt : number, Prior, Tie or callable, optional
+        Values for the parameters of the profile that it is given to.
+    """
 
     fields: ClassVar[dict[str, Parameter]] = {
         "rt": Parameter("deg", "radius of the truncation", lower=0.0),
-        "wt": Parameter("deg", "width of the truncation", 0.01, lower=1e-12),
+        "wt": Parameter("deg", "width of the truncation", 0.01, lower=1e-12, open_ends=(0.0,)),
     }
+
+    def __init__(self, rt: Any = None, wt: Any = None) -> None:
+        self.values = {name: value for name, value in (("rt", rt), ("wt", wt)) if value is not None}
 
     def __init_subclass__(cls) -> None:
         REGISTRY.add(cls.__name__, cls)
@@ -40,6 +50,7 @@ class Exponential(Truncation):
     """``max(0, (1 - exp((r - rt)/wt)) / (1 - exp(-rt/wt)))``."""
 
     @staticmethod
+    @for_numbers
     def factor(r: Array, rt: Array, wt: Array) -> Array:
         """Return the factor at radius `r`; all lengths in degrees."""
         return jnp.expm1(jnp.minimum((r - rt) * (1 / wt), 0.0)) * (1 / jnp.expm1(-rt / wt))
@@ -49,13 +60,14 @@ class HyperTangent(Truncation):
     """``(1 - tanh((r - rt)/wt)) / (1 - tanh(-rt/wt))``."""
 
     @staticmethod
+    @for_numbers
     def factor(r: Array, rt: Array, wt: Array) -> Array:
         """Return the factor at radius `r`; all lengths in degrees."""
         return (1 - jnp.tanh((r - rt) * (1 / wt))) * (1 / (1 - jnp.tanh(-rt / wt)))
 
 
-def as_truncation(wanted: bool | str | type[Truncation] | None) -> type[Truncation] | None:
-    """Return the truncation that is meant: True is the exponential one, None and False are none.
+def as_truncation(wanted: bool | str | Truncation | type[Truncation] | None) -> type[Truncation] | None:
+    """Return the kind of truncation that is meant: True is `HyperTangent`, None and False are none.
 
     Raises
     ------
@@ -65,7 +77,9 @@ def as_truncation(wanted: bool | str | type[Truncation] | None) -> type[Truncati
     if wanted is None or wanted is False:
         return None
     if wanted is True:
-        return Exponential
+        return HyperTangent
+    if isinstance(wanted, Truncation):
+        return type(wanted)
     if isinstance(wanted, type) and issubclass(wanted, Truncation):
         return wanted
     if wanted not in REGISTRY:

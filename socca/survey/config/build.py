@@ -7,14 +7,19 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from socca.data.fits import Plane, celestial_wcs, read_cube, read_image, read_plane
+from socca.data.cutout import find_window, part_like
+from socca.data.fits import PartOf, Plane, read_cube, read_image, read_plane
+from socca.data.frames import Frame, frame_of
 from socca.data.image import Image
-from socca.data.masks import read_mask
+from socca.data.masks import mask_part, read_mask
+from socca.data.pixels import Window
 from socca.data.region_files import RegionFile
+from socca.data.wcs import celestial_wcs, without_wcs
 from socca.errors import ConfigError, DataError, ModelError, nearest
-from socca.likelihood.parameter_vector import compile_model
+from socca.likelihood.parameter_vector import check_parts
 from socca.likelihood.problem import Problem
 from socca.models import Component, Model
 from socca.noise import REGISTRY as NOISE_REGISTRY
@@ -25,13 +30,21 @@ from socca.survey.config.components import PositionConfig, new_component
 from socca.survey.config.schema import Config
 from socca.survey.config.sections import CutoutConfig
 from socca.survey.config.values import Context, parse_value, scalar
-from socca.survey.targets import Angle, Target
+from socca.survey.table_file import Angle
+from socca.survey.targets import Target
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 log = logging.getLogger(__name__)
 
+#: Sizes of a pixel that may be given without a unit, arcsec. Below is what degrees would be (0.2 arcsec are 5.6e-5),
+#: above what milliarcseconds would be.
+PLAIN_PIXELS = (0.005, 360.0)
 
-def read_file(kind: str, target: Target, config: Config) -> Plane | RegionFile:
-    """Read one of a target's files, opening it once.
+
+def read_file(kind: str, target: Target, config: Config, image: Plane | RegionFile | None = None) -> Plane | RegionFile:
+    """Read one of a target's files, opening it once. Of an image, the part is read that is fitted.
 
     Parameters
     ----------
@@ -41,6 +54,8 @@ def read_file(kind: str, target: Target, config: Config) -> Plane | RegionFile:
         The row of the table.
     config : Config
         Says which HDU.
+    image : Plane, optional
+        The target's image, read before: of maps and masks of its whole, only the same part is read.
 
     Returns
     -------
@@ -55,17 +70,34 @@ def read_file(kind: str, target: Target, config: Config) -> Plane | RegionFile:
     path, settings = target.files[kind], config.image
     if kind == "regions":
         return RegionFile.read(path)
-    if kind == "mask":
-        return read_mask(path, settings.mask.hdu)
     hdus = {
         "image": settings.hdu,
         "psf": settings.psf.hdu,
+        "mask": settings.mask.hdu,
+        "segmentation": settings.segmentation.hdu,
         "response": settings.response.hdu,
         "exposure": settings.exposure.hdu,
     }
     if target.noise is not None:
         hdus[target.noise[0]] = config.noise.hdu
-    return read_image(path, hdus.get(kind), kind)
+    hdu = target.hdus.get(kind, hdus.get(kind))
+    part = None
+    if kind == "image":
+        part = _cutout_part(target, config)
+    elif kind != "psf" and isinstance(image, Plane) and image.window is not None and image.whole is not None:
+        part = part_like(image.whole, image.window)
+        if kind == "mask":
+            part = mask_part(_wcs(image, config), image.whole, image.window)
+    if kind == "mask":
+        return read_mask(path, hdu, part=part, max_pixels=settings.max_pixels)
+    return read_image(path, hdu, kind, part=part, max_pixels=settings.max_pixels)
+
+
+def _wcs(image: Plane, config: Config) -> WCS | None:
+    """Return the WCS of an image; that of one in the pixel frame is not looked at."""
+    if config.image.frame == "pixel":
+        return None
+    return celestial_wcs(image.header, image.called("image"), image.tables, warn=False)
 
 
 def build_image(target: Target, config: Config, given: Mapping[str, Plane | RegionFile] | None = None) -> Image:
@@ -90,41 +122,38 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
     DataError, ConfigError
         If a file cannot be read or does not fit the others.
     """
-    from astropy.io import fits
+    plane: Any = (given or {}).get("image") or read_file("image", target, config)
 
     def read(kind: str) -> Any:
         found = (given or {}).get(kind)
-        return read_file(kind, target, config) if found is None else found
+        return read_file(kind, target, config, plane) if found is None else found
 
     settings = config.image
-    plane = read("image")
-    header = plane.header
     if settings.frame == "pixel":
-        header = fits.Header([card for card in header.cards if not card.keyword.startswith(("CTYPE", "WCSAXES"))])
-    has_wcs = celestial_wcs(header) is not None
-    if settings.frame == "sky" and not has_wcs:
-        raise DataError(f"image: {target.files['image']} has no celestial WCS, and the config wants the sky frame")
-    scale = None
-    if not has_wcs:
-        if settings.pixel_scale is None:
-            raise ConfigError("image.pixel_scale is needed: the image has no celestial WCS")
-        node = scalar(settings.pixel_scale)
-        degrees = Context(target.columns, None).number(node, "deg")
-        # A plain number is arcsec, as for Image; with a unit it is converted.
-        scale = degrees * 3600 if _has_unit(node, target) else degrees
+        plane = replace(plane, header=without_wcs(plane.header), tables=None)
+    scale = _pixel_scale(_wcs(plane, config), target, config)
     noise = _noise(target, config, read)
     response, exposure = (read(kind) if kind in target.files else None for kind in ("response", "exposure"))
-    image = Image(Plane(plane.data, header), response, exposure, noise, subgrid=settings.subgrid, pixel_scale=scale)
-    if settings.cutout is not None:
-        _cut(image, settings.cutout, target)
+    image = Image(
+        plane,
+        response,
+        exposure,
+        noise,
+        subgrid=settings.subgrid,
+        pixel_scale=scale,
+        max_pixels=settings.max_pixels,
+    )
     if "mask" in target.files:
-        image.addmask(read("mask"), good=settings.mask.good)
+        bits = settings.mask.bits
+        image.addmask(read("mask"), good=settings.mask.good if bits is None else None, bits=bits)
     if "regions" in target.files:
         regions = read("regions")
         if not regions.recognised:
             raise DataError(f"regions: {regions.path} is no DS9 or CRTF region file; FITS masks go in the column mask")
         image.addmask(regions)
-    if "segmentation" in target.files and target.segment is not None:
+    if "segmentation" in target.files:
+        if target.segment is None:
+            raise ConfigError("segment: the target has no value in this column")
         image.keep_segment(read("segmentation"), target.segment)
     if "psf" in target.files:
         psf = settings.psf
@@ -139,11 +168,48 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
     return image
 
 
-def _cut(image: Image, settings: CutoutConfig, target: Target) -> None:
-    """Cut the part out of an image that the config asks for."""
+def _plain_arcsec(number: float) -> float:
+    """Return a size of a pixel that has no unit, arcsec; `ConfigError` if it cannot be meant so."""
+    if not PLAIN_PIXELS[0] <= number <= PLAIN_PIXELS[1]:
+        raise ConfigError(
+            f"image.pixel_scale: {number:g} has no unit, and is taken for arcsec. Write the unit, such as '0.2 arcsec'"
+        )
+    return number
+
+
+def _pixel_scale(wcs: WCS | None, target: Target, config: Config) -> float | None:
+    """Return the size of a target's pixels in arcsec; None if a WCS gives it."""
+    settings = config.image
+    if wcs is not None:
+        return None
+    if settings.frame == "sky":
+        raise DataError(f"image: {target.files['image']} has no celestial WCS, and the config wants the sky frame")
+    if settings.pixel_scale is None:
+        raise ConfigError("image.pixel_scale is needed: the image has no celestial WCS")
+    degrees = _number(Context(target.columns, None), settings.pixel_scale, "deg", "image.pixel_scale")
+    # A plain number is arcsec, as for Image; with a unit it is converted.
+    return degrees * 3600 if _has_unit(scalar(settings.pixel_scale), target) else _plain_arcsec(degrees)
+
+
+def _cutout_part(target: Target, config: Config) -> PartOf | None:
+    """Return what chooses the part of an image that the config asks for; None if that is all."""
+    settings = config.image.cutout
+    if settings is None:
+        return None
+
+    def part(shape: tuple[int, int], header: Any, tables: Any) -> Window:
+        wcs = None if config.image.frame == "pixel" else celestial_wcs(header, tables=tables, warn=False)
+        frame = frame_of(wcs, shape, _pixel_scale(wcs, target, config))
+        return _window(shape, frame, wcs, settings, target)
+
+    return part
+
+
+def _window(shape: tuple[int, int], frame: Frame, wcs: WCS | None, settings: CutoutConfig, target: Target) -> Window:
+    """Return the rows and columns of an image that the config asks for."""
     from astropy.wcs import NoConvergence
 
-    context, center, where = Context(target.columns, image.frame.pixel_scale), None, "center"
+    context, center, where = Context(target.columns, frame.pixel_scale), None, "center"
     try:
         if settings.center is not None:
             xc, yc = (context.number(scalar(part), "deg") for part in settings.center)
@@ -151,22 +217,29 @@ def _cut(image: Image, settings: CutoutConfig, target: Target) -> None:
                 with warnings.catch_warnings():
                     # NaN, on the other side of the sky, is refused below.
                     warnings.simplefilter("ignore", RuntimeWarning)
-                    row, col = image.frame.to_pixel(xc, yc)
+                    row, col = frame.to_pixel(xc, yc)
             except NoConvergence:
                 raise ConfigError(f"({xc:g}, {yc:g}) lies too far off the image") from None
             center = (float(col), float(row))
         where, size = "size", scalar(settings.size)
+        side = context.number(size, "deg") / frame.pixel_scale
         if not _has_unit(size, target):
             raise ConfigError("it needs a unit, such as '20 arcsec' or '64 pix'")
-        side = context.number(size, "deg") / image.frame.pixel_scale
     except ConfigError as error:
         raise ConfigError(f"image.cutout.{where}: {error}") from error
-    image.cutout(center, round(side))
+    return find_window(shape, frame, wcs, center, round(side))
+
+
+def _number(context: Context, raw: Any, unit: str, where: str) -> float:
+    try:
+        return context.number(scalar(raw), unit)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _has_unit(node: Node, target: Target) -> bool:
     return any(part.kind == "unit" for part in node.walk()) or any(
-        isinstance(target.columns[name], Angle) for name in node.columns()
+        isinstance(target.columns.get(name), Angle) for name in node.columns()
     )
 
 
@@ -178,14 +251,15 @@ def _noise(target: Target, config: Config, read: Callable[[str], Any]) -> NoiseM
         form, _ = target.noise
         given[form] = read(form).data
     elif settings.level is not None:
-        given["sigma"] = context.number(scalar(settings.level), "image")
+        given["sigma"] = _number(context, settings.level, "image", "noise.level")
     elif target.noise is not None:
         log.info("%s: %s noise does not use %s", target.name, settings.kind, target.noise[1])
-    for key, path in settings.files(config.table.parent).items():
+    folder = config.table.parent
+    for key, path in settings.files(folder).items():
         if key == "cube":
-            given["cube"] = read_cube(path, settings.hdu)
+            given["cube"] = read_cube(path, settings.hdu_of(key, folder))
         else:
-            given[kind.takes[key]] = read_plane(path, key, None if key == "apodization" else settings.hdu)
+            given[kind.takes[key]] = read_plane(path, key, settings.hdu_of(key, folder), max_pixels=None)
     if settings.ftype is not None:
         given["ftype"] = settings.ftype
     noise = kind(**given)
@@ -278,7 +352,7 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
             raise ConfigError(f"{where}: no value for {', '.join(unset)}{hint}")
         model.addcomponent(component, positive=settings.positive, label=label)
     try:
-        compile_model(model.components)
+        check_parts(model.components)
     except ModelError as error:
         message = str(error)
         for parameter, shown in model.labels.items():

@@ -63,8 +63,27 @@ class _ValueSchema:
 ValueField = Annotated[Any, BeforeValidator(_checked_value), _ValueSchema()]
 #: A number or an expression.
 ScalarField = Annotated[Any, BeforeValidator(_checked_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
+
+
+def _not_truth(raw: Any) -> Any:
+    """Refuse `yes` where a number is wanted: it is true to YAML, and true is 1 to Python."""
+    if isinstance(raw, bool):
+        raise ValueError(f"expected a number, and got {raw} (to YAML, yes and on are true, no and off are false)")
+    return raw
+
+
+def _checked_hdu(raw: Any) -> Any:
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise ValueError(f"expected the number or the name of an HDU, got {raw!r}")
+    return raw
+
+
+#: A whole number, a number, and the HDU of a file: its number or name.
+Whole = Annotated[int, BeforeValidator(_not_truth)]
+Real = Annotated[float, BeforeValidator(_not_truth)]
+Hdu = Annotated[int | str, BeforeValidator(_checked_hdu)]
 #: A name that the user chooses.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=100)]
 
 
 class Strict(BaseModel):
@@ -157,10 +176,12 @@ class _LawSection(ComponentSection):
 def radial_law(section: Any) -> models.Radial:
     """Make the radial profile that a section describes, without values."""
     kind = models.REGISTRY[section.type]
+    # In configs, true stands for the first of them; in scripts for `HyperTangent`.
+    truncation = next(iter(TRUNCATIONS)) if section.truncation is True else section.truncation
     if issubclass(kind, models.CustomProfile):
         about = {name: {"unit": p.unit, "description": p.description} for name, p in section.parameters.items()}
-        return kind(about, section.profile, truncation=section.truncation)
-    return kind(truncation=section.truncation)  # type: ignore[return-value]
+        return kind(about, section.profile, truncation=truncation)
+    return kind(truncation=truncation)  # type: ignore[return-value]
 
 
 def _union(sections: dict[str, type[BaseModel]]) -> Any:
@@ -217,7 +238,7 @@ def _part_fields(kind: type[models.Component], profiles: _Profiles) -> dict[str,
                 ScalarField,
                 Field("10 arcsec", description="How far the line of sight is integrated to both sides."),
             ),
-            "losbins": (int, Field(plain.losbins, ge=16, le=10_000, description="Points on each line of sight.")),
+            "losbins": (Whole, Field(plain.losbins, ge=16, le=10_000, description="Points on each line of sight.")),
         }
     if issubclass(kind, Bridge):
         across, along = kind.default_profiles()

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from reprlib import repr as brief
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from socca.errors import nearest
 
+#: From the keys of a place in a config, outermost first, to its line; None where that is not known.
+Line = Callable[[Sequence[str | int]], int | None]
+#: What else YAML makes of a word than text.
+_NOT_TEXT = {bool: "true or false (so are yes, no, on and off)", int: "a number", float: "a number"}
 
-def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
+
+def at_line(line: int | None) -> str:
+    """Return how a message begins that is about a line; empty where that is not known."""
+    return "" if line is None else f"line {line}: "
+
+
+def explain(error: ValidationError, root: type[BaseModel], line: Line = lambda path: None) -> list[str]:
     """Say what is wrong, where, and what was perhaps meant.
 
     Parameters
@@ -19,6 +30,8 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
         What was found.
     root : type
         The model of the whole config.
+    line : callable, optional
+        Where a key is.
 
     Returns
     -------
@@ -26,7 +39,7 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
         One line per mistake.
     """
     problems = [dict(problem) for problem in error.errors()]
-    return [_line(problem, root) for problem in problems if not _other_alternative(problem)]
+    return [_line(problem, root, line) for problem in problems if not _other_alternative(problem)]
 
 
 def _other_alternative(problem: dict[str, Any]) -> bool:
@@ -37,13 +50,16 @@ def _other_alternative(problem: dict[str, Any]) -> bool:
     return last == ("PositionConfig",) and not isinstance(problem["input"], Mapping)
 
 
-def _line(problem: dict[str, Any], root: type[BaseModel]) -> str:
+def _line(problem: dict[str, Any], root: type[BaseModel], line: Line) -> str:
     path = [str(part) for part in problem["loc"]]
-    shown = ".".join(_shown_path(path, root)) or "config"
+    keys = _shown_path(path, root)
+    shown = at_line(line(keys)) + (".".join(keys) or "config")
     kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         known = [key for section in _sections(path[:-1], root) for key in section.model_fields]
         return f"{shown}: unknown key{nearest(path[-1], known)}"
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return f"{shown}: expected keys and values, got {brief(problem['input'])}"
     if kind == "missing":
         return f"{shown}: is needed"
     if kind == "union_tag_invalid":
@@ -54,6 +70,9 @@ def _line(problem: dict[str, Any], root: type[BaseModel]) -> str:
         return f"{shown}: needs a type, one of {', '.join(_types(path, root))}"
     if kind == "string_pattern_mismatch":
         return f"{shown}: names are letters, digits and underscores, beginning with a letter"
+    if kind == "string_type" and type(problem["input"]) in _NOT_TEXT:
+        made = _NOT_TEXT[type(problem["input"])]
+        return f"{shown}: expected text, and {problem['input']} is {made} to YAML: put it in quotes"
     return f"{shown}: {message}"
 
 

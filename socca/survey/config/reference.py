@@ -28,12 +28,34 @@ A survey's config is a YAML file. Unknown keys are refused. Where a *value* is e
 Numbers without a unit are in the parameter's own: degrees on the sky, radians for `theta`, the image's unit for
 intensities. Expressions know `+ - * / **`, parentheses, `pi`, and the functions FUNCTIONS.
 Nothing in a config is ever run as code.
+
+A config is YAML, in UTF-8. Keys are text as they stand. What YAML would silently read in another way than it looks is
+refused, with the line: a key that occurs twice in one place, a number that begins with 0 (octal), `12:30:45` (a number
+to base 60), a date that is not in quotes, and `.nan`. `yes`, `no`, `on` and `off` are true and false: as a text, such
+as the name of a survey, they need quotes.
+
+## The table of targets
+
+The README lists the columns. The table is read in these formats, each of which may be compressed (`.gz`, `.bz2`,
+`.xz`):
+
+- text (`.csv`, `.txt`, `.tsv`, `.dat`) with one line of column names. Cells are separated by commas, semicolons, tabs,
+  bars or blanks, whichever separate the names. Lines that begin with # are comments. Text is UTF-8, or UTF-16 with its
+  byte order mark. A row with too few or too many cells is refused with its line;
+- ECSV (`.ecsv`), FITS (`.fits`, `.fit`, `.fts`, `.fz`) and VOTable (`.vot`, `.votable`, `.xml`), whose columns of
+  angles may have units;
+- Parquet (`.parquet`, `.pq`), if pyarrow is installed.
+
+A blank cell has no value. In a column of numbers, `N/A`, `NA`, `nan`, `null`, `none`, `-`, `--` and `...` have none
+either. Where a fit needs such a value, or one that is a text among numbers, `socca check` finds its target, and the fit
+fails; all other targets are fitted. Names of targets have 100 characters at most, and differ by more than case: on some
+file systems, folders that differ by case only are one.
 """
 
 
 _OPTIONS = """What `sampler.options` may hold: those below, and what the back end's own constructor and run take, by the
 names in its manual, but for what socca itself gives them (likelihood, prior, pool, seed, files). `socca check` lists
-them all after a misspelt one."""
+them all after a misspelt one, and checks the type and range of each value."""
 
 
 def config_reference() -> str:

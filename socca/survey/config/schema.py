@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PrivateAttr, ValidationError, create_model, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, create_model, field_validator, model_validator
 
 from socca import models, noise, priors
 from socca.errors import ConfigError, nearest
-from socca.survey.config.components import ModelConfig, Name, Strict, model_section
-from socca.survey.config.errors import explain
+from socca.survey.config.components import ModelConfig, Name, Strict, Whole, model_section
+from socca.survey.config.errors import Line, at_line, explain
 from socca.survey.config.plugins import plugins_of
 from socca.survey.config.sections import (
     BatchConfig,
@@ -31,6 +31,7 @@ from socca.survey.config.sections import (
     optional,
 )
 from socca.survey.config.values import is_prior
+from socca.survey.targets import case_twins
 
 
 class Config(Strict):
@@ -39,15 +40,15 @@ class Config(Strict):
     survey: Name = Field(description="Name of the survey.")
     targets: str | None = Field(
         None,
-        description="Table of targets (CSV, ECSV or FITS), relative to the folder of this config; ~ and $VARIABLES are "
-        "expanded. A simulated survey writes its own, <output>/images/targets.csv.",
+        description="Table of targets (text, ECSV, FITS, VOTable or Parquet), relative to the folder of this config; "
+        "~ and $VARIABLES are expanded. A simulated survey writes its own, <output>/images/targets.csv.",
     )
     output: str | None = Field(
         None,
         description="Folder of the results, relative to the working directory; ~ and $VARIABLES are expanded. "
         "By default results/<survey>.",
     )
-    seed: int = Field(1, ge=0, description="Seed; each fit derives its own from it and its name.")
+    seed: Whole = Field(1, ge=0, description="Seed; each fit derives its own from it and its name.")
     simulate: SimulateConfig | None = Field(None, description="Make the images (and the table) first.")
     image: ImageConfig = optional(ImageConfig, "How images are read.")
     noise: NoiseConfig = optional(NoiseConfig, "The noise model.")
@@ -66,6 +67,13 @@ class Config(Strict):
 
     #: Target -> the sections that are different for it.
     _sections: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
+
+    @field_validator("models")
+    @classmethod
+    def _have_folders_of_their_own(cls, models: dict[str, Any]) -> dict[str, Any]:
+        for one, other in case_twins(models):
+            raise ValueError(f"{one!r} and {other!r} differ by case only: some file systems take them for one")
+        return models
 
     @model_validator(mode="after")
     def _flagged_is_known_after_the_fit(self) -> Config:
@@ -117,7 +125,7 @@ class Config(Strict):
                     raise ConfigError(f"overrides.{target}.{key}: cannot be overridden{nearest(key, _OVERRIDABLE)}")
             # Without the overrides themselves: what they are merged into must not ask for them again.
             data = self.model_dump(mode="json", exclude_unset=True, exclude={"overrides"})
-            merged = validate_config(_merge(data, extra), f"config, overrides of {target}")
+            merged = validate_config(_merge(data, extra), f"overrides of {target}")
             self._sections[target] = {key: getattr(merged, key) for key in extra}
         return self.model_copy(update=self._sections[target])
 
@@ -130,12 +138,24 @@ class Config(Strict):
         own = self.for_target(target)
         return {
             "seed": own.seed,
-            "image": own.image.model_dump(mode="json"),
+            "image": _image_settings(own.image),
             "noise": own.noise.model_dump(mode="json"),
             "model": own.models[model].model_dump(mode="json"),
             "sampler": own.sampler.model_dump(mode="json", exclude={"checkpoint"}),  # which changes no result
             "compilation": own.compilation.model_dump(mode="json"),
         }
+
+
+def _image_settings(image: ImageConfig) -> dict[str, Any]:
+    """Return the settings of images, without the keys that came later where they have their defaults."""
+    found, default = (config.model_dump(mode="json") for config in (image, ImageConfig.model_validate({})))
+    for place in (("max_pixels",), ("segmentation",), ("mask", "bits")):
+        inner, usual = found, default
+        for section in place[:-1]:
+            inner, usual = inner[section], usual[section]
+        if inner[place[-1]] == usual[place[-1]]:
+            del inner[place[-1]]
+    return found
 
 
 @functools.lru_cache(maxsize=32)
@@ -174,7 +194,7 @@ def _merge(base: Any, extra: Any) -> Any:
     return {**base, **{key: _merge(base.get(key), value) for key, value in extra.items()}}
 
 
-def validate_config(data: Any, where: str) -> Config:
+def validate_config(data: Any, where: str, line: Line = lambda path: None) -> Config:
     """Check a config.
 
     Parameters
@@ -183,6 +203,8 @@ def validate_config(data: Any, where: str) -> Config:
         What the YAML holds.
     where : str
         Named in the error.
+    line : callable, optional
+        From the keys of a place, outermost first, to its line in the file; None where that is not known.
 
     Returns
     -------
@@ -194,6 +216,8 @@ def validate_config(data: Any, where: str) -> Config:
     ConfigError
         With every mistake, one a line, each with its place and, for an unknown key, the nearest known one.
     """
+    if data is None:
+        raise ConfigError(f"{where}: is empty: expected keys and values")
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where}: expected keys and values, got {type(data).__name__}")
     kind = Config
@@ -202,12 +226,15 @@ def validate_config(data: Any, where: str) -> Config:
         kind = config_class(tuple(components))
         config = kind.model_validate(data)
     except ValidationError as error:
-        lines = explain(error, kind)
+        lines = explain(error, kind, line)
         raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     for target in config.overrides:
-        config.for_target(target)
+        try:
+            config.for_target(target)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {at_line(line(('overrides', target)))}{error}") from None
     return config
 
 
@@ -231,21 +258,36 @@ def load_config(path: str | Path, targets: str | Path | None = None) -> Config:
     ConfigError
         If it cannot be read or is wrong.
     """
-    import yaml
+    from socca.survey.config.yaml_file import read_yaml
 
     path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
-    config = validate_config(data, str(path))
+    document = read_yaml(path)
+    config = validate_config(document.data, str(path), document.line)
+    mistakes = []
     if targets is None and config.targets is not None:
-        targets = path.parent / expanded(config.targets, f"{path}: targets")
+        try:
+            targets = path.parent / expanded(config.targets, "targets")
+        except ConfigError as error:
+            mistakes.append(f"{at_line(document.line(['targets']))}{error}")
+    mistakes += _unusable_paths(config, document.line)
+    if mistakes:
+        raise ConfigError(f"{path}:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
     if (targets is None) == (config.simulate is None):
         raise ConfigError(f"{path}: give either targets or simulate")
     return config if targets is None else config.model_copy(update={"targets": str(targets)})
+
+
+def _unusable_paths(config: Config, line: Line) -> Iterator[str]:
+    """Yield what is wrong with the paths of a config, but for its table's: now, and not when a fit asks for one."""
+    try:
+        config.folder  # noqa: B018
+    except ConfigError as error:
+        yield f"{at_line(line(['output']))}{error}"
+    for above, own in ([], config), *((["overrides", name], config.for_target(name)) for name in config.overrides):
+        try:
+            own.noise.files(Path())
+        except ConfigError as error:
+            yield f"{at_line(line([*above, 'noise']))}{'.'.join([*above, ''])}{error}"
 
 
 def schema() -> dict[str, Any]:

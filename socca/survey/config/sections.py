@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from socca import noise as _noise
+from socca.data.bit_planes import HIGHEST_BIT
+from socca.data.hdus import HduIndex, split_hdu
+from socca.data.pixels import MAX_PIXELS
 from socca.errors import ConfigError, nearest
 from socca.samplers import METHODS
-from socca.survey.config.components import ScalarField, Strict, ValueField
+from socca.survey.config.components import Hdu, Real, ScalarField, Strict, ValueField, Whole
 from socca.survey.flags import DEFAULTS
 
 
@@ -21,29 +24,33 @@ def optional(section: type[BaseModel], description: str) -> Any:
 
 
 def expanded(text: str, where: str) -> str:
-    """Expand ~ and $VARIABLES, as a shell would."""
+    """Expand ~ and $VARIABLES, as a shell would; those that are not set are a `ConfigError`."""
     expanded = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111
     if "$" in expanded:
         raise ConfigError(f"{where}: {text}: the environment variable is not set")
+    if expanded.startswith("~"):
+        raise ConfigError(f"{where}: {text}: there is no such user; write ./{text} for a folder of this name")
+    if "\0" in expanded:
+        raise ConfigError(f"{where}: {text!r}: a path cannot hold the character 0")
     return expanded
 
 
 class SimulateConfig(Strict):
     """Images made by the workflow itself, with their truth."""
 
-    number: int = Field(12, ge=1, description="How many galaxies.")
-    seed: int = Field(1, ge=0, description="Seed of the simulation.")
+    number: Whole = Field(12, ge=1, description="How many galaxies.")
+    seed: Whole = Field(1, ge=0, description="Seed of the simulation.")
 
 
 class PsfConfig(Strict):
     """How point-spread functions are read."""
 
-    hdu: int | str | None = Field(None, description="HDU of the PSF; by default the first with an image.")
+    hdu: Hdu | None = Field(None, description="HDU of the PSF; by default the first with an image.")
     normalize: bool = Field(True, description="Divide by the sum.")
     center: Literal["centroid", "peak"] | None = Field(
         None, description="Shift this point of the PSF to the centre of its array, which is its reference point."
     )
-    oversample: int = Field(
+    oversample: Whole = Field(
         1, ge=1, description="How many times finer than the image's the pixels of the PSF are, on each axis."
     )
     includes_pixel: bool = Field(
@@ -55,14 +62,32 @@ class PsfConfig(Strict):
 class MaskConfig(Strict):
     """How masks are read."""
 
-    hdu: int | str | None = Field(None, description="HDU of the mask; by default the first with an image.")
+    hdu: Hdu | None = Field(None, description="HDU of the mask; by default the first with an image.")
     good: Literal["zero", "nonzero"] = Field("zero", description="Which values mark a pixel that is used.")
+    bits: list[Annotated[Whole, Field(ge=0, le=HIGHEST_BIT)]] | None = Field(
+        None,
+        min_length=1,
+        description="Which bits of a mask of bit planes (data quality) are bad, instead of all that is not zero: 0 is "
+        "the lowest bit, of value 1, and 5 has the value 32. All other bits are harmless.",
+    )
+
+    @model_validator(mode="after")
+    def _good_or_bits(self) -> MaskConfig:
+        if self.bits is not None and "good" in self.model_fields_set:
+            raise ValueError("give good or bits, not both")
+        return self
 
 
 class MapConfig(Strict):
     """How a map of the image's shape is read."""
 
-    hdu: int | str | None = Field(None, description="HDU of the map; by default the first with an image.")
+    hdu: Hdu | None = Field(None, description="HDU of the map; by default the first with an image.")
+
+
+class SegmentationConfig(Strict):
+    """How segmentation maps are read."""
+
+    hdu: Hdu | None = Field(None, description="HDU of the map; by default the first with an image.")
 
 
 class CutoutConfig(Strict):
@@ -77,14 +102,14 @@ class CutoutConfig(Strict):
 class ImageConfig(Strict):
     """How images are read."""
 
-    hdu: int | str | None = Field(None, description="HDU of the image; by default the first with an image.")
+    hdu: Hdu | None = Field(None, description="HDU of the image; by default the first with an image.")
     frame: Literal["auto", "sky", "pixel"] = Field(
         "auto", description="'sky' insists on a celestial WCS, 'pixel' ignores one, 'auto' uses it where there is one."
     )
     pixel_scale: ScalarField | None = Field(
-        None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'."
+        None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'; bare, arcsec."
     )
-    subgrid: int = Field(
+    subgrid: Whole = Field(
         1, ge=1, description="How many points per pixel and axis the model is evaluated at, where there is no PSF."
     )
     cutout: CutoutConfig | None = Field(
@@ -92,8 +117,15 @@ class ImageConfig(Strict):
         description="Fit a part of each image only. In the pixel frame, positions then count from the centre of that "
         "part. Its maps, masks and region files may still be those of the whole image.",
     )
+    max_pixels: Whole = Field(
+        MAX_PIXELS,
+        ge=1,
+        description="The most pixels that are read of one file: of an image of which a cutout is fitted, the pixels of "
+        "the cutout. A gzipped file may expand to 16 bytes for each.",
+    )
     psf: PsfConfig = optional(PsfConfig, "Point-spread functions.")
     mask: MaskConfig = optional(MaskConfig, "Masks.")
+    segmentation: SegmentationConfig = optional(SegmentationConfig, "Segmentation maps.")
     response: MapConfig = optional(MapConfig, "Response maps: they multiply the model before the PSF.")
     exposure: MapConfig = optional(MapConfig, "Exposure maps: they multiply the model after the PSF.")
 
@@ -119,7 +151,7 @@ class NoiseConfig(Strict):
     """The noise model. Its level comes from the column sigma, variance or weight of the table of targets."""
 
     kind: NoiseKind = Field("normal", description=f"One of {', '.join(_noise.REGISTRY)}.")
-    hdu: int | str | None = Field(
+    hdu: Hdu | None = Field(
         None, description="HDU of the noise map, covariance or cube; by default the first with an image."
     )
     level: ScalarField | None = Field(
@@ -161,8 +193,19 @@ class NoiseConfig(Strict):
 
     def files(self, folder: Path) -> dict[str, Path]:
         """Return key -> file of those that are given, relative ones in `folder`."""
+        return {key: path for key, (path, _) in self._split(folder).items()}
+
+    def hdu_of(self, key: str, folder: Path) -> HduIndex | None:
+        """Return the HDU of one of the files: the one in brackets behind its name, or `hdu`."""
+        named = self._split(folder)[key][1]
+        # The window has no key of its own for its HDU.
+        return self.hdu if named is None and key != "apodization" else named
+
+    def _split(self, folder: Path) -> dict[str, tuple[Path, HduIndex | None]]:
         given = {key: getattr(self, key) for key in _NOISE_FILES}
-        return {key: folder / expanded(text, f"noise.{key}") for key, text in given.items() if text is not None}
+        return {
+            key: split_hdu(folder / expanded(text, f"noise.{key}")) for key, text in given.items() if text is not None
+        }
 
 
 #: Keys of the noise that hold files; the first three are one or the other.
@@ -211,7 +254,7 @@ class PoolConfig(Strict):
         description="auto: the ranks of MPI where mpirun or srun started several, else processes (loky) for several "
         "cores.",
     )
-    cores: int = Field(1, ge=1, description="Cores of one fit, of no meaning to MPI.")
+    cores: Whole = Field(1, ge=1, description="Cores of one fit, of no meaning to MPI.")
 
     @model_validator(mode="after")
     def _one_core_if_serial(self) -> PoolConfig:
@@ -223,32 +266,25 @@ class PoolConfig(Strict):
 class BatchConfig(Strict):
     """Fits that share a job, and what one of them may take. None of it changes a result."""
 
-    chunk: int = Field(
+    chunk: Whole = Field(
         1,
         ge=1,
         description="How many fits of one model share a job and a file of posteriors, on average at most. With 1, each "
         "fit is a job with a folder of its own; with thousands of targets, 50 or so.",
     )
-    max_minutes: float | None = Field(
-        None, gt=0, description="Wall time of one fit, after which it has failed. Fits of chunks only."
+    max_minutes: Real | None = Field(
+        None, gt=0, description="Wall time of one fit, after which it has failed. Not where ranks of MPI share it."
     )
-    max_memory_mb: float | None = Field(
-        None, gt=0, description="Memory of the process of one fit, beyond which it has failed. Fits of chunks only."
+    max_memory_mb: Real | None = Field(
+        None,
+        gt=0,
+        description="Memory of the process of one fit, beyond which it has failed. Not where ranks of MPI share it.",
     )
 
     @property
     def caps(self) -> dict[str, float | None]:
         """What one fit may take, by key."""
         return {"max_minutes": self.max_minutes, "max_memory_mb": self.max_memory_mb}
-
-    @model_validator(mode="after")
-    def _caps_need_chunks(self) -> BatchConfig:
-        if self.chunk == 1 and (self.max_minutes is not None or self.max_memory_mb is not None):
-            raise ValueError(
-                "max_minutes and max_memory_mb need a chunk of 2 at least; a fit that is a job of its own is limited "
-                "by the job's resources (snakemake --set-resources fit:runtime=30 fit:mem_mb=4000)"
-            )
-        return self
 
 
 def _wanted(value: Any) -> Any:
@@ -281,26 +317,26 @@ class PlotsConfig(Strict):
 
     format: Literal["png", "pdf"] = Field("png", description="File format.")
     colormap: str = Field("viridis", description="A colour map of matplotlib.")
-    percentile: float = Field(99.5, gt=50, le=100, description="Percentile of the data that is shown brightest.")
+    percentile: Real = Field(99.5, gt=50, le=100, description="Percentile of the data that is shown brightest.")
     stretch: Literal["asinh", "linear", "log"] = Field("asinh", description="Stretch of the brightness.")
-    dpi: int = Field(100, ge=20, le=1000, description="Resolution.")
+    dpi: Whole = Field(100, ge=20, le=1000, description="Resolution.")
 
 
 class FlagsConfig(Strict):
     """When a fit is flagged in the catalogue."""
 
-    poor_fit: float = Field(
+    poor_fit: Real = Field(
         DEFAULTS.poor_fit,
         gt=0,
         description="Flag 'poor_fit' above this reduced chi-square of the pixels where the source is seen.",
     )
-    prior_edge: float = Field(
+    prior_edge: Real = Field(
         DEFAULTS.prior_edge,
         gt=0,
         lt=1,
         description="Flag 'at_prior_edge' if more probability lies in the outer percent of a prior.",
     )
-    multimodal: float = Field(
+    multimodal: Real = Field(
         DEFAULTS.multimodal,
         gt=0,
         lt=1,

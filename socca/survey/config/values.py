@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from socca import priors
 from socca.errors import ConfigError, nearest
 from socca.parameters.expressions import Node, bind_columns, evaluate, parse
 from socca.parameters.units import factor
-from socca.survey.targets import Angle
+from socca.survey.table_file import Angle
+from socca.survey.targets import Missing
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,11 @@ def scalar(raw: Any) -> Node:
         If it is neither.
     """
     if isinstance(raw, bool) or not isinstance(raw, float | int | str):
-        raise ConfigError(f"expected a number or an expression, got {raw!r}")
-    return parse(raw) if isinstance(raw, str) else Node("number", float(raw))
+        raise ConfigError(f"expected a number or an expression, got {brief(raw)}")
+    try:
+        return parse(raw) if isinstance(raw, str) else Node("number", float(raw))
+    except OverflowError:
+        raise ConfigError(f"the number {brief(raw)} is too large") from None
 
 
 def is_prior(raw: Any) -> bool:
@@ -109,7 +114,7 @@ def parse_value(raw: Any) -> Value:
     if not isinstance(raw, Mapping):
         return Value(None, (scalar(raw),))
     if len(raw) != 1:
-        raise ConfigError(f"a prior is one name with its numbers, like {{uniform: [0, 1]}}; got {dict(raw)!r}")
+        raise ConfigError(f"a prior is one name with its numbers, like {{uniform: [0, 1]}}; got {brief(dict(raw))}")
     family, numbers = next(iter(raw.items()))
     if family not in priors.REGISTRY:
         raise ConfigError(f"unknown prior {family!r}{nearest(str(family), priors.REGISTRY.names())}")
@@ -123,7 +128,9 @@ def parse_value(raw: Any) -> Value:
         numbers = [*numbers, *(defaults.get(key) for key in arguments[len(numbers) :])]
     if not isinstance(numbers, list) or len(numbers) != len(arguments) or None in numbers:
         optional = f" (by default {', '.join(f'{key} is {value:g}' for key, value in defaults.items())})"
-        raise ConfigError(f"{family} takes {', '.join(arguments)}{optional if defaults else ''}; got {raw[family]!r}")
+        raise ConfigError(
+            f"{family} takes {', '.join(arguments)}{optional if defaults else ''}; got {brief(raw[family])}"
+        )
     return Value(str(family), tuple(scalar(number) for number in numbers))
 
 
@@ -149,6 +156,8 @@ class Context:
                 f"${name}: the table of targets has no numeric column {name!r}{nearest(name, self.columns)}"
             )
         value = self.columns[name]
+        if isinstance(value, Missing) and value.cell:
+            raise ConfigError(f"${name}: the target has {brief(value.cell)} in this column, which is no number")
         if not np.isfinite(value):
             raise ConfigError(f"${name}: the target has no value in this column")
         if isinstance(value, Angle):
@@ -195,7 +204,9 @@ class Context:
         if value.prior is not None:
             if value.names():
                 raise ConfigError(f"a prior cannot depend on other parameters ({', '.join(sorted(value.names()))})")
-            return priors.REGISTRY[value.prior](*[self.number(part, unit) for part in value.parts])
+            kind = priors.REGISTRY[value.prior]
+            numbers = [self.number(part, unit) for part in value.parts]
+            return kind(**dict(zip(kind.arguments, numbers, strict=True)))
         (node,) = value.parts
         if not node.names():
             return self.number(node, unit)

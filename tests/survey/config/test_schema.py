@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from socca.errors import ConfigError
-from socca.survey.check import check_survey
+from socca.survey.check import Severity, check_survey
 from socca.survey.config.schema import load_config, schema, validate_config
 from socca.survey.survey import Survey
 
@@ -279,12 +279,19 @@ def test_what_makes_a_fit_run_again(write_survey, changes, refit):
 
 @pytest.mark.parametrize("size", ["4", "2.5"])
 def test_a_changed_row_makes_its_own_fit_run_again(write_survey, tmp_path, size):
-    path = write_survey()
+    path = write_survey({f"{DISK}.e": "0.1 * $size"})
     before = Survey.load(path)
     (tmp_path / "targets.csv").write_text(f"target,image,size\na,a.fits,{size}\nb,b.fits,3\n")
     after = Survey.load(path)
     assert before.fit_params("a", "galaxy") != after.fit_params("a", "galaxy")
     assert before.fit_params("b", "galaxy") == after.fit_params("b", "galaxy")
+
+
+def test_a_column_that_the_config_does_not_use_fits_nothing_again(write_survey, tmp_path):
+    path = write_survey({f"{DISK}.e": "0.1 * $size"})
+    before = Survey.load(path).fit_params("a", "galaxy")
+    (tmp_path / "targets.csv").write_text("target,image,size,z\na,a.fits,2,0.1\nb,b.fits,3,\n")
+    assert Survey.load(path).fit_params("a", "galaxy") == before
 
 
 def test_seeds_differ_between_fits_and_stay_the_same(write_survey):
@@ -329,7 +336,10 @@ def test_check_finds_everything_in_one_pass(write_survey, write_fits, tmp_path):
         "blank,good.fits,,,,\n"
         "range,good.fits,,,,7\n"
     )
-    found = [(finding.target, finding.message) for finding in check_survey(Survey.load(path))]
+    findings = list(check_survey(Survey.load(path)))
+    (warned,) = [finding for finding in findings if finding.severity is Severity.WARNING]
+    assert (warned.target, Path(warned.file).name) == ("masked", "ones.fits")
+    found = [(finding.target, finding.message) for finding in findings if finding is not warned]
     wanted = [
         ("", "n_drwas"),
         ("absent", "no1.fits"),
@@ -348,7 +358,7 @@ def test_check_finds_everything_in_one_pass(write_survey, write_fits, tmp_path):
     assert all("\n" not in message for _, message in found)
 
 
-def test_a_mistake_of_every_target_is_said_once(write_survey, capsys):
+def test_a_mistake_of_every_target_is_said_once(write_survey, tmp_path, capsys):
     from socca.cli import app
 
     path = write_survey({"models.galaxy.components.bulge.ns": 50.0})
@@ -356,7 +366,9 @@ def test_a_mistake_of_every_target_is_said_once(write_survey, capsys):
         app(["check", "--config", str(path)])
     assert ended.value.code == 1
     first, more, summary = capsys.readouterr().out.splitlines()
+    file = f" ({tmp_path / 'targets.csv'})"
     assert first.startswith("a: ")
+    assert first.endswith(file)
     assert "ns" in first
-    assert more == f"1 more target(s): {first.removeprefix('a: ')}"
-    assert summary == "1 problem(s), 2 target(s)"
+    assert more == f"1 more target(s) (b): {first.removeprefix('a: ').removesuffix(file)}"
+    assert summary == "2 target(s), 2 fit(s): 2 with problems"

@@ -8,7 +8,7 @@ from socca.errors import ConfigError
 from socca.models import Tie
 from socca.parameters.expressions import evaluate
 from socca.parameters.units import factor
-from socca.priors import REGISTRY, beta, loguniform, normal, uniform
+from socca.priors import REGISTRY, beta, logpowerlaw, loguniform, normal, powerlaw, uniform
 from socca.survey.config.values import Context, is_prior, parse_value, scalar
 
 SCALE = 0.2 / 3600
@@ -51,6 +51,16 @@ def test_priors():
     assert isinstance(named, loguniform)
     assert named.values == pytest.approx((1 / 3600, 3 / 3600), rel=1e-15)
     assert resolve({"normal": ["$ra", "$size"]}) == normal(10, 3)
+
+
+@pytest.mark.parametrize("family", [powerlaw, logpowerlaw])
+def test_power_laws_are_listed_in_another_order_than_in_scripts(family):
+    wanted = family(alpha=0.5, low=1, high=4)
+    assert wanted.values == (1, 4, 0.5)
+    assert resolve({family.name: [1, 4, 0.5]}) == wanted
+    assert resolve({family.name: {"index": 0.5, "low": 1, "high": 4}}) == wanted
+    with pytest.raises(ConfigError, match="no argument 'alpha'"):
+        parse_value({family.name: {"alpha": 0.5, "low": 1, "high": 4}})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""Look at the headers of a FITS file before astropy reads them."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from typing import BinaryIO
+
+from socca.errors import DataError
+
+#: Of the FITS standard: bytes of a block, and the most axes that an array, or columns that a table, may have.
+_BLOCK, _MOST = 2880, 999
+#: Bytes of the longest header that is looked through.
+_LONGEST = 2**26
+_END = re.compile(rb"END {77}")
+_NUMBER = re.compile(rb"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT|ZNAXIS|TFIELDS) *= *([-+]?\d+)\b")
+_COUNTS = ("NAXIS", "ZNAXIS", "TFIELDS")
+
+
+def check_counts(stream: BinaryIO, where: str) -> None:
+    """Refuse a file whose headers say what would keep astropy busy for ever.
+
+    It counts the axes of an array and the columns of a table one by one, and goes back in the file by a negative size.
+
+    Parameters
+    ----------
+    stream : binary file
+        The file, not compressed, at its beginning; it is there again afterwards.
+    where : str
+        For the error.
+
+    Raises
+    ------
+    DataError
+        If there is such a number. What else is wrong with a header is for astropy to say.
+    """
+    try:
+        while numbers := _next_header(stream, where):
+            axes, size = numbers.get("NAXIS", 0), abs(numbers.get("BITPIX", 8)) // 8
+            elements = math.prod(numbers.get(f"NAXIS{k}", 0) for k in range(1, axes + 1)) if axes else 0
+            size *= (elements + numbers.get("PCOUNT", 0)) * numbers.get("GCOUNT", 1)
+            if not 0 <= size < 2**60:
+                break
+            stream.seek(-(-size // _BLOCK) * _BLOCK, io.SEEK_CUR)
+    finally:
+        stream.seek(0)
+
+
+def _next_header(stream: BinaryIO, where: str) -> dict[str, int]:
+    """Return the numbers of a header that say how large its data are; none if there is no further header.
+
+    Of a number that is given twice, the largest: astropy may take either.
+    """
+    header = b""
+    while len(header) < _LONGEST:
+        block = stream.read(_BLOCK)
+        header += block
+        if len(block) < _BLOCK or _END.search(block):
+            break
+    found: dict[str, int] = {}
+    for at in range(0, len(header), 80):
+        match = _NUMBER.match(header, at, at + 80)
+        if match and len(match[2]) < 80:
+            key, number = match[1].decode(), int(match[2])
+            if (key in _COUNTS and number > _MOST) or (key != "BITPIX" and number < 0):
+                raise DataError(f"{where}: its header is damaged: {key} is {number}")
+            found[key] = max(number, found.get(key, number))
+    return found

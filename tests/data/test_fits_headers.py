@@ -1,0 +1,51 @@
+"""Headers that would keep astropy busy for ever."""
+
+import gzip
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from socca.errors import DataError
+from tests.data.small_image import read
+
+
+def with_card(path, card, at):
+    """Write an image with an extension, and put a card in the place of the one at that position of a header."""
+    hdus = fits.HDUList([fits.PrimaryHDU(np.ones((5, 6))), fits.ImageHDU(np.ones((5, 6)))])
+    hdus[0].header["BSCALE"] = 1.0
+    hdus.writeto(path)
+    content = bytearray(path.read_bytes())
+    content[at : at + 80] = f"{card:<80}".encode()
+    path.write_bytes(content)
+    return path
+
+
+#: Bytes from the start of the file at which NAXIS, NAXIS1 and BSCALE are, and of the header of the extension.
+NAXIS, NAXIS1, OTHER, SECOND = 160, 240, 400, 2 * 2880
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("key", "value", "at"),
+    [
+        ("NAXIS", 99999999999, NAXIS),
+        ("NAXIS", 99999999999, OTHER),
+        ("NAXIS1", -64, NAXIS1),
+        ("PCOUNT", -5760, OTHER),
+        ("TFIELDS", 4000000000, OTHER),
+        ("NAXIS", 1000, SECOND + NAXIS),
+        ("NAXIS1", -1, SECOND + NAXIS1),
+    ],
+)
+def test_numbers_that_are_never_reached_are_refused(tmp_path, key, value, at, packed):
+    path = with_card(tmp_path / "a.fits", f"{key:<8}= {value:>20}", at)
+    if packed:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(DataError, match=rf"a\.fits: its header is damaged: {key} is {value}"):
+        read(path)
+
+
+def test_headers_that_are_as_they_should_be_are_not_looked_into(tmp_path):
+    path = with_card(tmp_path / "a.fits", "COMMENT NAXIS   =          99999999999", OTHER)
+    assert read(path).shape == (5, 6)
