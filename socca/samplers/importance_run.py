@@ -169,7 +169,7 @@ class ImportanceRun:
         while True:
             log_weights = final.log_weights()
             effective = effective_number(log_weights, final.z)
-            done = effective >= wanted or self._spent >= most
+            done = len(final.z) > 0 and (effective >= wanted or self._spent >= most)
             self._checkpoint.offer(self.state, last=done)
             if done:
                 break
@@ -181,8 +181,12 @@ class ImportanceRun:
                 continue
             # As many as should be enough, with a tenth to spare.
             needed = 1.1 * (wanted - effective) / (fraction if len(final.z) else expected)
-            number = int(min(max(needed, first / _GROWTH), _GROWTH * first, most - self._spent))
+            left = max(most - self._spent, first // _GROWTH)
+            number = int(min(max(needed, first / _GROWTH), _GROWTH * first, left))
             self._add_round(proposal, number, final)
+        if effective == 0:  # none of them is possible: what led to them is all there is
+            final = self._all
+            effective = effective_number(final.log_weights(), final.z)
         why, notes = self._judged(final, effective)
         return self._draws(final, effective, not why, notes), why
 

@@ -19,6 +19,13 @@ def explore(problem, seed=1, **options):
     return Adaptive(**options).run(problem, SerialPool(problem.log_likelihood), seed)
 
 
+def moments(draws):
+    """Return means and standard deviations of weighted samples."""
+    weights = np.exp(draws.log_weights)
+    mean = weights @ draws.samples
+    return mean, np.sqrt(weights @ (draws.samples - mean) ** 2)
+
+
 def two_heaps(shares=(0.7, 0.3), scale=0.01):
     """Two Gaussians in a square, the integral of whose sum is the density of the prior, 1/4."""
 
@@ -65,21 +72,21 @@ def test_stated_errors_are_those_of_many_runs():
 
 
 def test_a_posterior_that_it_does_not_describe_goes_to_the_fallback():
-    """A thin ring, and few draws: nautilus explores it, and the notes say why."""
+    """A ring, and few draws: nautilus explores it, and the notes say why."""
 
     def ring(theta):
-        return -0.5 * ((np.hypot(*theta.T) - 0.7) / 0.004) ** 2
+        return -0.5 * ((np.hypot(*theta.T) - 0.7) / 0.04) ** 2
 
     problem = Numpy(ring, [uniform(-1, 1)] * 2)
-    known = math.log(2 * math.pi * 0.7 * 0.004 * math.sqrt(2 * math.pi) / 4)
-    options = {"max_draws": 1000, "n_first": 200}
+    known = math.log(2 * math.pi * 0.7 * 0.04 * math.sqrt(2 * math.pi) / 4)
+    options = {"max_draws": 600, "n_first": 200, "fallback_options": {"n_live": 200, "n_eff": 500, "focus": False}}
     draws = explore(problem, **options)
     assert draws.notes["tier"] == "nautilus"
     assert draws.notes["escalated"]
     assert draws.converged
     assert abs(draws.logz - known) < 4 * draws.logz_err
 
-    alone = explore(problem, **options, fallback="none")
+    alone = explore(problem, **{**options, "fallback": "none"})
     assert alone.notes["tier"] == "importance"
     assert not alone.converged
 
@@ -89,7 +96,7 @@ def test_a_curved_posterior_is_described_by_more_than_one_student():
 
     def banana(theta):
         x, y = theta.T
-        return gaussian(np.stack([x, y - 4 * x**2], axis=1), np.array([0.0, -0.5]), np.array([0.25, 0.02]))
+        return gaussian(np.stack([x, y - 3 * x**2], axis=1), np.array([0.0, -0.5]), np.array([0.25, 0.06]))
 
     draws = explore(Numpy(banana, [uniform(-2, 2)] * 2), max_draws=60_000)
     assert draws.notes["tier"] == "importance"
@@ -108,17 +115,18 @@ def test_a_round_source_passes(make_image, make_psf, pixel):
         Is=loguniform(1, 100),
     )  # fmt: skip
     problem = Problem(make_image(data), Model(source))
-    assert problem.ellipses == [(0, 1)] or len(problem.ellipses) == 1
+    ((angle, ellipticity),) = problem.ellipses
+    assert (problem.names[angle], problem.names[ellipticity]) == ("comp_00_theta", "comp_00_e")
     posterior, draws = sample(problem, "adaptive", seed=1)
     assert draws.notes["tier"] == "importance"
     assert draws.notes["effective_share"] > 0.2
     other, _ = sample(problem, "nautilus", seed=1, focus=False, n_live=300)
     assert abs(posterior.logz - other.logz) < 4 * math.hypot(posterior.logz_err, other.logz_err)
-    for name in ("e", "rs", "Is"):
-        k = next(k for k, label in enumerate(posterior.labels) if label.endswith(name))
-        deviation = other.std()[k]
-        assert abs(posterior.mean()[k] - other.mean()[k]) < 0.15 * deviation, name
-        assert posterior.std()[k] == pytest.approx(deviation, rel=0.15), name
+    mean, deviation = moments(posterior)
+    expected, scale = moments(other)
+    free = [k for k in range(problem.ndim) if k != angle]
+    assert np.all(np.abs(mean - expected)[free] < 0.15 * scale[free])
+    np.testing.assert_allclose(deviation[free], scale[free], rtol=0.15)
 
 
 def test_a_fallback_that_gives_no_evidence_is_refused():

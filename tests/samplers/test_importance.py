@@ -128,7 +128,7 @@ def test_evidence_and_effective_number():
 def test_draws_with_much_weight_far_out_count_for_less():
     """The stated number gives the scatter of means, as many repetitions show it."""
     rng = np.random.default_rng(11)
-    wide, narrow = multivariate_normal([0, 0], np.eye(2)), multivariate_normal([0, 0], 0.6 * np.eye(2))
+    wide, narrow = multivariate_normal([0, 0], np.eye(2)), multivariate_normal([0, 0], 0.8 * np.eye(2))
     means, numbers, kish = [], [], []
     for _ in range(400):
         z = narrow.rvs(2000, random_state=rng)
