@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Largest tail of the weights of a pass (Vehtari et al. 2024, J. Mach. Learn. Res. 25, 72).
 MOST_TAIL = 0.7
-#: Draws from the prior before it is said that none is possible.
-_LOOKED = 1000
+#: Draws from the prior before it is said that none is possible, and in a search for several maxima; its starts.
+_LOOKED, _STARTS = 1000, 6
 #: Share of effective draws with which a proposal is good enough, and with which it gets another Student density.
 _GOOD, _POOR = 0.4, 0.15
 #: Student densities of a proposal that grows, at most; and rounds without a gain before no better one is looked for.
@@ -108,15 +109,8 @@ class ImportanceRun:
             log_likelihood = np.append(log_likelihood, self._likelihoods.evaluate(problem.prior_transform(more)))
             if np.isfinite(log_likelihood).any():
                 break
-        number = {key: int(options[key]) for key in ("n_starts", "maxiter")}
-        self._maxima = (
-            find_maxima(
-                problem, pool.evaluate, np.random.default_rng([seed, 1]), len(u), **number, draws=(u, log_likelihood)
-            )
-            if kept is None
-            else Maxima.from_arrays(kept)
-        )
-        self._coordinates = NormalCoordinates(problem, self._maxima.highest.theta)
+        self._maxima = self._search(seed, u, log_likelihood, pool) if kept is None else Maxima.from_arrays(kept)
+        self._coordinates = NormalCoordinates(problem, np.array([one.theta for one in self._maxima.found]))
         self._n_gradients = self._maxima.n_gradients
         self._first = self._first_proposal()
         self._all = Rounds(problem.ndim)
@@ -125,6 +119,16 @@ class ImportanceRun:
     def state(self) -> State:
         """Return what a later run goes on from: the maxima, and all likelihoods. The rest is made again from these."""
         return {**self._maxima.arrays(), _LIKELIHOODS: self._likelihoods.values}
+
+    def _search(self, seed: int, u: np.ndarray, log_likelihood: np.ndarray, pool: Workers) -> Maxima:
+        """Search for the maxima: quickly, and where that finds several, which may not be all, as nautilus does."""
+        starts, maxiter = int(self._options["n_starts"]), int(self._options["maxiter"])
+        rng = np.random.default_rng([seed, 1])
+        found = find_maxima(self._problem, pool.evaluate, rng, len(u), starts, maxiter, draws=(u, log_likelihood))
+        if found.is_single:
+            return found
+        more = find_maxima(self._problem, pool.evaluate, rng, _LOOKED, max(starts, _STARTS), maxiter)
+        return dataclasses.replace(more, n_gradients=found.n_gradients + more.n_gradients)
 
     def _first_proposal(self) -> Proposal:
         """Return Student densities around the maxima, with shares by Laplace's approximation."""

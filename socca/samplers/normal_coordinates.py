@@ -6,7 +6,7 @@ and all parameters have one scale.
 Position angle and ellipticity of one source are two coordinates of a plane: with ``u`` the places in their priors, its
 polar coordinates are the radius ``sqrt(-2 ln(1 - u_e))`` and the angle ``2 pi u_theta`` (Box & Muller 1958, Ann. Math.
 Stat. 29, 610). A round source is then the middle of that plane, not an edge along which the angle means nothing. Any
-other angle whose prior is a whole period is cut open opposite to where the posterior is.
+other angle whose prior is a whole period is cut open as far from the maxima as can be.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class NormalCoordinates:
     ----------
     problem : LogDensity
         The problem.
-    middle : ndarray, shape (ndim,)
-        Parameters near which the posterior is, or one of its maxima: angles are cut open opposite to them.
+    maxima : ndarray, shape (m, ndim)
+        Parameters near which the posterior is: angles are cut open as far from them as can be.
     """
 
-    def __init__(self, problem: LogDensity, middle: np.ndarray) -> None:
+    def __init__(self, problem: LogDensity, maxima: np.ndarray) -> None:
         self._problem = problem
         self.ndim = problem.ndim
         self._planes = tuple(problem.ellipses)
@@ -44,7 +44,7 @@ class NormalCoordinates:
         self._turn = np.zeros(self.ndim)
         for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
             if k not in in_planes and prior.is_flat_over(period):
-                self._turn[k] = (float(prior.cdf(middle[k])) - 0.5) % 1.0
+                self._turn[k] = _farthest(np.asarray(prior.cdf(maxima[:, k])) % 1.0)
 
     def places(self, z: np.ndarray) -> np.ndarray:
         """Return the places in the priors, points of the unit cube, of points of shape (n, ndim)."""
@@ -130,3 +130,11 @@ class NormalCoordinates:
         places = self.from_parameters(shifted)
         slopes = (places[: self.ndim] - places[self.ndim :]) / (above - below)[:, None]
         return slopes.T @ covariance @ slopes
+
+
+def _farthest(places: np.ndarray) -> float:
+    """Return the point of a circle of length one, from 0 to 1, that is farthest from all places, shape (m,)."""
+    places = np.sort(places)
+    gaps = np.diff(np.append(places, places[0] + 1))
+    widest = int(np.argmax(gaps))
+    return float((places[widest] + 0.5 * gaps[widest]) % 1.0)

@@ -56,7 +56,8 @@ def flags_of(record: FitRecord, thresholds: Thresholds = DEFAULTS) -> list[str]:
         Any of ``poor_fit`` (the model does not describe the source), ``at_prior_edge`` (a prior cuts the posterior
         off), ``multimodal`` (the posterior has several maxima: its mean may lie between them),
         ``maximum_found_once`` (of several searches for the highest maximum, only one came to it: there may be others),
-        ``escalated`` (importance sampling was not enough, and a nested sampler took over) and ``not_converged``; and those of implausible inputs, in `socca.fitting.plausibility.doubts.MEANINGS`.
+        ``escalated`` (importance sampling was not enough, and a nested sampler took over) and ``not_converged``; and
+        those of implausible inputs, in `socca.fitting.plausibility.doubts.MEANINGS`.
     """
     quality, notes = record.quality, record.sampler.notes
     conditions = {

@@ -31,7 +31,7 @@ def log_likelihood(theta):
 
 @pytest.fixture(scope="module")
 def coordinates():
-    return NormalCoordinates(Numpy(log_likelihood, PRIORS, PERIODS, ellipses=[(0, 1)]), MIDDLE)
+    return NormalCoordinates(Numpy(log_likelihood, PRIORS, PERIODS, ellipses=[(0, 1)]), MIDDLE[None])
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_round_source_is_no_edge(coordinates):
     assert np.ptp(log_likelihood(theta)) < 1e-5
 
 
-def test_other_angles_are_cut_open_opposite_to_the_middle(coordinates):
+def test_other_angles_are_cut_open_opposite_to_a_single_maximum(coordinates):
     theta = np.tile(MIDDLE, (3, 1))
     theta[:, 5] = MIDDLE[5] + np.array([-0.1, 0.0, 0.1])
     z = coordinates.from_parameters(theta)[:, 5]
@@ -81,10 +81,18 @@ def test_other_angles_are_cut_open_opposite_to_the_middle(coordinates):
     assert 0 < z[2] < 0.1
 
 
+def test_no_maximum_lies_where_an_angle_is_cut_open():
+    """Not even of two that are opposite to each other."""
+    problem = Numpy(lambda theta: np.zeros(len(theta)), [uniform(0, math.pi)], [math.pi])
+    maxima = np.array([[0.3], [0.3 + math.pi / 2]])
+    z = NormalCoordinates(problem, maxima).from_parameters(maxima)[:, 0]
+    np.testing.assert_allclose(np.sort(z), [-0.6744897501960817, 0.6744897501960817])  # quartiles
+
+
 def test_a_covariance_is_carried_over_by_slopes(coordinates):
     """Of parameters that are normal numbers already, it is exact."""
     priors = [normal(1, 2), normal(-1, 0.5)]
-    plain = NormalCoordinates(Numpy(lambda theta: np.zeros(len(theta)), priors), np.zeros(2))
+    plain = NormalCoordinates(Numpy(lambda theta: np.zeros(len(theta)), priors), np.zeros((1, 2)))
     covariance = np.array([[0.04, 0.01], [0.01, 0.09]])
     expected = covariance / np.outer([2, 0.5], [2, 0.5])
     np.testing.assert_allclose(plain.covariance(np.array([1.2, -0.8]), covariance), expected, rtol=1e-6)
