@@ -28,8 +28,9 @@ INSTALLED = [
 class Numpy:
     """A problem written in NumPy, of which the samplers see what they see of a compiled one."""
 
-    def __init__(self, log_likelihood, priors, periods=None):
+    def __init__(self, log_likelihood, priors, periods=None, ellipses=()):
         self._log_likelihood = log_likelihood
+        self.ellipses = ellipses
         self.priors = priors
         self.ndim = len(priors)
         self.names = [f"p{k}" for k in range(self.ndim)]

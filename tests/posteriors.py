@@ -25,6 +25,7 @@ REFERENCE = Path(__file__).parent / "reference" / "posteriors.json"
 #: Options of samplers, where not their defaults.
 OPTIONS = {
     "nautilus": {},
+    "adaptive": {"fallback": "none"},
     "dynesty": {"nlive": 300},
     "pocomc": {"n_active": 128, "n_effective": 256, "n_total": 2000, "n_evidence": 2000, "flow": "nsf3"},
     "emcee": {"max_steps": 20_000},

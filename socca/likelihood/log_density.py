@@ -31,6 +31,10 @@ class LogDensity(Protocol):
     def periods(self) -> Sequence[float | None]:
         """Period of each parameter; None where it is no angle."""
 
+    @property
+    def ellipses(self) -> Sequence[tuple[int, int]]:
+        """Which parameters are position angle and ellipticity of one source, and free down to a round one."""
+
     def log_likelihood(self, theta: ArrayLike) -> np.ndarray:
         """Return the log-likelihood of each row, shape (n, ndim) to (n,); -inf where the model is impossible."""
 

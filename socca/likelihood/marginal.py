@@ -155,6 +155,12 @@ class Marginal:
         return len(self.names)
 
     @property
+    def ellipses(self) -> list[tuple[int, int]]:
+        """Which of the parameters that are sampled are position angle and ellipticity of one source; see `Problem`."""
+        place = {k: at for at, k in enumerate(self._split.sampled)}
+        return [(place[a], place[b]) for a, b in self._whole.ellipses]
+
+    @property
     def whole(self) -> Problem:
         """The problem with its amplitudes."""
         return self._whole

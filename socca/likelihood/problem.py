@@ -17,6 +17,7 @@ from socca.likelihood.positions import check_positions
 from socca.likelihood.quadrature import ranking
 from socca.likelihood.render import SceneSpec, padded, scene_arrays
 from socca.likelihood.revision import LIKELIHOOD_REVISION
+from socca.models.base import Extended
 from socca.models.rendered import Rendered
 from socca.noise import NoiseModel
 from socca.utils.digest import digest
@@ -138,6 +139,21 @@ class Problem:
     def n_data(self) -> int:
         """Number of pixels (of modes, for noise in Fourier space) that the model is compared with."""
         return int(self.arrays["noise"].n_data)
+
+    @property
+    def ellipses(self) -> list[tuple[int, int]]:
+        """Which parameters are position angle and ellipticity of one source, and free down to a round one."""
+        places = {name: k for k, name in enumerate(self.names)}
+        found = []
+        for number, component in enumerate(self.spec.scene.components):
+            if not issubclass(component.kind, Extended):
+                continue
+            angle, ellipticity = (places.get(f"comp_{number:02d}_{name}") for name in component.kind.ellipse_names)
+            if angle is None or ellipticity is None or self.priors[ellipticity].support[0] != 0:
+                continue
+            if self.priors[angle].is_flat_over(self.periods[angle]):
+                found.append((angle, ellipticity))
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "on_device"}

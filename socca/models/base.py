@@ -108,6 +108,8 @@ class Extended(Component, ABC, abstract=True):
     """A source with a brightness at every point of the sky, which is integrated over pixels."""
 
     role = "extended"
+    #: The parameters that are the position angle and the ellipticity of its isophotes.
+    ellipse_names: ClassVar[tuple[str, str]] = ("theta", "e")
 
     @classmethod
     @abstractmethod

@@ -76,6 +76,10 @@ class Notes:
         Whether the unit cube was stretched around the maxima to the end.
     marginalized : list of str
         Labels of the intensities that were integrated out.
+    tier : str
+        Of ``adaptive``: ``importance``, or the nested sampler that took over.
+    escalated : list of str
+        Why it took over, or was to.
     extra : dict
         What only one method says, by the sampler's own keys.
     """
@@ -91,6 +95,8 @@ class Notes:
     n_gradients: int | None = None
     focused: bool | None = None
     marginalized: list[str] = field(default_factory=list)
+    tier: str | None = None
+    escalated: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -18,6 +18,7 @@ METHODS = {
     "emcee": ("socca.samplers.emcee", "Emcee"),
     "numpyro": ("socca.samplers.numpyro", "Numpyro"),
     "optimizer": ("socca.samplers.optimizer", "Optimizer"),
+    "adaptive": ("socca.samplers.adaptive", "Adaptive"),
 }
 
 

@@ -143,9 +143,9 @@ class Sampler(ABC):
     evidence: ClassVar[bool] = True
     #: Whether it can go on from a checkpoint, and whether that holds pickles.
     resumable: ClassVar[bool] = True
-    pickles: ClassVar[bool] = False
+    pickles: bool = False
     #: Distributions whose versions a checkpoint depends on.
-    requires: ClassVar[tuple[str, ...]] = ()
+    requires: tuple[str, ...] = ()
 
     def __init__(self, **options: Any) -> None:
         options = self._by_own_names(options)

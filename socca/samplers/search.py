@@ -133,6 +133,7 @@ def find_maxima(
     given: Iterable[np.ndarray] = (),
     solver: Mapping[str, Any] = MappingProxyType({}),
     callback: Callable[[np.ndarray], object] | None = None,
+    draws: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Maxima:
     """Search for the maxima of the posterior density of the parameters, or of the likelihood.
 
@@ -160,6 +161,8 @@ def find_maxima(
         Options of scipy's L-BFGS-B in the place of those that are set here.
     callback : callable, optional
         Called with the parameters, shape (ndim,), after each iteration of a search.
+    draws : tuple of ndarray, shapes (n_draws, ndim) and (n_draws,), optional
+        Draws from the prior, as points of the unit cube, and the log-likelihood there, if they are known already.
 
     Returns
     -------
@@ -175,18 +178,22 @@ def find_maxima(
     def height(theta: np.ndarray) -> np.ndarray:
         return evaluate(theta) + (problem.log_prior(theta) if with_prior else 0.0)
 
-    draws = rng.uniform(0.001, 0.999, (n_draws, problem.ndim))
-    heights = height(problem.prior_transform(draws))
+    if draws is None:
+        u = rng.uniform(0.001, 0.999, (n_draws, problem.ndim))
+        heights = height(problem.prior_transform(u))
+    else:
+        u, heights = draws
+        heights = heights + (problem.log_prior(problem.prior_transform(u)) if with_prior else 0.0)
     if not np.isfinite(heights).any():
         raise ModelError(
-            f"none of {len(draws)} draws from the prior is possible: check priors and positivity (with a celestial "
+            f"none of {len(u)} draws from the prior is possible: check priors and positivity (with a celestial "
             "WCS, xc and yc are RA and Dec)"
         )
     image = ImageStarts(problem, height)
     options = {"maxiter": maxiter, "ftol": 1e-12, "gtol": 1e-6, "maxcor": 20, **solver}
     search = _MaximumSearch(problem, evaluate, height, options, with_prior, callback)
     search.run_from(given)
-    search.run_from(best_and_local_best(draws, heights, n_starts))
+    search.run_from(best_and_local_best(u, heights, n_starts))
     search.run_from(image.from_peaks(rng))
     search.run_from(image.from_residual(search.best.theta, rng))
     swapped = 0

@@ -38,7 +38,11 @@ class Student:
         z *= np.sqrt(self._freedom / rng.chisquare(self._freedom, (n, 1)))
         return self._center + z @ self._root.T
 
+    def square_distance(self, x: np.ndarray) -> np.ndarray:
+        """Return the squared distance of points, shape (n, ndim), from the middle, in units of the scale."""
+        return np.sum(np.linalg.solve(self._root, (x - self._center).T) ** 2, axis=0)
+
     def log_density(self, x: np.ndarray) -> np.ndarray:
         """Return the log of the density at points of shape (n, ndim), shape (n,)."""
-        z = np.linalg.solve(self._root, (x - self._center).T)
-        return self._log_peak - 0.5 * (self._freedom + len(z)) * np.log1p(np.sum(z**2, axis=0) / self._freedom)
+        exponent = 0.5 * (self._freedom + len(self._center))
+        return self._log_peak - exponent * np.log1p(self.square_distance(x) / self._freedom)

@@ -63,6 +63,7 @@ LAST = (
     "n_calls",
     "wall_time",
     "converged",
+    "tier",
 )
 
 
@@ -130,7 +131,7 @@ def build_catalog(
             table[name] = Column(best)
         elif name == "converged":
             table[name] = Column([row[name] for row in rows], dtype=bool)
-        elif name == "frame":
+        elif name in ("frame", "tier"):
             table[name] = Column([row[name] for row in rows], dtype=str)
         else:
             column = floats.get(name, np.empty(0))
@@ -359,6 +360,7 @@ def _row(status: str, message: str, record: FitRecord = UNKNOWN) -> dict[str, An
         "n_calls": _number(record.sampler.n_calls),
         "wall_time": _number(record.timing.total),
         "converged": bool(record.sampler.converged),
+        "tier": record.sampler.notes.tier or record.sampler.method,
         "finished": finished_at(record.provenance.finished),
     }
 

@@ -55,8 +55,9 @@ def flags_of(record: FitRecord, thresholds: Thresholds = DEFAULTS) -> list[str]:
     list of str
         Any of ``poor_fit`` (the model does not describe the source), ``at_prior_edge`` (a prior cuts the posterior
         off), ``multimodal`` (the posterior has several maxima: its mean may lie between them),
-        ``maximum_found_once`` (of several searches for the highest maximum, only one came to it: there may be others)
-        and ``not_converged``; and those of implausible inputs, in `socca.fitting.plausibility.doubts.MEANINGS`.
+        ``maximum_found_once`` (of several searches for the highest maximum, only one came to it: there may be others),
+        ``escalated`` (importance sampling was not enough, and a nested sampler took over) and ``not_converged``; and
+        those of implausible inputs, in `socca.fitting.plausibility.doubts.MEANINGS`.
     """
     quality, notes = record.quality, record.sampler.notes
     conditions = {
@@ -64,6 +65,7 @@ def flags_of(record: FitRecord, thresholds: Thresholds = DEFAULTS) -> list[str]:
         "at_prior_edge": (quality.edge_probability or 0) > thresholds.prior_edge,
         "multimodal": 1 - max(notes.maxima_shares, default=1.0) > thresholds.multimodal,
         "maximum_found_once": (notes.searches or 0) > 1 and notes.searches_at_highest == 1,
+        "escalated": notes.tier not in (None, "importance"),
         "not_converged": record.sampler.converged is False,
     }
     return [name for name, found in conditions.items() if found] + [name for name in MEANINGS if name in record.doubts]

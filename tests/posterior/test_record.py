@@ -46,6 +46,8 @@ WHOLE = FitRecord(
             n_gradients=50,
             focused=False,
             marginalized=["sky.a0"],
+            tier="nautilus",
+            escalated=["k-hat is 0.90"],
             extra={"n_bounds": 5},
         ),
     ),

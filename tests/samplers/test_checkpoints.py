@@ -34,9 +34,11 @@ SHORT = {
     "pocomc": {"n_active": 32, "n_effective": 64, "n_total": 300, "n_evidence": 500, "flow": "nsf3", "focus": False},
     "emcee": {"n_eff": 1000},
     "numpyro": {"num_warmup": 150, "num_samples": 250, "num_chains": 2},
+    "adaptive": {"n_first": 100, "n_eff": 800},
 }
 CASES = {
     **{method: (method, SHORT[method]) for method in RESUMABLE},
+    "adaptive, nautilus": ("adaptive", {"n_first": 100, "max_draws": 300, "fallback_options": SHORT["nautilus"]}),
     "nautilus, networks": ("nautilus", {"n_live": 100, "n_eff": 300, "focus": False, "n_networks": 1}),
     "dynesty, dynamic": ("dynesty", {"nlive": 50, "dynamic": True, "n_effective": 300}),
     "dynesty, walks": ("dynesty", {"nlive": 60, "sample": "rwalk", "focus": False}),

@@ -11,7 +11,7 @@ from tests import posteriors
 from tests.posteriors import CASES, OPTIONS
 
 #: Seeds of each sampler: those that are slow get fewer.
-SEEDS = {"nautilus": 10, "dynesty": 10, "pocomc": 3, "emcee": 10, "numpyro": 3}
+SEEDS = {"nautilus": 10, "adaptive": 10, "dynesty": 10, "pocomc": 3, "emcee": 10, "numpyro": 3}
 
 
 def test_there_are_answers_to_all():

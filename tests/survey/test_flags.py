@@ -40,6 +40,8 @@ def test_what_has_no_threshold():
     assert flags_of(record(searches=6, searches_at_highest=1)) == ["maximum_found_once"]
     assert flags_of(record(searches=1, searches_at_highest=1)) == []
     assert flags_of(record(searches=6, searches_at_highest=2)) == []
+    assert flags_of(record(tier="nautilus", escalated=["k-hat is 0.90"])) == ["escalated"]
+    assert flags_of(record(tier="importance")) == []
     assert flags_of(record(converged=False)) == ["not_converged"]
     assert flags_of(record(converged=True)) == []
 

@@ -1,0 +1,312 @@
+"""One run of importance sampling: first proposal, rounds that improve it, the draws that count, and their judgement."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from socca.samplers.base import Draws, PeriodicLogger
+from socca.samplers.importance import Proposal, Rounds, agree, effective_number, evidence, student_of, truncated
+from socca.samplers.normal_coordinates import NormalCoordinates
+from socca.samplers.search import KEPT, MATTERS, Maxima, find_maxima
+from socca.samplers.summits import Summit, climb
+
+if TYPE_CHECKING:
+    from socca.likelihood.log_density import LogDensity
+    from socca.samplers.base import Workers
+    from socca.samplers.checkpoint import Checkpoint, State
+
+#: Largest tail of the weights of a pass (Vehtari et al. 2024, J. Mach. Learn. Res. 25, 72).
+MOST_TAIL = 0.7
+#: Draws from the prior before it is said that none is possible, and in a search for several maxima; its starts.
+_LOOKED, _STARTS = 1000, 6
+#: Share of effective draws with which a proposal is good enough, and with which it gets another Student density.
+_GOOD, _POOR = 0.4, 0.15
+#: Student densities of a proposal that grows, at most; and rounds without a gain before no better one is looked for.
+_MOST_STUDENTS, _NO_GAIN = 8, 3
+#: Share of the draws at most that look for a proposal, and share of the best round's effectiveness that draws may have
+#: before it goes on.
+_LOOKING, _LESS = 0.5, 0.5
+#: Draws at once, at most as a multiple of those of a round.
+_GROWTH = 4
+#: The draws that count may differ from all together by so many errors in ln Z, or by so much.
+_SIGMAS, _CLOSE = 4.0, 0.1
+#: Two maxima closer than this, in standard deviations, are one.
+_ONE = 0.5
+#: A maximum with at least the first of the posterior, by Laplace, must have the second of that among the samples.
+_LARGE, _LEAST = 0.05, 0.2
+#: Draws that weigh less than this times the largest are left out of the result.
+_NOTHING = 1e-12
+#: Name in checkpoints.
+_LIKELIHOODS = "importance_log_likelihood"
+
+
+class Remembered:
+    """Likelihoods in the order in which they are asked for; those of an earlier run are not computed again.
+
+    Parameters
+    ----------
+    pool : Workers
+        Computes the others.
+    known : ndarray, shape (n,)
+        Of the earlier run, which asked for the same.
+
+    Attributes
+    ----------
+    values : ndarray
+        All that are known.
+    """
+
+    def __init__(self, pool: Workers, known: np.ndarray) -> None:
+        self._pool, self.values, self._asked = pool, known, 0
+
+    def evaluate(self, theta: np.ndarray) -> np.ndarray:
+        """Return the log-likelihood of each row, shape (n, ndim) to (n,)."""
+        start, self._asked = self._asked, self._asked + len(theta)
+        if self._asked > len(self.values):
+            self.values = np.concatenate([self.values[:start], self._pool.evaluate(theta)])
+        return self.values[start : self._asked]
+
+
+class ImportanceRun:
+    """A run of importance sampling.
+
+    Parameters
+    ----------
+    problem : LogDensity
+        What is explored.
+    pool : Workers
+        Evaluates the likelihood.
+    seed : int
+        Of all random numbers.
+    options : mapping
+        Those of `socca.samplers.adaptive.Adaptive`.
+    checkpoint : Checkpoint
+        Where to keep the state, and to go on from.
+
+    Raises
+    ------
+    ModelError
+        If the model is impossible wherever it was tried.
+    """
+
+    def __init__(
+        self, problem: LogDensity, pool: Workers, seed: int, options: Mapping[str, Any], checkpoint: Checkpoint
+    ) -> None:
+        self._problem, self._options, self._checkpoint = problem, options, checkpoint
+        kept = checkpoint.state
+        self._likelihoods = Remembered(pool, np.zeros(0) if kept is None else kept[_LIKELIHOODS])
+        self._rng = np.random.default_rng([seed, 6])
+        u = np.zeros((0, problem.ndim))
+        log_likelihood = np.zeros(0)
+        for number in (int(options["n_prior"]), _LOOKED):
+            more = self._rng.random((max(number - len(u), 0), problem.ndim))
+            u = np.concatenate([u, more])
+            log_likelihood = np.append(log_likelihood, self._likelihoods.evaluate(problem.prior_transform(more)))
+            if np.isfinite(log_likelihood).any():
+                break
+        self._maxima = self._search(seed, u, log_likelihood, pool) if kept is None else Maxima.from_arrays(kept)
+        self._coordinates = NormalCoordinates(problem, np.array([one.theta for one in self._maxima.found]))
+        self._n_gradients = self._maxima.n_gradients
+        self._first = self._first_proposal()
+        self._all = Rounds(problem.ndim)
+        self._all.add(Proposal((), np.zeros(0), problem.ndim), self._coordinates.from_places(u), log_likelihood)
+
+    def state(self) -> State:
+        """Return what a later run goes on from: the maxima, and all likelihoods. The rest is made again from these."""
+        return {**self._maxima.arrays(), _LIKELIHOODS: self._likelihoods.values}
+
+    def _search(self, seed: int, u: np.ndarray, log_likelihood: np.ndarray, pool: Workers) -> Maxima:
+        """Search for the maxima: quickly, and where that finds several, which may not be all, as nautilus does."""
+        starts, maxiter = int(self._options["n_starts"]), int(self._options["maxiter"])
+        rng = np.random.default_rng([seed, 1])
+        found = find_maxima(self._problem, pool.evaluate, rng, len(u), starts, maxiter, draws=(u, log_likelihood))
+        if found.is_single:
+            return found
+        more = find_maxima(self._problem, pool.evaluate, rng, _LOOKED, max(starts, _STARTS), maxiter)
+        return dataclasses.replace(more, n_gradients=found.n_gradients + more.n_gradients)
+
+    def _first_proposal(self) -> Proposal:
+        """Return Student densities around the maxima, with shares by Laplace's approximation."""
+        summits: list[Summit] = []
+        for maximum, mass in zip(self._maxima.found, self._maxima.masses, strict=True):
+            if mass < KEPT and summits:
+                continue
+            summit = climb(self._coordinates, maximum, int(self._options["maxiter"]))
+            self._n_gradients += summit.n_gradients
+            if not any(_same(summit, other) for other in summits):
+                summits.append(summit)
+        masses = np.array([summit.log_mass for summit in summits])
+        shares = np.exp(masses - masses.max())
+        kept = shares > KEPT
+        students = [student_of(one.center, one.covariance) for one, keep in zip(summits, kept, strict=True) if keep]
+        return Proposal(tuple(students), shares[kept] / shares[kept].sum(), self._problem.ndim)
+
+    @property
+    def _spent(self) -> int:
+        return len(self._all.z)
+
+    def explore(self, progress: PeriodicLogger) -> tuple[Draws, list[str]]:
+        """Explore the posterior.
+
+        What a proposal was fitted to does not count for the result: weights of draws that their own proposal has seen
+        are too small, since it grew where they were.
+
+        Parameters
+        ----------
+        progress : PeriodicLogger
+            Told of each round.
+
+        Returns
+        -------
+        draws : Draws
+            Those of the last proposal.
+        why : list of str
+            Why they do not pass; empty if they do.
+        """
+        wanted, first, most = (int(self._options[key]) for key in ("n_eff", "n_first", "max_draws"))
+        proposal, final, expected = self._found_proposal()
+        while True:
+            log_weights = final.log_weights()
+            effective = effective_number(log_weights, final.z)
+            done = len(final.z) > 0 and (effective >= wanted or self._spent >= most)
+            self._checkpoint.offer(self.state, last=done)
+            if done:
+                break
+            if progress.due():
+                progress.log(f"{self._spent} draws, N_eff {effective:.0f}, ln Z {evidence(log_weights)[0]:.2f}")
+            fraction = effective / max(len(final.z), 1)
+            if len(final.z) > first and fraction < _LESS * expected and self._spent < _LOOKING * most:
+                proposal, final, expected = self._found_proposal(proposal)
+                continue
+            # As many as should be enough, with a tenth to spare.
+            needed = 1.1 * (wanted - effective) / (fraction if len(final.z) else expected)
+            left = max(most - self._spent, first // _GROWTH)
+            number = int(min(max(needed, first / _GROWTH), _GROWTH * first, left))
+            self._add_round(proposal, number, final)
+        if effective == 0:  # none of them is possible: what led to them is all there is
+            final = self._all
+            effective = effective_number(final.log_weights(), final.z)
+        why, notes = self._judged(final, effective)
+        return self._draws(final, effective, not why, notes), why
+
+    def _add_round(self, proposal: Proposal, number: int, *more: Rounds) -> None:
+        """Draw from a proposal, and add that to all rounds, and to others."""
+        z = proposal.draw(number, self._rng)
+        log_likelihood = self._likelihoods.evaluate(self._coordinates.to_parameters(z))
+        for rounds in (self._all, *more):
+            rounds.add(proposal, z, log_likelihood)
+
+    def _found_proposal(self, start: Proposal | None = None) -> tuple[Proposal, Rounds, float]:
+        """Look for a proposal, round by round.
+
+        Parameters
+        ----------
+        start : Proposal, optional
+            One that was used, and was not good enough; by default that of the maxima.
+
+        Returns
+        -------
+        proposal : Proposal
+            The best one.
+        counting : Rounds
+            Its draws, if it is the first one and was good enough at once; else none.
+        fraction : float
+            Of its draws that are effective.
+        """
+        first, most = int(self._options["n_first"]), int(self._options["max_draws"])
+        proposal = self._first if start is None else self._adapted(start, 0.0)
+        best, most_effective, without_gain = proposal, 0.0, 0
+        while True:
+            counting = Rounds(self._problem.ndim)
+            self._add_round(proposal, first, counting)
+            fraction = effective_number(counting.log_weights(), counting.z) / first
+            if fraction >= _GOOD and proposal is self._first:
+                return proposal, counting, fraction
+            without_gain = 0 if fraction > 1.1 * most_effective else without_gain + 1
+            if fraction > most_effective:
+                best, most_effective = proposal, fraction
+            if most_effective >= _GOOD or without_gain == _NO_GAIN or self._spent >= _LOOKING * most:
+                return best, Rounds(self._problem.ndim), max(most_effective, 1 / first)
+            self._checkpoint.offer(self.state)
+            proposal = self._adapted(proposal, fraction)
+
+    def _adapted(self, proposal: Proposal, fraction: float) -> Proposal:
+        """Return a proposal that is fitted to all draws so far, perhaps with another Student density."""
+        log_weights = self._all.log_weights()
+        if not np.isfinite(log_weights).any():
+            return proposal
+        weights = truncated(log_weights)
+        if (
+            fraction < _POOR
+            and len(proposal.students) < _MOST_STUDENTS
+            and 1 / (weights @ weights) > 10 * self._problem.ndim
+        ):
+            proposal = proposal.with_another(self._all.z, weights, self._rng)
+        return proposal.fitted(self._all.z, weights)
+
+    def _judged(self, final: Rounds, effective: float) -> tuple[list[str], dict[str, Any]]:
+        """Return why the draws do not pass, and what the result says of them."""
+        from socca.posterior.exports import pareto_smoothed
+
+        log_weights = final.log_weights()
+        why: list[str] = []
+        possible = log_weights[np.isfinite(log_weights)]
+        tail = float(pareto_smoothed(possible)[1]) if len(possible) > 20 else math.inf
+        if not tail <= MOST_TAIL:
+            why.append(f"k-hat is {tail:.2f}")
+        if effective < self._options["n_eff"]:
+            why.append(f"{effective:.0f} effective draws of {len(log_weights)}")
+        if not agree(evidence(log_weights), evidence(self._all.log_weights()), _SIGMAS, _CLOSE):
+            why.append("earlier draws hold more of the posterior")
+        shares = self._shares(final)
+        missing = bool(np.any((self._first.shares > _LARGE) & (shares < _LEAST * self._first.shares)))
+        if missing:
+            why.append("a maximum is missing")
+        if self._maxima.left_out > MATTERS:
+            why.append("there are too many maxima")
+        notes = {
+            **self._maxima.notes(),
+            "maxima": Maxima.count(shares),
+            "maxima_shares": sorted((round(float(share), 4) for share in shares), reverse=True),
+            "maxima_missing": missing,
+            "n_gradients": self._n_gradients,
+            "tier": "importance",
+            "escalated": why,
+            "tail": round(tail, 3),
+            "rounds": len(self._all) - 1,
+            "effective_share": round(effective / max(len(log_weights), 1), 4),
+        }
+        return why, notes
+
+    def _shares(self, final: Rounds) -> np.ndarray:
+        """Return the share of the posterior that is nearest to each of the maxima, shape (m,)."""
+        nearest = self._first.log_parts(final.z).argmax(axis=0)
+        shares = np.bincount(nearest, truncated(final.log_weights()), len(self._first.students))
+        return np.asarray(shares / shares.sum())
+
+    def _draws(self, final: Rounds, effective: float, converged: bool, notes: dict[str, Any]) -> Draws:
+        log_weights = final.log_weights()
+        logz, error = evidence(log_weights)
+        kept = log_weights > log_weights.max() + math.log(_NOTHING)
+        log_weights = log_weights[kept] - np.logaddexp.reduce(log_weights[kept])
+        return Draws(
+            samples=self._coordinates.to_parameters(final.z[kept]),
+            log_weights=log_weights,
+            log_likelihood=final.log_likelihood[kept],
+            logz=logz,
+            logz_err=error,
+            converged=converged,
+            n_eff=effective,
+            notes=notes,
+        )
+
+
+def _same(one: Summit, other: Summit) -> bool:
+    """Tell whether two searches ended at the same maximum."""
+    off = one.center - other.center
+    return bool(off @ np.linalg.solve(one.covariance, off) < _ONE**2)

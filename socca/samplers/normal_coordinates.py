@@ -1,0 +1,140 @@
+"""Coordinates in which the prior is a standard normal distribution, for proposals that are Gaussian or nearly so.
+
+A parameter becomes the normal score of its place in the prior: ``z = Phi^-1(F(theta))``. Bounds lie infinitely far out,
+and all parameters have one scale.
+
+Position angle and ellipticity of one source are two coordinates of a plane: with ``u`` the places in their priors, its
+polar coordinates are the radius ``sqrt(-2 ln(1 - u_e))`` and the angle ``2 pi u_theta`` (Box & Muller 1958, Ann. Math.
+Stat. 29, 610). A round source is then the middle of that plane, not an edge along which the angle means nothing. Any
+other angle whose prior is a whole period is cut open as far from the maxima as can be.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+if TYPE_CHECKING:
+    from socca.likelihood.log_density import LogDensity
+
+#: Places in a prior are kept this far from its ends: a normal prior's transform is finite there.
+_LOW, _HIGH = 1e-15, 1 - 1e-15
+_LOG_ROOT = 0.5 * math.log(2 * math.pi)
+
+
+class NormalCoordinates:
+    """Coordinates of a problem in which the prior is standard normal.
+
+    Parameters
+    ----------
+    problem : LogDensity
+        The problem.
+    maxima : ndarray, shape (m, ndim)
+        Parameters near which the posterior is: angles are cut open as far from them as can be.
+    """
+
+    def __init__(self, problem: LogDensity, maxima: np.ndarray) -> None:
+        self._problem = problem
+        self.ndim = problem.ndim
+        self._planes = tuple(problem.ellipses)
+        in_planes = {k for plane in self._planes for k in plane}
+        self._turn = np.zeros(self.ndim)
+        for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
+            if k not in in_planes and prior.is_flat_over(period):
+                self._turn[k] = _farthest(np.asarray(prior.cdf(maxima[:, k])) % 1.0)
+
+    def places(self, z: np.ndarray) -> np.ndarray:
+        """Return the places in the priors, points of the unit cube, of points of shape (n, ndim)."""
+        u = ndtr(z)
+        for angle, ellipticity in self._planes:
+            x, y = z[:, angle], z[:, ellipticity]
+            u[:, ellipticity] = -np.expm1(-0.5 * (x**2 + y**2))
+            u[:, angle] = (np.arctan2(y, x) / (2 * math.pi)) % 1.0
+        u = np.where(self._turn > 0, (u + self._turn) % 1.0, u)
+        return np.clip(u, _LOW, _HIGH)
+
+    def to_parameters(self, z: np.ndarray) -> np.ndarray:
+        """Return the parameters at points of shape (n, ndim)."""
+        return self._problem.prior_transform(self.places(z))
+
+    def from_parameters(self, theta: np.ndarray) -> np.ndarray:
+        """Return the points of parameters, shape (n, ndim)."""
+        return self.from_places(np.column_stack([p.cdf(theta[:, k]) for k, p in enumerate(self._problem.priors)]))
+
+    def from_places(self, u: np.ndarray) -> np.ndarray:
+        """Return the points of places in the priors, shape (n, ndim): the inverse of `places`."""
+        u = np.clip(np.where(self._turn > 0, (u - self._turn) % 1.0, u), _LOW, _HIGH)
+        z = ndtri(u)
+        for angle, ellipticity in self._planes:
+            radius = np.sqrt(-2 * np.log1p(-u[:, ellipticity]))
+            turned = 2 * math.pi * u[:, angle]
+            z[:, angle], z[:, ellipticity] = radius * np.cos(turned), radius * np.sin(turned)
+        return z
+
+    def log_prior(self, z: np.ndarray) -> np.ndarray:
+        """Return the log prior density of points of shape (n, ndim), shape (n,)."""
+        return -0.5 * np.sum(z**2, axis=1) - self.ndim * _LOG_ROOT
+
+    def log_posterior_and_grad(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return log-likelihood plus log prior density of points, and its derivatives.
+
+        Parameters
+        ----------
+        z : ndarray, shape (n, ndim)
+            The points.
+
+        Returns
+        -------
+        value : ndarray, shape (n,)
+            -inf where the model is impossible.
+        gradient : ndarray, shape (n, ndim)
+            By the chain rule: the derivative of a parameter with respect to its place is one over its prior's density.
+        """
+        theta = self.to_parameters(z)
+        value, gradient = self._problem.log_likelihood_and_grad(theta)
+        log_density = np.column_stack([prior.log_prob(theta[:, k]) for k, prior in enumerate(self._problem.priors)])
+        with np.errstate(over="ignore", invalid="ignore"):
+            by_place = gradient * np.exp(-log_density)
+            by_point = by_place * np.exp(-0.5 * z**2 - _LOG_ROOT)
+        for angle, ellipticity in self._planes:
+            x, y = z[:, angle], z[:, ellipticity]
+            square = x**2 + y**2
+            outward = by_place[:, ellipticity] * np.exp(-0.5 * square)
+            around = by_place[:, angle] / (2 * math.pi * np.maximum(square, 1e-30))
+            by_point[:, angle] = outward * x - around * y
+            by_point[:, ellipticity] = outward * y + around * x
+        return value + self.log_prior(z), np.nan_to_num(by_point) - z
+
+    def covariance(self, theta: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+        """Return, roughly, what a covariance of parameters is in these coordinates.
+
+        Parameters
+        ----------
+        theta : ndarray, shape (ndim,)
+            Where.
+        covariance : ndarray, shape (ndim, ndim)
+            Of the parameters.
+
+        Returns
+        -------
+        ndarray, shape (ndim, ndim)
+            With slopes over one standard deviation, within the bounds.
+        """
+        sigma = np.sqrt(np.diag(covariance))
+        low, high = np.array([prior.support for prior in self._problem.priors]).T
+        above, below = np.minimum(theta + sigma, high), np.maximum(theta - sigma, low)
+        shifted = np.concatenate([theta + np.diag(above - theta), theta - np.diag(theta - below)])
+        places = self.from_parameters(shifted)
+        slopes = (places[: self.ndim] - places[self.ndim :]) / (above - below)[:, None]
+        return slopes.T @ covariance @ slopes
+
+
+def _farthest(places: np.ndarray) -> float:
+    """Return the point of a circle of length one, from 0 to 1, that is farthest from all places, shape (m,)."""
+    places = np.sort(places)
+    gaps = np.diff(np.append(places, places[0] + 1))
+    widest = int(np.argmax(gaps))
+    return float((places[widest] + 0.5 * gaps[widest]) % 1.0)

@@ -1,0 +1,142 @@
+"""The adaptive method: right where it passes, and a nested sampler where it does not."""
+
+import math
+
+import numpy as np
+import pytest
+
+from socca.errors import ConfigError
+from socca.fitting.sample import sample
+from socca.likelihood.problem import Problem
+from socca.models import Gaussian, Model
+from socca.pool import SerialPool
+from socca.priors import loguniform, uniform
+from socca.samplers.adaptive import Adaptive
+from tests.fakes import Numpy, gaussian
+
+
+def explore(problem, seed=1, **options):
+    return Adaptive(**options).run(problem, SerialPool(problem.log_likelihood), seed)
+
+
+def moments(draws):
+    """Return means and standard deviations of weighted samples."""
+    weights = np.exp(draws.log_weights)
+    mean = weights @ draws.samples
+    return mean, np.sqrt(weights @ (draws.samples - mean) ** 2)
+
+
+def two_heaps(shares=(0.7, 0.3), scale=0.01):
+    """Two Gaussians in a square, the integral of whose sum is the density of the prior, 1/4."""
+
+    def log_likelihood(theta):
+        parts = [
+            math.log(share) + gaussian(theta, np.array(at), scale)
+            for share, at in zip(shares, ([-0.5, 0.2], [0.6, -0.3]), strict=True)
+        ]
+        return np.logaddexp(*parts)
+
+    return Numpy(log_likelihood, [uniform(-1, 1)] * 2)
+
+
+def test_evidence_and_moments_of_a_gaussian():
+    loc, scale = np.array([0.3, -0.2, 0.1]), np.array([0.02, 0.05, 0.1])
+    problem = Numpy(lambda theta: gaussian(theta, loc, scale), [uniform(-1, 1)] * 3)
+    draws = explore(problem)
+    assert draws.converged
+    assert draws.notes["tier"] == "importance"
+    assert draws.notes["escalated"] == []
+    assert draws.n_eff >= 2000
+    assert draws.logz_err < 0.03
+    assert abs(draws.logz + 3 * math.log(2)) < 4 * draws.logz_err
+    weights = np.exp(draws.log_weights)
+    mean = weights @ draws.samples
+    assert np.all(np.abs(mean - loc) < 4 * scale / math.sqrt(draws.n_eff))
+    deviation = np.sqrt(weights @ (draws.samples - mean) ** 2)
+    np.testing.assert_allclose(deviation, scale, rtol=4 / math.sqrt(2 * draws.n_eff) * 1.5)
+
+
+def test_stated_errors_are_those_of_many_runs():
+    """Of 40 runs with two maxima: pulls of ln Z have mean 0 to 4 of their 0.16, and a deviation of 1 to 4 of 0.11."""
+    problem = two_heaps()
+    pulls, shares = [], []
+    for seed in range(1, 41):
+        draws = explore(problem, seed, n_eff=500, n_first=300, n_prior=100)
+        assert draws.converged
+        pulls.append((draws.logz + math.log(4)) / draws.logz_err)
+        shares.append(np.exp(draws.log_weights) @ (draws.samples[:, 0] < 0))
+        assert draws.notes["maxima"] == 2
+    assert abs(np.mean(pulls)) < 4 / math.sqrt(40)
+    assert 0.55 < np.std(pulls) < 1.45
+    assert np.mean(shares) == pytest.approx(0.7, abs=0.02)
+
+
+def test_a_posterior_that_it_does_not_describe_goes_to_the_fallback():
+    """A ring, and few draws: nautilus explores it, and the notes say why."""
+
+    def ring(theta):
+        return -0.5 * ((np.hypot(*theta.T) - 0.7) / 0.04) ** 2
+
+    problem = Numpy(ring, [uniform(-1, 1)] * 2)
+    known = math.log(2 * math.pi * 0.7 * 0.04 * math.sqrt(2 * math.pi) / 4)
+    options = {"max_draws": 600, "n_first": 200, "fallback_options": {"n_live": 200, "n_eff": 500, "focus": False}}
+    draws = explore(problem, **options)
+    assert draws.notes["tier"] == "nautilus"
+    assert draws.notes["escalated"]
+    assert draws.converged
+    assert abs(draws.logz - known) < 4 * draws.logz_err
+
+    alone = explore(problem, **{**options, "fallback": "none"})
+    assert alone.notes["tier"] == "importance"
+    assert not alone.converged
+
+
+def test_a_curved_posterior_is_described_by_more_than_one_student():
+    """A banana, whose evidence is that of the Gaussian that it is a shear of: rounds find a proposal."""
+
+    def banana(theta):
+        x, y = theta.T
+        return gaussian(np.stack([x, y - 3 * x**2], axis=1), np.array([0.0, -0.5]), np.array([0.25, 0.06]))
+
+    draws = explore(Numpy(banana, [uniform(-2, 2)] * 2), max_draws=60_000)
+    assert draws.notes["tier"] == "importance"
+    assert draws.notes["rounds"] > 3
+    assert draws.converged
+    assert abs(draws.logz + 2 * math.log(4)) < 4 * draws.logz_err
+
+
+def test_a_round_source_passes(make_image, make_psf, pixel):
+    """Its ellipticity is at the edge of the prior, and its position angle means nothing."""
+    rng = np.random.default_rng(2)
+    row, col = np.mgrid[:21, :21] - 10
+    data = 20 * np.exp(-(row**2 + col**2) / (2 * 3.0**2)) + rng.normal(size=(21, 21))
+    source = Gaussian(
+        xc=0.0, yc=0.0, theta=uniform(0, math.pi), e=uniform(0, 0.8), rs=loguniform(pixel, 8 * pixel),
+        Is=loguniform(1, 100),
+    )  # fmt: skip
+    problem = Problem(make_image(data), Model(source))
+    ((angle, ellipticity),) = problem.ellipses
+    assert (problem.names[angle], problem.names[ellipticity]) == ("comp_00_theta", "comp_00_e")
+    posterior, draws = sample(problem, "adaptive", seed=1)
+    assert draws.notes["tier"] == "importance"
+    assert draws.notes["effective_share"] > 0.2
+    other, _ = sample(problem, "nautilus", seed=1, focus=False, n_live=300)
+    assert abs(posterior.logz - other.logz) < 4 * math.hypot(posterior.logz_err, other.logz_err)
+    mean, deviation = moments(posterior)
+    expected, scale = moments(other)
+    free = [k for k in range(problem.ndim) if k != angle]
+    assert np.all(np.abs(mean - expected)[free] < 0.15 * scale[free])
+    np.testing.assert_allclose(deviation[free], scale[free], rtol=0.15)
+
+
+def test_a_fallback_that_gives_no_evidence_is_refused():
+    with pytest.raises(ConfigError, match=r"fallback must be nautilus or dynesty or pocomc or none; got 'emcee'"):
+        Adaptive(fallback="emcee")
+    with pytest.raises(ConfigError, match="nautilus has no option 'n_lve'"):
+        Adaptive(fallback_options={"n_lve": 100})
+
+
+def test_what_the_fallback_needs_is_what_the_method_needs():
+    assert "nautilus-sampler" in Adaptive().requires
+    assert "dynesty" in Adaptive(fallback="dynesty").requires
+    assert "nautilus-sampler" not in Adaptive(fallback="none").requires

@@ -1,0 +1,164 @@
+"""Proposals, rounds and weights of importance sampling, on densities whose integrals are known."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from socca.samplers.importance import (
+    FREEDOM,
+    PRIOR_SHARE,
+    Proposal,
+    Rounds,
+    agree,
+    effective_number,
+    evidence,
+    student_of,
+    truncated,
+)
+
+COVARIANCE = np.array([[0.04, 0.015], [0.015, 0.09]])
+
+
+def proposal(*middles, scale=1.0, shares=None):
+    students = tuple(student_of(np.array(middle, float), scale * COVARIANCE) for middle in middles)
+    return Proposal(students, np.full(len(middles), 1 / len(middles)) if shares is None else np.array(shares), 2)
+
+
+def target(z, middle=(0.5, -1.0)):
+    """Return a log-likelihood that makes likelihood times prior a Gaussian of integral exp(2)."""
+    prior = multivariate_normal(np.zeros(2), np.eye(2)).logpdf(z)
+    return multivariate_normal(middle, COVARIANCE).logpdf(z) - prior + 2
+
+
+def test_draws_are_those_of_the_density():
+    """Their weights for a known density have its integral as their mean."""
+    rng = np.random.default_rng(3)
+    q = proposal((0.3, -1.2), (1.0, 0.0), shares=[0.7, 0.3])
+    z = q.draw(20_000, rng)
+    logz, error = evidence(target(z) + multivariate_normal(np.zeros(2), np.eye(2)).logpdf(z) - q.log_density(z))
+    assert error < 0.02
+    assert abs(logz - 2) < 4 * error
+
+
+def test_each_part_has_its_number_of_draws():
+    rng = np.random.default_rng(4)
+    far = proposal((50.0, 0.0), (-50.0, 0.0), shares=[0.75, 0.25])
+    z = far.draw(1000, rng)
+    assert np.sum(z[:, 0] > 25) == pytest.approx(1000 * (1 - PRIOR_SHARE) * 0.75, abs=1.5)
+    assert np.sum(np.abs(z[:, 0]) < 25) == pytest.approx(1000 * PRIOR_SHARE, abs=1.5)
+
+
+def test_a_proposal_without_students_is_the_prior():
+    alone = Proposal((), np.zeros(0), 2)
+    z = alone.draw(5, np.random.default_rng(1))
+    assert z.shape == (5, 2)
+    np.testing.assert_allclose(alone.log_density(z), multivariate_normal(np.zeros(2), np.eye(2)).logpdf(z))
+
+
+def test_a_proposal_is_fitted_to_weighted_points():
+    """Two heaps of a Student density of the same freedom, seen through weights of 1 and 1/3."""
+    rng = np.random.default_rng(5)
+    heaps = [student_of(np.array(at), COVARIANCE).draw(6000, rng) for at in ([2.0, 0.0], [-2.0, 1.0])]
+    z = np.concatenate(heaps)
+    weights = np.repeat([1.0, 1 / 3], 6000)
+    found = proposal((1.0, 0.0), (-1.0, 0.0), scale=4).fitted(z, weights / weights.sum())
+    np.testing.assert_allclose(found.shares, [0.75, 0.25], atol=0.01)
+    # A middle is known to 2 % of a deviation of 0.2 to 0.3.
+    for student, middle in zip(found.students, ([2.0, 0.0], [-2.0, 1.0]), strict=True):
+        assert student.square_distance(np.array([middle]))[0] < 0.01
+    # Of one heap, its own Student density is as good as the true one: the mean log density tells.
+    true = student_of(np.array([2.0, 0.0]), COVARIANCE).log_density(heaps[0]).mean()
+    assert found.students[0].log_density(heaps[0]).mean() == pytest.approx(true, abs=0.02)
+
+
+def test_a_student_without_points_is_left_out():
+    rng = np.random.default_rng(6)
+    z = multivariate_normal((0, 0), COVARIANCE).rvs(500, random_state=rng)
+    found = proposal((0.0, 0.0), (40.0, 40.0)).fitted(z, np.full(500, 1 / 500))
+    assert len(found.students) == 1
+    assert found.shares.tolist() == [1.0]
+
+
+def test_another_student_goes_where_weight_is_far_from_the_first():
+    rng = np.random.default_rng(7)
+    z = np.concatenate([rng.normal([0, 0], 0.1, (400, 2)), rng.normal([3, 3], 0.1, (400, 2))])
+    more = proposal((0.0, 0.0), scale=0.1).with_another(z, np.full(800, 1 / 800), rng)
+    assert len(more.students) == 2
+    assert more.students[1].square_distance(np.array([[3.0, 3.0]]))[0] < 0.5
+    assert more.shares.sum() == pytest.approx(1)
+
+
+def test_rounds_are_weighted_by_the_mixture_of_all_their_proposals():
+    rng = np.random.default_rng(8)
+    rounds, parts = Rounds(2), [proposal((0.0, 0.0), scale=9), proposal((0.5, -1.0))]
+    for one, number in zip(parts, (300, 700), strict=True):
+        z = one.draw(number, rng)
+        rounds.add(one, z, target(z))
+    mixture = np.log(0.3 * np.exp(parts[0].log_density(rounds.z)) + 0.7 * np.exp(parts[1].log_density(rounds.z)))
+    expected = multivariate_normal((0.5, -1.0), COVARIANCE).logpdf(rounds.z) + 2 - mixture
+    np.testing.assert_allclose(rounds.log_weights(), expected)
+    logz, error = evidence(rounds.log_weights())
+    assert abs(logz - 2) < 4 * error
+
+
+def test_impossible_points_have_no_weight():
+    rounds, one = Rounds(2), proposal((0.0, 0.0))
+    z = one.draw(10, np.random.default_rng(9))
+    rounds.add(one, z, np.array([np.nan, -np.inf, *[0.0] * 8]))
+    assert np.isneginf(rounds.log_weights()[:2]).all()
+    assert np.isfinite(rounds.log_weights()[2:]).all()
+
+
+def test_evidence_and_effective_number():
+    rng = np.random.default_rng(10)
+    weights = rng.gamma(2.0, 1.0, 5000)
+    logz, error = evidence(np.log(weights) + 700)
+    assert logz == pytest.approx(700 + math.log(weights.mean()))
+    assert error == pytest.approx(weights.std(ddof=1) / weights.mean() / math.sqrt(5000))
+    assert effective_number(np.log(weights)) == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    assert effective_number(np.zeros(7)) == pytest.approx(7)
+    nothing = np.full(3, -np.inf)
+    assert evidence(nothing) == (-math.inf, math.inf)
+    assert effective_number(nothing) == 0
+    assert effective_number(np.zeros(0)) == 0
+
+
+def test_draws_with_much_weight_far_out_count_for_less():
+    """The stated number gives the scatter of means, as many repetitions show it."""
+    rng = np.random.default_rng(11)
+    wide, narrow = multivariate_normal([0, 0], np.eye(2)), multivariate_normal([0, 0], 0.8 * np.eye(2))
+    means, numbers, kish = [], [], []
+    for _ in range(400):
+        z = narrow.rvs(2000, random_state=rng)
+        log_weights = wide.logpdf(z) - narrow.logpdf(z)
+        weights = np.exp(log_weights)
+        means.append(weights @ z / weights.sum())
+        numbers.append(effective_number(log_weights, z))
+        kish.append(effective_number(log_weights))
+    # 800 squared means: known to 5 %.
+    assert 1 / np.mean(np.square(means)) > 0.85 * np.median(numbers)
+    assert np.median(numbers) < 0.8 * np.median(kish)
+
+
+def test_no_truncated_weight_is_above_the_mean_times_the_root_of_the_number():
+    weights = truncated(np.array([50.0, *np.zeros(99)]))
+    assert weights.sum() == pytest.approx(1)
+    assert weights[0] == weights.max()
+    assert weights[0] / weights[1:].sum() > 1
+    np.testing.assert_allclose(truncated(np.zeros(100)), 0.01)
+
+
+def test_evidences_agree_within_errors_or_a_floor():
+    assert agree((1.0, 0.1), (1.3, 0.0), 4, 0.05)
+    assert not agree((1.0, 0.05), (1.3, 0.0), 4, 0.05)
+    assert agree((1.0, 0.001), (1.04, 0.0), 4, 0.05)
+
+
+def test_freedom_is_that_of_heavy_tails():
+    """A Student density falls more slowly than a Gaussian: draws of the target far out have bounded weights."""
+    one = student_of(np.zeros(2), COVARIANCE)
+    far = np.array([[3.0, 0.0], [6.0, 0.0]])
+    fall = one.log_density(far)
+    assert fall[0] - fall[1] == pytest.approx((FREEDOM + 2) * math.log(2), rel=0.1)
