@@ -42,6 +42,20 @@ FAST = (
 )
 
 
+#: Folders and files of the thorough tier (`-m thorough`), which `.ci/run` runs besides the default one: many cases of what
+#: the default tests try once, whole surveys, clusters, and processes that are killed.
+THOROUGH = (
+    *("data/test_buckets.py", "data/test_finer_sampling.py", "data/test_large_files.py", "fitting/test_dump.py"),
+    *("fitting/test_null_evidence.py", "likelihood/test_band_limited.py", "likelihood/test_render_gradients.py"),
+    *("likelihood/test_render_profiles.py", "noise/test_registry.py", "pool/test_fit_command.py"),
+    *("pool/test_launchers.py", "pool/test_published_mpi.py", "pool/test_published_pools.py"),
+    *("pool/test_worker_errors.py", "samplers/test_checkpoints.py", "samplers/test_maxima.py"),
+    *("samplers/test_pocomc.py", "simulation/test_calibration.py", "simulation/test_pulls.py", "slurm"),
+    *("survey/test_killed_surveys.py", "survey/test_opened_once.py", "survey/test_plugins.py"),
+    *("survey/test_supervisor.py", "workflow/test_braces.py", "workflow/test_chunked.py"),
+)
+
+
 def pytest_configure(config):
     """Make the cache before processes of xdist start, which would race for it in a fresh clone."""
     if not hasattr(config, "workerinput"):
@@ -49,12 +63,13 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the fast tier, and begin with whole surveys: at the end, one core would wait for another."""
+    """Mark the tiers, and begin with whole surveys: at the end, one core would wait for another."""
     here = Path(__file__).parent
-    fast = [here / place for place in FAST]
-    for item in items:
-        if any(item.path.is_relative_to(place) for place in fast) and not item.get_closest_marker("slow"):
-            item.add_marker("fast")
+    for tier, places in {"fast": FAST, "thorough": THOROUGH}.items():
+        folders = [here / place for place in places]
+        for item in items:
+            if any(item.path.is_relative_to(place) for place in folders) and not item.get_closest_marker("slow"):
+                item.add_marker(tier)
     items.sort(key=lambda item: item.path.parent.name not in ("workflow", "slurm"))
 
 
