@@ -89,5 +89,5 @@ def test_hdus_that_are_open_are_read_the_same_way(damaged, as_list):
 
 def test_masks_too(damaged):
     image = Image(damaged("OBSERVER"))
-    with pytest.raises(DataError, match="mask: .*CRPIX1 of its WCS has a value that cannot be read"):
+    with pytest.raises(DataError, match=r"mask: .*CRPIX1 of its WCS has a value that cannot be read"):
         image.addmask(damaged("CRPIX1", "mask.fits"))
