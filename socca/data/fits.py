@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.data import streams
-from socca.data.fits_headers import check_counts
+from socca.data.fits_headers import check_counts, unreadable_cards
 from socca.data.hdus import HduIndex, one_of, select_hdu, split_hdu
 from socca.data.nddata import NDPixels, nd_pixels
 from socca.data.pixels import MAX_PIXELS, Window, refuse_asinh, stored_pixels, values_in_memory, values_of
-from socca.data.wcs import distortion_tables, shifted_header, shifted_tables
+from socca.data.wcs import distortion_tables, is_of_wcs, shifted_header, shifted_tables
 from socca.errors import DataError, SoccaError
+from socca.utils.files import is_file
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -31,6 +32,9 @@ PlainInput = Any
 
 #: Chooses the rows and columns that are read of a file, by the image's shape, header and `Plane.tables`; None for all.
 PartOf = Callable[[tuple[int, int], Any, Any], Window | None]
+
+#: Keywords that say what the stored numbers mean.
+_STORED = ("BSCALE", "BZERO", "BLANK", "BSOFTEN")
 
 #: The most bytes that a gzipped file may expand to, for each pixel that may be read.
 _EXPANDED = 16
@@ -102,7 +106,7 @@ def open_fits(
     from astropy.utils.exceptions import AstropyUserWarning
 
     path = _path_of(source)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{what}: no such file: {path}")
     with warnings.catch_warnings():
         # A truncated file is only a warning to astropy; here it is an error, before half an image is fitted.
@@ -206,12 +210,12 @@ def read_image(
         return _read_file(source, hdu, what, part, max_pixels)
     if isinstance(source, list) and source and hasattr(source[0], "header"):
         found = select_hdu(source, hdu, what, "the HDU list")
-        return _in_memory(found, _inherit(found, source[0]), what, distortion_tables(found.header, source))
+        return _in_memory(found, _inherit(found, source[0], what), what, distortion_tables(found.header, source))
     beside = nd_pixels(source, what)
     if beside is not None:
         return Plane(to_plane(beside.data, what), beside.header, beside.tables, beside=beside)
     if hasattr(source, "data") and hasattr(source, "header"):
-        return _in_memory(source, source.header.copy(), what, None)
+        return _in_memory(source, _readable(source.header, what), what, None)
     return Plane(to_plane(source, what), fits.Header())
 
 
@@ -233,7 +237,7 @@ def _read_file(
         path = _path_of(source)
         found = select_hdu(hdus, hdu, what, str(path))
         where = f"{what}: {path}, HDU {hdus.index_of(found)}" if len(hdus) > 1 else f"{what}: {path}"
-        header = _inherit(found, hdus[0])
+        header = _inherit(found, hdus[0], where)
         refuse_asinh(header, where)
         tables, window = distortion_tables(header, hdus), None
         shape = (int(found.shape[-2]), int(found.shape[-1]))
@@ -253,11 +257,28 @@ def _read_file(
     return Plane(plane, shifted_header(header, window), shifted_tables(tables, window), window, shape, str(path))
 
 
-def _inherit(hdu: Any, primary: Any) -> fits.Header:
-    header = hdu.header.copy()
+def _inherit(hdu: Any, primary: Any, where: str) -> fits.Header:
+    header = _readable(hdu.header, where)
     if header.get("INHERIT"):
-        header.extend(primary.header, unique=True)
+        header.extend(_readable(primary.header, where), unique=True)
     return header
+
+
+def _readable(header: fits.Header, where: str) -> fits.Header:
+    """Return a copy of a header without cards whose value cannot be read.
+
+    Those of a WCS stay: what reads the WCS refuses them, and an image may be fitted without it. Those that say what the
+    stored numbers mean are refused.
+    """
+    header = header.copy()
+    left_out = set()
+    for card in unreadable_cards(header):
+        if card.keyword in _STORED:
+            raise DataError(f"{where}: {card.keyword} of its header has a value that cannot be read: correct it")
+        if not is_of_wcs(card.keyword):
+            log.info("%s: %s of its header has a value that cannot be read: left out", where, card.keyword)
+            left_out.add(id(card))
+    return type(header)([card for card in header.cards if id(card) not in left_out]) if left_out else header
 
 
 def read_plane(

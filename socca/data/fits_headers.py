@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import math
 import re
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from socca.errors import DataError
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 #: Of the FITS standard: bytes of a block, and the most axes that an array, or columns that a table, may have.
 _BLOCK, _MOST = 2880, 999
@@ -66,4 +69,28 @@ def _next_header(stream: BinaryIO, where: str) -> dict[str, int]:
             if (key in _COUNTS and number > _MOST) or (key != "BITPIX" and number < 0):
                 raise DataError(f"{where}: its header is damaged: {key} is {number}")
             found[key] = max(number, found.get(key, number))
+    return found
+
+
+def unreadable_cards(header: fits.Header) -> list[fits.Card]:
+    """Return the cards of a header whose value cannot be read; astropy finds that out when it is asked for it.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of any HDU.
+
+    Returns
+    -------
+    list of astropy.io.fits.Card
+        In the order of the header.
+    """
+    from astropy.io.fits import VerifyError
+
+    found = []
+    for card in header.cards:
+        try:
+            _ = card.value
+        except (VerifyError, ValueError):
+            found.append(card)
     return found

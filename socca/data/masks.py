@@ -19,6 +19,7 @@ from socca.data.pixels import MAX_PIXELS, Window
 from socca.data.region_files import HEAD, REGION_FILES, RegionFile, begins_like_regions
 from socca.data.wcs import celestial_wcs, shifted_header, shifted_tables
 from socca.errors import DataError
+from socca.utils.files import is_file
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -78,7 +79,7 @@ def read_mask(
     idx = one_of(named, idx, f"mask: {path}")
     if path.suffix.lower() in REGION_FILES:
         return RegionFile.read(path)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"mask: no such file: {path}")
     with path.open("rb") as stream:
         head = stream.read(HEAD)

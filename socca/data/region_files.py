@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from socca.errors import DataError
+from socca.utils.files import is_file
 
 #: Endings of region files.
 REGION_FILES = (".reg", ".ds9", ".crtf")
@@ -52,7 +53,7 @@ class RegionFile:
     def read(cls, path: str | Path) -> RegionFile:
         """Read a region file; `DataError` if that cannot be done."""
         path = Path(path)
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(f"regions: no such file: {path}")
         try:
             return cls(path, path.read_bytes())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from socca.data.fits_headers import unreadable_cards
 from socca.data.pixels import Window
 from socca.errors import DataError
 
@@ -35,6 +36,8 @@ _LOOKUP_PARTS = re.compile(r"(CPDIS|CPERR|D2IMDIS|D2IMERR|DP|D2IM)\d.*|AXISCORR"
 #: Elements of the two kinds of matrices, and those of an image's axes.
 _CD, _PC = re.compile(r"CD\d+_\d+"), re.compile(r"PC(\d+_\d+|\d{6})")
 _ON_IMAGE = re.compile(r"(CD|PC)[12]_[12]|PC00[12]00[12]")
+#: Keywords without which a WCS means another one.
+_MEANING = re.compile(r"WCSAXES|(CTYPE|CUNIT)\d+|RADE(SYS|CSYS)|NAXIS\d*")
 #: Keywords that may have no value, as if they were missing.
 _OPTIONAL = ("EQUINOX", "LONPOLE", "LATPOLE")
 #: How far the matrices of CD and of PC and CDELT may differ, relative to their size.
@@ -95,6 +98,7 @@ def celestial_wcs(
 def _plain(header: fits.Header, what: str, tables: fits.HDUList | None, level: int) -> fits.Header:
     """Return a copy of a header in which all that a celestial WCS is read from means one thing; log at a level."""
     header = header.copy()
+    refuse_unreadable(header, what)
     for key in [key for key in header if _NUMBERS.fullmatch(key)]:
         number = _number(key, header[key], what, level)
         if number is None:
@@ -122,6 +126,37 @@ def _plain(header: fits.Header, what: str, tables: fits.HDUList | None, level: i
             del header[key]
     _drop_second_matrix(header, what)
     return header
+
+
+def refuse_unreadable(header: fits.Header, what: str) -> None:
+    """Raise `DataError` if a header has a card of a WCS whose value cannot be read.
+
+    Parameters
+    ----------
+    header : Header
+        Of an image.
+    what : str
+        What it is for, in the error.
+    """
+    for card in unreadable_cards(header):
+        if is_of_wcs(card.keyword):
+            raise DataError(f"{what}: {card.keyword} of its WCS has a value that cannot be read: correct it")
+
+
+def is_of_wcs(key: str) -> bool:
+    """Tell whether a keyword is one of those by which a WCS is read.
+
+    Parameters
+    ----------
+    key : str
+        Of a header.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
+    return any(kind.fullmatch(key) for kind in (_MEANING, _NUMBERS, _CD, _PC, _SIP, _LOOKUP_PARTS))
 
 
 def _drop_second_matrix(header: fits.Header, what: str) -> None:
@@ -267,6 +302,7 @@ def shifted_header(header: fits.Header, window: Window) -> fits.Header:
         If a reference pixel is no number.
     """
     header = header.copy()
+    refuse_unreadable(header, "cutout")
     for axis, part in ((1, window[1]), (2, window[0])):
         matches = [re.fullmatch(rf"(?:CTYPE|CRPIX){axis}([A-Z]?)", key) for key in header]
         for key in {f"CRPIX{axis}{match[1]}" for match in matches if match}:

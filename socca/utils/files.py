@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+#: How the system says that there is no file of a name, or that there can be none.
+_NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP, errno.ENAMETOOLONG)
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -66,15 +69,26 @@ def _synchronise(path: Path) -> None:
 
 
 def exists(path: str | Path) -> bool:
-    """Tell whether there is a file; a path that no file can have is that of none."""
+    """Tell whether there is a file or folder; a path that no file can have is that of none."""
+    return _mode(path) is not None
+
+
+def is_file(path: str | Path) -> bool:
+    """Tell whether there is a regular file; a path that no file can have is that of none."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISREG(mode)
+
+
+def _mode(path: str | Path) -> int | None:
+    """Return the mode of a file; None if there is none. An `OSError` if the machine does not tell."""
     try:
-        return Path(path).exists()
+        return Path(path).stat().st_mode
     except ValueError:
-        return False
+        return None
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in _NO_SUCH_FILE:
             raise
-        return False
+        return None
 
 
 def file_digest(path: str | Path) -> str:
