@@ -42,13 +42,30 @@ def split_hdu(path: str | Path) -> tuple[Path, HduIndex | None]:
         If the brackets are empty.
     """
     path = Path(path)
-    found = _BRACKETS.fullmatch(path.name) if path.name.endswith("]") else None
+    found = _brackets(path)
     if found is None or exists(path):
         return path, None
+    hdu = _in_brackets(found)
+    if hdu is None:
+        raise DataError(f"{path}: no HDU in the brackets: write a number or a name, such as file.fits[1]")
+    return path.with_name(found["file"]), hdu
+
+
+def named_hdu(path: str | Path) -> HduIndex | None:
+    """Return the HDU in brackets behind the name of a file, whatever files there are; None without one."""
+    found = _brackets(Path(path))
+    return None if found is None else _in_brackets(found)
+
+
+def _brackets(path: Path) -> re.Match[str] | None:
+    return _BRACKETS.fullmatch(path.name) if path.name.endswith("]") else None
+
+
+def _in_brackets(found: re.Match[str]) -> HduIndex | None:
     hdu = found["hdu"]
     if not hdu:
-        raise DataError(f"{path}: no HDU in the brackets: write a number or a name, such as file.fits[1]")
-    return path.with_name(found["file"]), int(hdu) if hdu.isdecimal() else _with_version(hdu)
+        return None
+    return int(hdu) if hdu.isdecimal() else _with_version(hdu)
 
 
 def _with_version(name: str) -> str | tuple[str, int]:

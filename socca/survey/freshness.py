@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from socca.data.hdus import named_hdu
 from socca.likelihood.revision import migrated
 from socca.posterior.record import FitRecord, InputFile
 from socca.survey.targets import FILE_COLUMNS
@@ -180,10 +181,16 @@ def _may_differ(entry: InputFile, state: FileState, exact: bool) -> bool:
 
 
 def _other_columns(before: Any, now: Any) -> list[str]:
-    """Return the columns in which two rows differ. Files are not compared here: their content is."""
+    """Return the columns in which two rows differ. Of files, their HDUs are compared here, and their content apart."""
     earlier, later = _parsed(before), _parsed(now)
-    keys = sorted((later.keys() | {"target", "segment"}).difference(FILE_COLUMNS))
-    return [key for key in keys if earlier.get(key) != later.get(key)]
+    keys = sorted((later.keys() | {"target", "segment"}).union(FILE_COLUMNS))
+    return [key for key in keys if not _same_cell(key, earlier.get(key), later.get(key))]
+
+
+def _same_cell(key: str, one: Any, other: Any) -> bool:
+    if key in FILE_COLUMNS:
+        one, other = (named_hdu(cell) if isinstance(cell, str) else None for cell in (one, other))
+    return one == other or (one != one and other != other)  # NaN is no other value than NaN
 
 
 def _parsed(row: Any) -> dict[str, Any]:

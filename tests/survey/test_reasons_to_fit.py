@@ -55,6 +55,28 @@ def test_a_row_is_compared_by_the_columns_that_the_fit_uses(record, files):
     assert reason_to_fit(unused, files, with_row(segment=4.0)) == ""
 
 
+def test_another_hdu_of_the_same_file_is_a_reason(record, files):
+    def of(before, now):
+        earlier = replace(record, provenance=Provenance(params=with_row(image=before)))
+        return reason_to_fit(earlier, files, with_row(image=now))
+
+    for before, now in (("a.fits[1]", "a.fits[2]"), ("a.fits", "a.fits[1]"), ("a.fits[1]", "a.fits")):
+        assert of(before, now) == "its row of the table has changed: image"
+    assert of("a.fits[SCI,2]", "a.fits[SCI,1]") == "its row of the table has changed: image"
+    # Elsewhere, and written in another way.
+    assert of("a.fits[1]", "moved/b.fits[ 01 ]") == ""
+    assert of("a.fits[SCI,2]", "a.fits[SCI, 2]") == ""
+    assert of("a[1].fits", "a[2].fits") == ""
+
+
+def test_a_number_that_is_none_stays_none(record, files):
+    nan = with_row(mag=float("nan"))
+    before = replace(record, provenance=Provenance(params=nan))
+    assert reason_to_fit(before, files, dict(nan)) == ""
+    assert reason_to_fit(before, files, PARAMS) == "its row of the table has changed: mag"
+    assert reason_to_fit(record, files, nan) == "its row of the table has changed: mag"
+
+
 @pytest.mark.parametrize("row", ["r", "[1]", None, 3])
 def test_a_row_that_is_none_is_a_reason(record, files, row):
     damaged = replace(record, provenance=Provenance(params=PARAMS | {"row": row}))
