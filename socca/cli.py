@@ -170,8 +170,8 @@ def fit(
         bool,
         typer.Option(
             "--last-try/--not-last-try",
-            help="In a chunk: whether a fit whose process dies (of memory, most often) has failed; or else the whole "
-            "job has, to be tried again with more.",
+            help="Whether a fit whose process dies (of memory, most often), or one of whose files cannot be read, has "
+            "failed; or else the whole job has, to be tried again with more.",
         ),
     ] = True,
     failed: Annotated[
@@ -230,7 +230,9 @@ def fit(
         if failed and stamp is None:
             chosen = _failed(survey, chosen)
         again = target or () if stamp is None else ()
-        outcomes = fit_separately(survey, config, targets, chosen, again=again, failed=failed, stamp=stamp, log=log)
+        outcomes = fit_separately(
+            survey, config, targets, chosen, again=again, failed=failed, last_try=last_try, stamp=stamp, log=log
+        )
     for outcome in outcomes:
         if first:
             typer.echo(str(outcome), err=True)
@@ -321,11 +323,11 @@ def status(config: ConfigOption, targets: TargetsOption = None) -> None:
     still run.
     """
     from socca.survey.catalog import survey_status
-    from socca.survey.stamps import is_stamped
+    from socca.survey.stamps import is_fit_stamped
     from socca.survey.status import leftovers, summary_line
 
     survey = _load(config, targets)
-    settled = functools.partial(is_stamped, survey)
+    settled = functools.partial(is_fit_stamped, survey)
     found = survey_status(survey.results(), survey.config.folder, survey.stale, settled)
     for target, model, message in found.failures:
         typer.echo(f"{target} {model}: failed: {message}")

@@ -269,11 +269,14 @@ class Failure:
         The limit that the fit exceeded, by its key in the config, ``max_minutes`` or ``max_memory_mb``.
     died : bool
         Whether the fit's process died.
+    unreadable : bool
+        Whether the machine did not let one of its files be read.
     """
 
     message: str = ""
     capped: dict[str, float] = field(default_factory=dict)
     died: bool = False
+    unreadable: bool = False
 
 
 @dataclass(frozen=True)

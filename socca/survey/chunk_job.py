@@ -22,7 +22,7 @@ from socca.posterior.storage import (
     write_container,
 )
 from socca.survey.fit_targets import Outcome, Outputs, fit_all
-from socca.survey.freshness import FAILED_BEFORE, file_state
+from socca.survey.freshness import file_state
 from socca.survey.locks import alone
 from socca.utils.machine import raise_if_machine
 
@@ -104,6 +104,8 @@ class ChunkJob:
     def finish(self, *, complete: bool = True) -> None:
         """Gather all results in the chunk's file, and delete what they were gathered from.
 
+        A file that holds just these results already is left as it is, and so is its stamp.
+
         Parameters
         ----------
         complete : bool
@@ -118,7 +120,9 @@ class ChunkJob:
         missing = [target for target in self.targets if target not in places]
         if missing and complete:
             raise PosteriorError(f"{self.path}: not fitted: {', '.join(missing[:5])}")
-        write_container(self.path, places)  # which is on the disk before the parts are deleted
+        is_gathered = list(self._known(self.path)) == list(places)
+        if not (is_gathered and all(place.path == self.path for place in places.values())):
+            write_container(self.path, places)  # which is on the disk before the parts are deleted
         for target in self.targets:
             (self._parts / f"{target}.h5").unlink(missing_ok=True)
 
@@ -128,11 +132,7 @@ class ChunkJob:
 
     def reason(self, target: str, *, failed: bool = False) -> str:
         """Say why a target has to be fitted, or nothing; `failed` is a reason too, if it is asked for."""
-        record = self.record(target)
-        reason = self.survey.reason_to_fit(target, self.chunk.model, record)
-        if not reason and failed and record is not None and record.failure is not None:
-            return FAILED_BEFORE
-        return reason
+        return self.survey.reason_to_fit(target, self.chunk.model, self.record(target), failed=failed)
 
     def _size(self, target: str) -> int:
         state = file_state(self.survey.target(target).files["image"])

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from socca.survey.single_job import SingleJob
 from socca.survey.stamps import write_fit_stamp
 from socca.survey.status import Heartbeat
 from socca.survey.supervisor import Caps, Supervisor
+from socca.survey.unreadable import record_unreadable
 from socca.utils.launcher import launched
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def fit_separately(
     *,
     again: Collection[str] = (),
     failed: bool = False,
+    last_try: bool = True,
     stamp: Path | None = None,
     log: Path | None = None,
 ) -> Iterator[Outcome]:
@@ -54,6 +57,9 @@ def fit_separately(
         Fit these targets in any case.
     failed : bool
         Whether to try fits again that failed.
+    last_try : bool
+        Whether a fit is recorded as failed whose process dies, or one of whose files cannot be read; otherwise there is
+        an error.
     stamp : Path, optional
         Written once a single fit is up to date.
     log : Path, optional
@@ -67,9 +73,9 @@ def fit_separately(
     Raises
     ------
     PoolError
-        If another process is at the same fit, or the fit's process died.
+        If another process is at the same fit, or the fit's process died and this is not the last try.
     MachineError
-        If the machine stopped any fit, once the others are done.
+        If the machine stopped any fit that is not recorded, once the others are done.
     """
     from socca.utils.xla import use_persistent_cache
 
@@ -77,12 +83,14 @@ def fit_separately(
     jobs = [SingleJob(survey, target, model) for target, model in fits]
     outcomes: list[Outcome] = []
     with Heartbeat(survey.config.folder, writes=is_first(survey)) as progress:
-        for job, wanted in zip(jobs, _wanted(survey, jobs, again, failed), strict=True):
+        for job, wanted in zip(jobs, _wanted(survey, jobs, again, failed, last_try), strict=True):
             state = survey.state_of([job.target], job.model)
             with job.alone() if is_first(survey) else contextlib.nullcontext():
                 if wanted():
                     progress.now([(job.target, job.model)])
-                    for outcome in _fitted(job, config, table, progress, log):
+                    # Of a job of Snakemake, the death of its process is recorded by another one.
+                    apart = last_try and stamp is not None
+                    for outcome in _fitted(job, config, table, progress, log, last_try, apart):
                         outcomes.append(outcome)
                         yield outcome
                 elif is_first(survey):
@@ -90,12 +98,12 @@ def fit_separately(
                         job.draw()
                 require_machine(outcomes if stamp is not None else ())  # an older result may be there
                 if stamp is not None and is_first(survey) and job.complete:
-                    write_fit_stamp(stamp, state)
+                    write_fit_stamp(stamp, survey, job.target, job.model, state)
     require_machine(outcomes)
 
 
 def _wanted(
-    survey: Survey, jobs: Sequence[SingleJob], again: Collection[str], failed: bool
+    survey: Survey, jobs: Sequence[SingleJob], again: Collection[str], failed: bool, last_try: bool
 ) -> Iterator[Callable[[], bool]]:
     """Yield functions that tell whether each job has something to fit. Ranks of MPI are told by the first one."""
 
@@ -105,24 +113,34 @@ def _wanted(
             _log.info("%s %s: to be fitted: %s", job.target, job.model, reason)
         return bool(reason)
 
+    def readable(job: SingleJob) -> bool:
+        return not (last_try and record_unreadable(survey, job.target, job.model, job.outputs))
+
     if is_shared(survey):
         from socca.pool import open_pool
 
         with open_pool(lambda theta: theta[:, 0], kind="mpi") as ranks:
-            found = ranks.drive(lambda: [wanted(job) for job in jobs])
+            found = ranks.drive(lambda: [wanted(job) and readable(job) for job in jobs])
         yield from (functools.partial(bool, one) for one in found)
     else:
         yield from (functools.partial(wanted, job) for job in jobs)
 
 
 def _fitted(
-    job: SingleJob, config: Path, table: Path | None, progress: Heartbeat, log: Path | None
+    job: SingleJob,
+    config: Path,
+    table: Path | None,
+    progress: Heartbeat,
+    log: Path | None,
+    last_try: bool,
+    apart: bool,
 ) -> Iterator[Outcome]:
-    """Fit in this process, or, if the fit has a limit, in one that can be ended."""
+    """Fit in this process, or, if the fit has a limit or is to be apart, in one that can be ended."""
     survey, limits = job.survey, job.survey.config.batch
-    if is_shared(survey) or all(limit is None for limit in limits.caps.values()):
+    if is_shared(survey) or not (apart or any(limit is not None for limit in limits.caps.values())):
         with ending_on_interrupt(progress.stop):
-            yield from job.fit()
+            for outcome in job.fit():
+                yield _settled(survey, outcome, job.outputs, {}, last_try)
         return
     pool = survey.config.pool
     task = _task(survey, config, table, log) | {
@@ -131,11 +149,9 @@ def _fitted(
     before = described(survey.files(job.target), digests=False)
     supervisor = Supervisor(task, job.model, 1, Caps(limits.max_minutes, limits.max_memory_mb), lambda targets: None)
     for outcome in supervisor.run([job.target]):
-        if outcome.status is FitStatus.WORKER_DIED:
+        if outcome.status is FitStatus.WORKER_DIED and not last_try:
             raise PoolError(f"{job.target} {job.model}: {outcome.message}")
-        if outcome.status in _LIMITS:
-            _record_limit(survey, outcome, job.outputs, before)
-        yield outcome
+        yield _settled(survey, outcome, job.outputs, before, last_try)
 
 
 def fit_chunks(
@@ -164,7 +180,8 @@ def fit_chunks(
     failed : bool
         Whether to try fits again that failed.
     last_try : bool
-        Whether a fit whose process dies is recorded as failed; otherwise the whole job fails once all else is done.
+        Whether a fit is recorded as failed whose process dies, or one of whose files cannot be read; otherwise the
+        whole job fails once all else is done.
     log : Path, optional
         Where the workers log.
 
@@ -180,7 +197,7 @@ def fit_chunks(
     PoolError
         If a fit's process died and this is not the last try, or another process is at the same chunk.
     MachineError
-        If the machine stopped any fit, once the others of its chunk are done.
+        If the machine stopped any fit that is not recorded, once the others of its chunk are done and gathered.
     """
     ranks = launched()
     shared = ranks is not None and chosen_kind(survey.config.pool.kind) == "mpi"
@@ -192,7 +209,7 @@ def fit_chunks(
     for chunk in chunks:
         job = ChunkJob(survey, chunk)
         if shared:
-            yield from _on_ranks(job, again, failed)
+            yield from _on_ranks(job, again, failed, last_try)
         else:
             with job.alone():
                 task = _task(survey, config, table, log) | _members(job)
@@ -240,19 +257,36 @@ def _on_workers(
             lambda targets: progress.now([(target, model) for target in targets]),
         )
         for outcome in supervisor.run(todo):
-            stopped.append(outcome)
-            lost = outcome.status is FitStatus.WORKER_DIED
-            if lost and not last_try:
+            if outcome.status is FitStatus.WORKER_DIED and not last_try:
                 died.append(outcome)
-            elif lost or outcome.status in _LIMITS:
+            else:
                 target = outcome.target
-                _record_limit(survey, outcome, job.outputs(survey, target, model), before[target])
+                outcome = _settled(survey, outcome, job.outputs(survey, target, model), before[target], last_try)
+            if outcome.status is FitStatus.MACHINE_FAULT:
+                stopped.append(outcome)
             yield outcome
+    # What is done is gathered, whatever is left: one image must not keep the others from the catalogue.
+    job.finish(complete=complete and not (died or stopped))
     require_machine(stopped)
     if died:
         names = ", ".join(outcome.target for outcome in died)
         raise PoolError(f"{names}: {died[0].message}; all else is done, and is kept for the next try")
-    job.finish(complete=complete)
+
+
+def _settled(
+    survey: Survey, outcome: Outcome, outputs: Outputs, before: Mapping[str, InputFile], last_try: bool
+) -> Outcome:
+    """Record a fit as failed that exceeded a limit, whose process died, or, on the last try, that cannot read a file.
+
+    Returns the outcome, which in the last case is another one.
+    """
+    if outcome.status in _LIMITS or outcome.status is FitStatus.WORKER_DIED:
+        _record_limit(survey, outcome, outputs, before)
+    elif outcome.status is FitStatus.MACHINE_FAULT and last_try:
+        message = record_unreadable(survey, outcome.target, outcome.model, outputs, outcome.seconds)
+        if message:
+            return replace(outcome, status=FitStatus.FAILED, message=message)
+    return outcome
 
 
 def _record_limit(survey: Survey, outcome: Outcome, outputs: Outputs, before: Mapping[str, InputFile]) -> None:
@@ -277,7 +311,7 @@ def _record_limit(survey: Survey, outcome: Outcome, outputs: Outputs, before: Ma
 _LIMITS = {FitStatus.TIMEOUT: "max_minutes", FitStatus.MEMORY_LIMIT: "max_memory_mb"}
 
 
-def _on_ranks(job: ChunkJob, again: Collection[str], failed: bool) -> Iterator[Outcome]:
+def _on_ranks(job: ChunkJob, again: Collection[str], failed: bool, last_try: bool) -> Iterator[Outcome]:
     """Fit with the ranks of MPI, which share each fit. The first one knows what is to be done, and writes."""
     from socca.pool import open_pool
     from socca.utils.xla import use_persistent_cache
@@ -285,11 +319,15 @@ def _on_ranks(job: ChunkJob, again: Collection[str], failed: bool) -> Iterator[O
     use_persistent_cache()
     survey, model = job.survey, job.chunk.model
     first = is_first(survey)
+
+    def readable(target: str) -> bool:
+        return not (last_try and record_unreadable(survey, target, model, job.outputs(survey, target, model)))
+
     with contextlib.ExitStack() as stack:
         if first:
             stack.enter_context(job.alone())
         with open_pool(lambda theta: theta[:, 0], kind="mpi") as ranks:
-            todo = ranks.drive(lambda: job.to_fit(again, failed=failed))
+            todo = ranks.drive(lambda: [target for target in job.to_fit(again, failed=failed) if readable(target)])
         if first and todo:
             job.chunk.remove_stamps(survey.config.folder)
         progress = stack.enter_context(Heartbeat(survey.config.folder, writes=first))

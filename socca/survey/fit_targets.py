@@ -294,6 +294,7 @@ def record_failure(
     *,
     capped: Mapping[str, float] | None = None,
     died: bool = False,
+    unreadable: bool = False,
 ) -> None:
     """Write, where a fit's results would be, why there are none.
 
@@ -315,6 +316,8 @@ def record_failure(
         The limit that it exceeded, by its key in the config's section ``batch``.
     died : bool
         Whether its process died.
+    unreadable : bool
+        Whether one of its files could not be read.
     """
     message = " ".join(message.split())
     record = FitRecord(
@@ -323,7 +326,7 @@ def record_failure(
         provenance=Provenance(params=survey.fit_params(target, model), finished=utc_now()),
         timing=Timing(total=round(seconds, 3)),
         files=dict(files),
-        failure=Failure(message, capped=dict(capped or {}), died=died),
+        failure=Failure(message, capped=dict(capped or {}), died=died, unreadable=unreadable),
     )
     _keep_settings(survey, target, model)
     if outputs.images is not None:

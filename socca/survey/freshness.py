@@ -114,6 +114,7 @@ def reason_to_fit(
     caps: Mapping[str, float | None] | None = None,
     *,
     exact: bool = True,
+    failed: bool = False,
     changed: Callable[[str], Collection[str]] | None = None,
 ) -> str:
     """Say why a target has to be fitted (again), or nothing if it has not.
@@ -130,6 +131,8 @@ def reason_to_fit(
         What a fit may take, by the key of the config: one that failed for want of it is tried again with more.
     exact : bool
         Whether to read each file that may be another one; otherwise those of the same size and time are believed.
+    failed : bool
+        Whether it is to be tried again if it failed.
     changed : callable, optional
         Names the settings that differ now, given the digest of those of the record.
 
@@ -166,10 +169,14 @@ def reason_to_fit(
     if record.failure is not None:
         if record.failure.died:
             return "its process had died"
+        if record.failure.unreadable:
+            return "one of its files could not be read"
         for key, limit in record.failure.capped.items():
             now = (caps or {}).get(key)
             if now is None or now > limit:
                 return f"more than before of {key}"
+        if failed:
+            return "it failed, and is to be tried again"
     return ""
 
 
@@ -201,8 +208,6 @@ def _parsed(row: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-#: The reason of a fit that is tried again on request.
-FAILED_BEFORE = "it failed, and is to be tried again"
 #: What every fit depends on of its row.
 _ALWAYS = ("target", *FILE_COLUMNS, "segment")
 _OTHER = {

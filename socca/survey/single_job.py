@@ -11,7 +11,6 @@ from socca.posterior.storage import ResultLocation
 from socca.survey.chunk_job import part_record
 from socca.survey.chunk_products import draw_images
 from socca.survey.fit_targets import Outcome, fit_all, own_outputs, say_failed
-from socca.survey.freshness import FAILED_BEFORE
 from socca.survey.locks import alone
 
 if TYPE_CHECKING:
@@ -51,11 +50,7 @@ class SingleJob:
 
     def reason(self, *, failed: bool = False) -> str:
         """Say why the target has to be fitted, or nothing; `failed` is a reason too, if it is asked for."""
-        record = self.record()
-        reason = self.survey.reason_to_fit(self.target, self.model, record)
-        if not reason and failed and record is not None and record.failure is not None:
-            return FAILED_BEFORE
-        return reason
+        return self.survey.reason_to_fit(self.target, self.model, self.record(), failed=failed)
 
     def fit(self, targets: Iterable[str] | None = None) -> Iterable[Outcome]:
         """Fit the target in this process; `targets`, as of `ChunkJob.fit`, can be no other."""

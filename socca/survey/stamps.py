@@ -1,14 +1,16 @@
 """Stamps: files that tell Snakemake which fits are up to date, as a short cut.
 
-A stamp stands for a state of all that goes into a fit or a chunk: rows, settings, sizes and times of files. Another
-state is another stamp. The job that it then runs decides by what the results record, and fits nothing in vain. So
-neither a lost ``.snakemake`` nor an older time of a new file leaves a fit out.
+A stamp stands for a state of all that goes into a fit or a chunk (rows, settings, sizes and times of files), and for
+the file of its results. Another state, or another file, is another stamp. The job that then runs decides by what the
+results record, and fits nothing in vain. So neither a lost ``.snakemake`` nor an older time of a new file leaves a fit
+out.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from socca.errors import SoccaError
 from socca.posterior.storage import read_headers
 from socca.survey.chunk_job import ChunkJob
+from socca.survey.freshness import file_state
 from socca.survey.single_job import SingleJob
-from socca.utils.files import atomic_path
+from socca.utils.files import atomic_path, read_json
 
 if TYPE_CHECKING:
     from socca.survey.chunks import Chunk
@@ -27,8 +30,13 @@ if TYPE_CHECKING:
 LOOKS = 200
 
 
-def chunk_stamp(survey: Survey, chunk: Chunk, *, retry: bool = False) -> Path:
-    """Return the file that is there once a chunk is up to date.
+def chunk_stamp(survey: Survey, chunk: Chunk) -> Path:
+    """Return the file that is there once a chunk is up to date; its name has the state that it stands for."""
+    return chunk.stamp(survey.config.folder, survey.state(chunk))
+
+
+def is_chunk_stamped(survey: Survey, chunk: Chunk, *, retry: bool = False) -> bool:
+    """Tell whether a stamp says that a chunk is up to date.
 
     Parameters
     ----------
@@ -37,31 +45,35 @@ def chunk_stamp(survey: Survey, chunk: Chunk, *, retry: bool = False) -> Path:
     chunk : Chunk
         The chunk.
     retry : bool
-        Whether failed fits are to be tried again.
+        Whether failed fits are to be tried again: then a chunk that has any is not up to date.
 
     Returns
     -------
-    Path
-        The stamp. One that is there without the chunk's posteriors says nothing, and is deleted; so is one with failed
-        fits that are to be tried again.
+    bool
+        False without the chunk's posteriors too, or if their file is another one than when the stamp was written.
     """
-    stamp = chunk.stamp(survey.config.folder, survey.state(chunk))
-    if stamp.exists():
-        path = chunk.path(survey.config.folder)
-        if not path.exists() or (retry and any(header.status == "failed" for header in read_headers(path).values())):
-            stamp.unlink(missing_ok=True)
-    return stamp
+    path = chunk.path(survey.config.folder)
+    stamp = chunk_stamp(survey, chunk)
+    # Those that earlier versions wrote are empty.
+    if not path.exists() or not (_content(stamp) == _result(path) or _is_empty(stamp)):
+        return False
+    return not retry or not _has_failed(path)
 
 
 def write_chunk_stamp(stamp: Path, chunk: Chunk) -> None:
     """Write the file which says that a chunk is up to date, and delete those that said so of former states."""
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    chunk.remove_stamps(stamp.parents[2], keep=stamp.stem)
-    stamp.touch()
+    folder = stamp.parents[2]
+    chunk.remove_stamps(folder, keep=stamp.stem)
+    _write(stamp, _result(chunk.path(folder)))
 
 
-def fit_stamp(survey: Survey, target: str, model: str, *, retry: bool = False) -> Path:
-    """Return the file that is there once a fit with files of its own is up to date.
+def fit_stamp(survey: Survey, target: str, model: str) -> Path:
+    """Return the file that is there once a fit with files of its own is up to date; it holds what it stands for."""
+    return survey.path(target, model, "fit.done")
+
+
+def is_fit_stamped(survey: Survey, target: str, model: str, *, retry: bool = False) -> bool:
+    """Tell whether a stamp says that a fit with files of its own is up to date.
 
     Parameters
     ----------
@@ -70,57 +82,79 @@ def fit_stamp(survey: Survey, target: str, model: str, *, retry: bool = False) -
     target, model : str
         Which fit.
     retry : bool
-        Whether to try the fit again if it failed.
+        Whether the fit is to be tried again if it failed: then it is not up to date.
 
     Returns
     -------
-    Path
-        The stamp, which holds the state that it stands for. One of another state is deleted, and one whose result or
-        model images are missing; so is that of a failed fit that is to be tried again.
+    bool
+        False without the result or the model images that the config asks for too, or if the file of the result is
+        another one than when the stamp was written.
     """
-    stamp = survey.path(target, model, "fit.done")
-    if stamp.exists():
-        job = SingleJob(survey, target, model)
-        valid = stamp.read_text(encoding="utf-8") == survey.state_of([target], model) and job.complete
-        if valid and retry:
-            record = job.record()
-            valid = record is None or record.failure is None
-        if not valid:
-            stamp.unlink(missing_ok=True)
-    return stamp
-
-
-def is_stamped(survey: Survey, target: str, model: str) -> bool:
-    """Tell whether a stamp says that a fit with files of its own is up to date; nothing is deleted."""
-    stamp = survey.path(target, model, "fit.done")
-    try:
-        return stamp.read_text(encoding="utf-8") == survey.state_of([target], model)
-    except OSError:
+    content = _content(fit_stamp(survey, target, model))
+    if content is None or content != _fit_content(survey, target, model, None):
         return False
+    job = SingleJob(survey, target, model)
+    return job.complete and not (retry and _is_failed(job))
 
 
-def write_fit_stamp(stamp: Path, state: str) -> None:
-    """Write the file which says that a fit is up to date for a state of its inputs, as `Survey.state_of` gives it."""
-    with atomic_path(stamp) as temporary:
-        temporary.write_text(state, encoding="utf-8")
+def write_fit_stamp(stamp: Path, survey: Survey, target: str, model: str, state: str | None = None) -> None:
+    """Write the file which says that a fit is up to date.
+
+    Parameters
+    ----------
+    stamp : Path
+        The file.
+    survey : Survey
+        Config and targets.
+    target, model : str
+        Which fit.
+    state : str, optional
+        That of its inputs before it began, as `Survey.state_of` gives it; by default, that of now.
+    """
+    _write(stamp, _fit_content(survey, target, model, state))
 
 
-def stamps_of(survey: Survey, *, retry: bool = False) -> list[Path]:
+def stamps_of(survey: Survey) -> list[Path]:
     """Return the stamps of all jobs of a survey, in the order of `Survey.chunks` or `Survey.jobs`."""
     if survey.chunked:
-        return [chunk_stamp(survey, chunk, retry=retry) for chunk in survey.chunks]
-    return [fit_stamp(survey, target, model, retry=retry) for target, model in survey.jobs()]
+        return [chunk_stamp(survey, chunk) for chunk in survey.chunks]
+    return [fit_stamp(survey, target, model) for target, model in survey.jobs()]
 
 
-def reasons_to_fit(survey: Survey, stamps: Iterable[Path], *, retry: bool = False) -> Iterator[tuple[str, str, str]]:
-    """Say why fits have to be done again, for the jobs whose stamps are missing.
+def jobs_to_run(survey: Survey, *, retry: bool = False) -> list[Any]:
+    """Return the jobs of a survey that no stamp says to be up to date; nothing is written or deleted.
 
     Parameters
     ----------
     survey : Survey
         Config and targets.
-    stamps : iterable of Path
-        From `stamps_of`.
+    retry : bool
+        Whether failed fits are to be tried again.
+
+    Returns
+    -------
+    list of Chunk, or of (str, str)
+        Chunks, or targets and models.
+    """
+    if survey.chunked:
+        return [chunk for chunk in survey.chunks if not is_chunk_stamped(survey, chunk, retry=retry)]
+    return [fit for fit in survey.jobs() if not is_fit_stamped(survey, *fit, retry=retry)]
+
+
+def stamp_of(survey: Survey, job: Any) -> Path:
+    """Return the stamp of a job, as `jobs_to_run` gives it."""
+    return chunk_stamp(survey, job) if survey.chunked else fit_stamp(survey, *job)
+
+
+def reasons_to_fit(survey: Survey, jobs: Iterable[Any], *, retry: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Say why fits have to be done again.
+
+    Parameters
+    ----------
+    survey : Survey
+        Config and targets.
+    jobs : iterable of Chunk, or of (str, str)
+        From `jobs_to_run`.
     retry : bool
         Whether failed fits are to be tried again.
 
@@ -130,9 +164,7 @@ def reasons_to_fit(survey: Survey, stamps: Iterable[Path], *, retry: bool = Fals
         Of fits that have a result and are to be fitted again; of the first `LOOKS` results only, for each may have to
         be compared with the content of its files.
     """
-    jobs: Iterable[Any] = survey.chunks if survey.chunked else survey.jobs()
-    missing = (job for job, stamp in zip(jobs, stamps, strict=True) if not stamp.exists())
-    looks = _looks_at_chunks(survey, missing) if survey.chunked else _looks_at_fits(survey, missing)
+    looks = _looks_at_chunks(survey, jobs) if survey.chunked else _looks_at_fits(survey, jobs)
     try:
         for target, model, reason in itertools.islice(looks, LOOKS):
             if text := reason(failed=retry):
@@ -155,3 +187,50 @@ def _looks_at_fits(survey: Survey, fits: Iterable[tuple[str, str]]) -> Iterator[
         job = SingleJob(survey, target, model)
         if job.record() is not None:
             yield target, model, job.reason
+
+
+def _result(path: Path) -> dict[str, Any]:
+    """Return what a stamp holds of the file of its results."""
+    state = file_state(path)
+    return {"result": None if state is None else list(state)}
+
+
+def _fit_content(survey: Survey, target: str, model: str, state: str | None) -> dict[str, Any]:
+    """Return what the stamp of a fit holds."""
+    found = survey.state_of([target], model) if state is None else state
+    return {"state": found, **_result(survey.path(target, model, "posterior.h5"))}
+
+
+def _content(stamp: Path) -> Any:
+    """Return what a stamp holds; None without one, or of one that is damaged."""
+    try:
+        return read_json(stamp)
+    except (OSError, ValueError):
+        return None
+
+
+def _is_empty(stamp: Path) -> bool:
+    state = file_state(stamp)
+    return state is not None and state.size == 0
+
+
+def _write(stamp: Path, content: dict[str, Any]) -> None:
+    with atomic_path(stamp) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _has_failed(path: Path) -> bool:
+    """Tell whether the file of a chunk records a failure, or cannot be read, which its job deals with."""
+    try:
+        return any(header.status == "failed" for header in read_headers(path).values())
+    except SoccaError:
+        return True
+
+
+def _is_failed(job: SingleJob) -> bool:
+    """Tell whether the result of a fit is a failure, or cannot be read, which its job deals with."""
+    try:
+        record = job.record()
+    except SoccaError:
+        return True
+    return record is None or record.failure is not None

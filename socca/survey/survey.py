@@ -253,14 +253,16 @@ class Survey:
         plugins = {"plugins": common.pop("plugins")} if "plugins" in common else {}
         return {"row": self._row(target, model), **common, **stated(), **plugins}
 
-    def reason_to_fit(self, target: str, model: str, record: FitRecord | None, *, exact: bool = True) -> str:
+    def reason_to_fit(
+        self, target: str, model: str, record: FitRecord | None, *, exact: bool = True, failed: bool = False
+    ) -> str:
         """Say why a target has to be fitted (again), or nothing; see `socca.survey.freshness.reason_to_fit`."""
 
         def changed(digest: str) -> list[str]:
             return changed_keys(self.config.folder, digest, self.config.fit_settings(target, model), model)
 
         params, caps = self.fit_params(target, model), self.config.batch.caps
-        return reason_to_fit(record, self.files(target), params, caps, exact=exact, changed=changed)
+        return reason_to_fit(record, self.files(target), params, caps, exact=exact, failed=failed, changed=changed)
 
     def stale(self, target: str, model: str, record: FitRecord) -> str:
         """Say why a result is not that of the files, the row and the config of now, or nothing, for a catalogue."""

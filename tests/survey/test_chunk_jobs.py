@@ -13,7 +13,7 @@ from socca.posterior.storage import read_headers
 from socca.survey.catalog import build_catalog, survey_status
 from socca.survey.chunk_job import ChunkJob
 from socca.survey.chunks import Chunk, Members, number_of
-from socca.survey.stamps import chunk_stamp, write_chunk_stamp
+from socca.survey.stamps import chunk_stamp, is_chunk_stamped, write_chunk_stamp
 from socca.survey.survey import Survey
 from tests.survey.skies import NAMES, ONE, run, write_image
 
@@ -216,15 +216,15 @@ def test_a_stamp_without_its_posteriors_says_nothing(make_survey, tmp_path):
     write_chunk_stamp(stamp, ONE)
     assert stamp.exists()
     assert not former.exists()
-    assert chunk_stamp(survey, ONE).exists()
+    assert is_chunk_stamped(survey, ONE)
     # What another process than Snakemake's job fits has to be gathered and drawn.
     assert run(survey, tmp_path) == []
-    assert chunk_stamp(survey, ONE).exists()
+    assert is_chunk_stamped(survey, ONE)
     assert [outcome.target for outcome in run(survey, tmp_path, again=["b"])] == ["b"]
-    assert not chunk_stamp(survey, ONE).exists()
+    assert not is_chunk_stamped(survey, ONE)
     write_chunk_stamp(stamp, ONE)
     ONE.path(survey.config.folder).unlink()
-    assert not chunk_stamp(survey, ONE).exists()
+    assert not is_chunk_stamped(survey, ONE)
 
 
 def test_a_process_reads_no_more_of_the_table_than_its_chunk(make_survey, tmp_path):

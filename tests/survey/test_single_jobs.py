@@ -2,17 +2,30 @@
 
 import errno
 import os
+import socket
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from socca.errors import MachineError, PoolError
+from socca.posterior.storage import read_headers
 from socca.survey.catalog import survey_status
 from socca.survey.chunk_job import ChunkJob, part_record
 from socca.survey.fit_command import fit_separately
 from socca.survey.single_job import SingleJob
-from socca.survey.stamps import chunk_stamp, fit_stamp, reasons_to_fit, stamps_of, write_chunk_stamp, write_fit_stamp
+from socca.survey.stamps import (
+    chunk_stamp,
+    fit_stamp,
+    is_chunk_stamped,
+    is_fit_stamped,
+    jobs_to_run,
+    reasons_to_fit,
+    write_chunk_stamp,
+    write_fit_stamp,
+)
+from socca.survey.survey import Survey
+from socca.survey.unreadable import unreadable_file
 from tests.survey.skies import ONE, run, write_image
 
 
@@ -32,7 +45,7 @@ def single(make_survey, tmp_path):
 
 def why(survey, retry=False):
     """Return what a dry run says of fits that are done again."""
-    return list(reasons_to_fit(survey, stamps_of(survey, retry=retry), retry=retry))
+    return list(reasons_to_fit(survey, jobs_to_run(survey, retry=retry), retry=retry))
 
 
 def refuse(monkeypatch, number, name):
@@ -85,6 +98,54 @@ def test_what_the_machine_refuses_is_nobody_s_failure(single, monkeypatch, chunk
     counts = survey_status(survey.results(), survey.config.folder, survey.stale).counts
     assert (counts["done"], counts["failed"], counts["pending"]) == (1, 0, 1)
     assert (SingleJob(survey, "a", "sky").reason() if chunk == 1 else job.reason("a")) == "no result yet"
+
+
+def test_an_image_that_can_never_be_read_costs_itself_alone(make_survey, tmp_path):
+    """As with a bad sector: to read the memory of a process from its beginning is an EIO, for root too."""
+    (tmp_path / "a.fits").symlink_to("/proc/self/mem")
+    survey = make_survey(["a", "b"], missing="")
+    path = ONE.path(survey.config.folder)
+    list(ChunkJob(survey, ONE).fit(["b"]))
+    with pytest.raises(MachineError, match=r"^a: \[Errno 5\] .* not recorded as failed"):
+        run(survey, tmp_path, last_try=False)
+    assert list(read_headers(path)) == ["b"]
+    assert [(outcome.target, str(outcome.status)) for outcome in run(survey, tmp_path)] == [("a", "failed")]
+    failure = read_headers(path)["a"].record.failure
+    assert failure.unreadable
+    assert failure.message.startswith(f"image: cannot read {tmp_path / 'a.fits'}: [Errno 5] Input/output error. Make")
+    # It is tried again whenever its job runs, changed or not.
+    assert ChunkJob(survey, ONE).to_fit() == ["a"]
+
+
+def test_a_single_image_that_can_never_be_read(single, tmp_path):
+    load, fit = single
+    (tmp_path / "a.fits").symlink_to("/proc/self/mem")
+    survey = load(["a", "b"])
+    with pytest.raises(MachineError):
+        fit(survey, last_try=False)
+    assert fit(survey) == [("a", "failed")]
+    assert part_record(survey.path("a", "sky", "posterior.h5")).failure.unreadable
+    # A file that others need too is nobody's own.
+    (tmp_path / "targets.csv").write_text("target,image\na,a.fits\nb,a.fits\n")
+    with pytest.raises(MachineError, match=r"^a, b: \[Errno 5\]"):
+        fit(Survey.load(tmp_path / "survey.yaml"))
+
+
+def test_what_a_single_file_is_refused_with(tmp_path, monkeypatch):
+    (tmp_path / "well").touch()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        assert unreadable_file({"mask": tmp_path / "socket"}).startswith(f"mask: cannot read {tmp_path / 'socket'}: [Er")
+    os.mkfifo(tmp_path / "pipe")
+    assert unreadable_file({name: tmp_path / name for name in ("well", "pipe", "absent")}) == ""
+    (tmp_path / "mem").symlink_to("/proc/self/mem")
+    assert unreadable_file({"image": tmp_path / "mem"})
+
+    def stale(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("socca.survey.unreadable.os.scandir", stale)
+    assert unreadable_file({"image": tmp_path / "mem"}) == ""
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")])
@@ -146,20 +207,55 @@ def test_a_stamp_stands_for_a_state(single, tmp_path):
     load, fit = single
     survey = load(["a"])
     stamp = fit_stamp(survey, "a", "sky")
-    fit(survey, stamp=stamp)
-    assert fit_stamp(survey, "a", "sky").exists()
-    assert fit_stamp(survey, "a", "sky", retry=True).exists()
-    assert fit_stamp(load(["a"], seed=5), "a", "sky") == stamp
-    assert not stamp.exists()  # it was that of another config
-    write_fit_stamp(stamp, load(["a"]).state_of(["a"], "sky"))
+    assert not is_fit_stamped(survey, "a", "sky")
+    fit(survey, stamp=stamp, last_try=False)
+    assert is_fit_stamped(survey, "a", "sky")
+    assert is_fit_stamped(survey, "a", "sky", retry=True)
+    before = stamp.read_bytes()
+    assert not is_fit_stamped(load(["a"], seed=5), "a", "sky")
+    assert stamp.read_bytes() == before  # to look deletes nothing
     survey.path("a", "sky", "posterior.h5").unlink()
-    assert not fit_stamp(survey, "a", "sky").exists()
+    assert not is_fit_stamped(survey, "a", "sky")
     (tmp_path / "a.fits").write_bytes(b"cut off")
     survey = load(["a"])
-    assert fit(survey, stamp=stamp) == [("a", "failed")]
-    assert fit_stamp(survey, "a", "sky").exists()
-    assert not fit_stamp(survey, "a", "sky", retry=True).exists()
+    assert fit(survey, stamp=stamp, last_try=False) == [("a", "failed")]
+    assert is_fit_stamped(survey, "a", "sky")
+    assert not is_fit_stamped(survey, "a", "sky", retry=True)
     assert why(survey, retry=True) == [("a", "sky", "it failed, and is to be tried again")]
+    stamp.write_bytes(b"\xff\xfe")
+    assert not is_fit_stamped(survey, "a", "sky")
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_result_that_is_replaced_by_rubbish_has_no_stamp(single, retry):
+    load, fit = single
+    survey = load(["a"])
+    fit(survey, stamp=fit_stamp(survey, "a", "sky"), last_try=False)
+    path = survey.path("a", "sky", "posterior.h5")
+    path.write_bytes(bytes(path.stat().st_size))
+    assert not is_fit_stamped(survey, "a", "sky", retry=retry)
+    # As of a machine that keeps a stamp of before, for a result that was damaged before.
+    write_fit_stamp(fit_stamp(survey, "a", "sky"), survey, "a", "sky")
+    assert is_fit_stamped(survey, "a", "sky", retry=retry) is not retry
+    assert fit(survey, last_try=False) == [("a", "done")]
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_container_that_is_replaced_by_rubbish_has_no_stamp(make_survey, tmp_path, retry):
+    survey = make_survey(["a"], missing="")
+    job = ChunkJob(survey, ONE)
+    list(job.fit(["a"]))
+    job.finish()
+    path = ONE.path(survey.config.folder)
+    stamp = chunk_stamp(survey, ONE)
+    write_chunk_stamp(stamp, ONE)
+    assert jobs_to_run(survey, retry=retry) == []
+    path.write_bytes(bytes(path.stat().st_size))
+    assert jobs_to_run(survey, retry=retry) == [ONE]
+    # One of an earlier version is empty, and stands for whatever is there; it stops nothing that cannot be read.
+    stamp.write_bytes(b"")
+    assert jobs_to_run(survey, retry=retry) == ([ONE] if retry else [])
+    assert ChunkJob(survey, ONE).to_fit() == ["a"]
 
 
 def test_an_older_result_gets_no_stamp_if_the_machine_stops_the_fit(single, tmp_path, monkeypatch):
@@ -169,7 +265,7 @@ def test_an_older_result_gets_no_stamp_if_the_machine_stops_the_fit(single, tmp_
     write_image(tmp_path, "a", 7.0)
     refuse(monkeypatch, errno.EIO, "a.fits")
     with pytest.raises(MachineError):
-        fit(survey, stamp=fit_stamp(survey, "a", "sky"))
+        fit(survey, stamp=fit_stamp(survey, "a", "sky"), last_try=False)
     assert not fit_stamp(survey, "a", "sky").exists()
 
 
@@ -177,8 +273,8 @@ def test_failures_of_a_chunk_are_tried_again_on_request(make_survey, tmp_path):
     survey = make_survey(["a", "c"])
     run(survey, tmp_path)
     write_chunk_stamp(chunk_stamp(survey, ONE), ONE)
-    assert chunk_stamp(survey, ONE).exists()
-    assert not chunk_stamp(survey, ONE, retry=True).exists()
+    assert is_chunk_stamped(survey, ONE)
+    assert not is_chunk_stamped(survey, ONE, retry=True)
     assert why(survey, retry=True) == [("c", "sky", "it failed, and is to be tried again")]
     assert ChunkJob(survey, ONE).to_fit(failed=True) == ["c"]
     assert ChunkJob(survey, ONE).to_fit() == []
@@ -190,7 +286,7 @@ def test_missing_model_images_are_drawn_without_a_fit(single):
     fit(survey)
     before = survey.path("a", "sky", "posterior.h5").read_bytes()
     survey = load(["a"], outputs={"model_images": "all", "figures": "none"})
-    assert not fit_stamp(survey, "a", "sky").exists()
+    assert not is_fit_stamped(survey, "a", "sky")
     assert fit(survey) == []
     with fits.open(survey.path("a", "sky", "model.fits")) as hdus:
         np.testing.assert_allclose(hdus["DATA"].data, fits.getdata(survey.target("a").files["image"]), atol=1e-5)

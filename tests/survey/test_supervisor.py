@@ -12,8 +12,10 @@ import pytest
 from socca.errors import MachineError, PoolError
 from socca.posterior.storage import header_of, open_result, read_headers
 from socca.survey.catalog import survey_status
-from socca.survey.chunk_job import ChunkJob
+from socca.survey.chunk_job import ChunkJob, part_record
 from socca.survey.chunks import Chunk
+from socca.survey.fit_command import fit_separately
+from socca.survey.stamps import fit_stamp, is_fit_stamped
 from socca.survey.status import running
 from socca.survey.supervisor import Caps, Supervisor
 from tests.survey.skies import ONE, run
@@ -152,12 +154,30 @@ def test_a_fit_whose_process_dies_fails_the_job_until_its_last_try(make_survey, 
     assert failure.capped == {}
 
 
+def test_a_single_fit_whose_process_dies(make_survey, tmp_path, supervisor):
+    """Without a limit too: Snakemake's job gives the fit to another process when it tries for the last time."""
+    survey = make_survey(["dies"], missing="", batch={"chunk": 1})
+    stamp = fit_stamp(survey, "dies", "sky")
+    path = survey.path("dies", "sky", "posterior.h5")
+    limited = make_survey(["dies"], missing="", batch={"chunk": 1, "max_minutes": 9})
+    with pytest.raises(PoolError, match="dies sky: its process was killed by signal 9"):
+        list(fit_separately(limited, tmp_path / "survey.yaml", None, limited.jobs(), last_try=False, stamp=stamp))
+    assert not path.exists()
+    for _ in range(2):  # it is tried again whenever its job runs
+        (outcome,) = fit_separately(survey, tmp_path / "survey.yaml", None, survey.jobs(), stamp=stamp)
+        assert outcome.status == "worker_died"
+        assert is_fit_stamped(survey, "dies", "sky")
+    assert part_record(path).failure.died
+
+
 @pytest.mark.parametrize("last_try", [False, True])
 def test_what_the_machine_stops_fails_the_job_and_no_target(make_survey, tmp_path, supervisor, monkeypatch, last_try):
     survey = make_survey(["a", "full"], missing="")
-    monkeypatch.setattr(ChunkJob, "finish", lambda self, *, complete: pytest.fail("it is not complete"))
+    monkeypatch.setattr(ChunkJob, "finish", lambda self, *, complete: finished.append(complete))
+    finished = []
     with pytest.raises(MachineError, match=r"^full: No space left"):
         run(survey, tmp_path, last_try=last_try)
+    assert finished == [False]
     assert not list(Chunk.parts(ONE.path(survey.config.folder)).glob("*.h5"))
 
 

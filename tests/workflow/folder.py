@@ -13,7 +13,7 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table
 
-from socca.survey.stamps import write_fit_stamp
+from socca.survey.stamps import chunk_stamp, write_chunk_stamp, write_fit_stamp
 from socca.survey.survey import Survey
 
 ROOT = Path(__file__).parents[2]
@@ -79,17 +79,18 @@ class Folder:
         with pytest.MonkeyPatch.context() as patched:
             patched.chdir(path)
             survey = Survey.load("survey.yaml")
-            for stamp in Path("results").rglob("*.done"):
+            for stamp in list(Path("results").rglob("*.done")):
                 times = stamp.stat()
                 if stamp.name == "fit.done":
                     target, model = stamp.parts[-3:-1]
-                    write_fit_stamp(stamp, survey.state_of([target], model))
+                    write_fit_stamp(stamp, survey, target, model)
                 else:
                     chunk = next(iter(survey.chunks))
-                    stamp = stamp.rename(chunk.stamp(survey.config.folder, survey.state(chunk)))
+                    stamp = stamp.rename(chunk_stamp(survey, chunk))
+                    for drawn in stamp.parent.glob("*.drawn"):
+                        drawn.rename(stamp.with_suffix(".drawn"))
+                    write_chunk_stamp(stamp, chunk)
                 os.utime(stamp, ns=(times.st_atime_ns, times.st_mtime_ns))
-            for drawn in Path("results").rglob("*.drawn"):
-                drawn.rename(stamp.with_suffix(".drawn"))
         return copy
 
     def save(self, settings):

@@ -30,13 +30,13 @@ rule fit:
     resources:
         mem_mb=lambda wildcards, attempt, threads: 2000 * threads * attempt,
         runtime=lambda wildcards, attempt: (30 + 2 * SURVEY.config.batch.chunk) * attempt,
-        attempt=lambda wildcards, attempt: attempt,
+        attempt=attempt_number,
     params:
         survey=survey_options,
         launcher=launcher,
         workers=workers,
         retry=retry,
-        last=lambda wildcards, resources: "--last-try" if resources.attempt >= TRIES else "--not-last-try",
+        last=last_try,
     shell:
         "{params.launcher}socca fit {params.survey} --model {wildcards.model} --chunk {wildcards.chunk} {params.workers} "
         "{params.last} {params.retry} --stamp {output:q} --log {log:q}"

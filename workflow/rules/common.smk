@@ -12,7 +12,7 @@ from snakemake.logging import logger
 
 from socca.errors import SoccaError
 from socca.survey.owner import check_owner
-from socca.survey.stamps import reasons_to_fit, stamps_of
+from socca.survey.stamps import jobs_to_run, reasons_to_fit, stamp_of, stamps_of
 from socca.survey.survey import Survey
 
 
@@ -93,21 +93,42 @@ def retry(wildcards, threads):
     return "--failed" if RETRY else ""
 
 
+def attempt_number(wildcards, attempt):
+    """Return which try of a job this is, from 1, as a resource that its parameters can see."""
+    return attempt
+
+
+def last_try(wildcards, resources):
+    """Return whether a job is tried for the last time: what stops a fit is then recorded, if it is its own."""
+    return "--last-try" if resources.attempt >= TRIES else "--not-last-try"
+
+
 @functools.cache
 def stamps():
     """Return the stamps of all fits or chunks. Looked up when asked for: a job on a node has no need of the others'."""
     try:
-        found = stamps_of(SURVEY, retry=RETRY)
+        found = stamps_of(SURVEY)
+        if workflow.is_main_process:
+            jobs = jobs_to_run(SURVEY, retry=RETRY)
+            force(stamp_of(SURVEY, job) for job in jobs)
+            say_why(jobs)
     except SoccaError as error:
         raise WorkflowError(str(error)) from None
-    if workflow.is_main_process:
-        say_why(found)
     return [in_results(stamp) for stamp in found]
 
 
-def say_why(found):
+def force(outdated):
+    """Let the jobs of stamps run that are there and say nothing.
+
+    As `--forcerun` does, but of the jobs that this run looks at alone. Nothing is deleted: not by a dry run, nor by a job
+    on a node, which reads this file too.
+    """
+    workflow.dag.forcefiles.update(in_results(stamp) for stamp in outdated if stamp.exists())
+
+
+def say_why(jobs):
     """Say why fits are done again, for some of them."""
-    reasons = reasons_to_fit(SURVEY, found, retry=RETRY)
+    reasons = reasons_to_fit(SURVEY, jobs, retry=RETRY)
     for target, model, reason in itertools.islice(reasons, MOST_REASONS):
         logger.info(f"{target} {model}: to be fitted again: {reason}")
     if next(reasons, None) is not None:

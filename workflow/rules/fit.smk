@@ -1,7 +1,7 @@
 # One job per target and model, each with a folder of its own.
 #
 # What Snakemake makes is a stamp, which holds the state of all that goes into the fit: its row, settings, sizes and times
-# of its files. The stamp of another state is deleted when this file is read. The job then compares contents, and fits if
+# of its files. A stamp of another state says nothing, and its job is forced. The job then compares contents, and fits if
 # there is a reason. (Were the images inputs and the posterior an output, a new image with an older time would be missed,
 # and an old posterior would be lost whenever a job fails.)
 FIT = f"{FOLDER}/fits/{{target}}/{{model}}"
@@ -30,14 +30,16 @@ rule fit:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
+        attempt=attempt_number,
     params:
         survey=survey_options,
         launcher=launcher,
         workers=workers,
         retry=retry,
+        last=last_try,
     shell:
         "{params.launcher}socca fit {params.survey} --target {wildcards.target} --model {wildcards.model} {params.workers} "
-        "{params.retry} --stamp {output:q} --log {log:q}"
+        "{params.last} {params.retry} --stamp {output:q} --log {log:q}"
 
 
 rule figure:
