@@ -22,6 +22,10 @@ class DataError(SoccaError, ValueError):
     """An image, PSF, mask or noise map cannot be read or does not fit the others."""
 
 
+class TooLargeError(DataError):
+    """A file has more pixels, or expands to more bytes, than ``max_pixels`` allows."""
+
+
 class ModelError(SoccaError, ValueError):
     """A model is incomplete or contradicts itself."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from socca.errors import DataError
+from socca.errors import DataError, TooLargeError
 
 #: Rows and columns, as slices of an array.
 Window = tuple[slice, slice]
@@ -40,7 +40,7 @@ def stored_pixels(hdu: Any, window: Window | None, max_pixels: int | None, where
 
     Raises
     ------
-    DataError
+    TooLargeError
         If there are too many. No memory was taken then.
     """
     shape = tuple(int(n) for n in hdu.shape)
@@ -48,7 +48,7 @@ def stored_pixels(hdu: Any, window: Window | None, max_pixels: int | None, where
     if max_pixels is not None and count > max_pixels:
         part = " x ".join(str(n) for n in reversed(shape))
         tiles = "" if window is None else f", of which {count:.3g} have to be read for the cutout"
-        raise DataError(
+        raise TooLargeError(
             f"{where} has {part} pixels{tiles}, and the limit is {max_pixels:.3g}: fit a cutout, or raise max_pixels "
             "(in a config image.max_pixels)"
         )
@@ -113,6 +113,17 @@ def values_of(stored: np.ndarray, header: Any, where: str) -> np.ndarray:
         values *= scale
         values += zero
     return np.where(hidden, np.nan, values) if hidden.any() else values
+
+
+def is_hidden_now(header: Any) -> bool:
+    """Tell whether a header has a BLANK that counts, and did not in versions that left it to astropy.
+
+    That ignores BLANK of unsigned integers (of signed bytes), and a BLANK of zero.
+    """
+    blank, bits = header.get("BLANK"), header.get("BITPIX", 0)
+    if not isinstance(blank, int) or isinstance(blank, bool) or bits not in _OFFSETS:
+        return False
+    return blank == 0 or (header.get("BSCALE", 1) == 1 and header.get("BZERO", 0) == _OFFSETS[bits])
 
 
 def _shifted(stored: np.ndarray, bits: int) -> np.ndarray:

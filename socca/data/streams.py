@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from socca.errors import DataError
+from socca.errors import TooLargeError
 
 #: Bytes that are read at a time: a multiple of four.
 _BLOCK = 1 << 20
@@ -43,7 +43,7 @@ def expanded(stream: BinaryIO, limit: int, where: str) -> Iterator[BinaryIO]:
 
     Raises
     ------
-    DataError
+    TooLargeError
         If a gzipped file is larger than that.
     OSError, EOFError, zlib.error
         If a gzipped file is damaged.
@@ -59,7 +59,7 @@ def expanded(stream: BinaryIO, limit: int, where: str) -> Iterator[BinaryIO]:
         while block := unpacked.read(_BLOCK):
             size += len(block)
             if size > limit:
-                raise DataError(
+                raise TooLargeError(
                     f"{where} expands to more than {limit / 1e9:.3g} GB: decompress it, or raise max_pixels (in a "
                     "config image.max_pixels)"
                 )

@@ -40,6 +40,12 @@ _ON_IMAGE = re.compile(r"(CD|PC)[12]_[12]|PC00[12]00[12]")
 _MEANING = re.compile(r"WCSAXES|(CTYPE|CUNIT)\d+|RADE(SYS|CSYS)|NAXIS\d*")
 #: Keywords that may have no value, as if they were missing.
 _OPTIONAL = ("EQUINOX", "LONPOLE", "LATPOLE")
+#: Numbers of axes, or keywords of an axis, of every WCS of a header.
+_AXES = re.compile(r"WCSAXES[A-Z]?")
+_AXIS = re.compile(r"(?:CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CNAME)(\d+)[A-Z]?|(?:CD|PC)(\d+)_(\d+)[A-Z]?")
+_ORDER = re.compile(r"(A|B|AP|BP)_ORDER")
+#: The most axes of a WCS, and the highest order of a SIP distortion: memory is taken for the square of either.
+_MOST_AXES, _MOST_ORDER = 99, 9
 #: How far the matrices of CD and of PC and CDELT may differ, relative to their size.
 _SAME_MATRIX = 1e-6
 
@@ -92,13 +98,41 @@ def celestial_wcs(
         if isinstance(error, DataError):
             raise
         reason = " ".join(str(error).split())
-        raise DataError(f"{what}: cannot read its WCS: {reason}") from error
+        # What wcslib runs out of, a header made it ask for.
+        raise DataError(f"{what}: cannot read its WCS: {reason or 'out of memory'}") from None
+
+
+def wcs_read_otherwise(header: fits.Header) -> str:
+    """Say what versions that gave the header to astropy as it is took for something else.
+
+    Parameters
+    ----------
+    header : Header
+        Of a FITS image.
+
+    Returns
+    -------
+    str
+        In a few words; empty if the WCS is the same, or there is none.
+    """
+    try:
+        if celestial_wcs(header, warn=False) is None:
+            return ""
+        plain = _plain(header, "image", None, logging.DEBUG)
+    except DataError:
+        return "its WCS is refused, or read with its tables"
+    keys = [key for key in dict.fromkeys(header) if is_of_wcs(key)]
+    other = [key for key in keys if key not in plain or plain[key] != header[key]]
+    if all(any(kind.fullmatch(key) and _ON_IMAGE.fullmatch(key) for key in header) for kind in (_CD, _PC)):
+        other = [key for key in other if not (_CD.fullmatch(key) or _PC.fullmatch(key))]  # both say the same
+    return f"its WCS is read without, or with other, {', '.join(other[:4])}" if other else ""
 
 
 def _plain(header: fits.Header, what: str, tables: fits.HDUList | None, level: int) -> fits.Header:
     """Return a copy of a header in which all that a celestial WCS is read from means one thing; log at a level."""
     header = header.copy()
     refuse_unreadable(header, what)
+    _refuse_many_axes(header, what)
     for key in [key for key in header if _NUMBERS.fullmatch(key)]:
         number = _number(key, header[key], what, level)
         if number is None:
@@ -124,6 +158,8 @@ def _plain(header: fits.Header, what: str, tables: fits.HDUList | None, level: i
         log.log(level, "%s: its header has SIP terms, but CTYPE does not end with -SIP: they are left out", what)
         for key in terms:
             del header[key]
+    for key in [key for key in header if _ORDER.fullmatch(key) and header[key] > _MOST_ORDER]:
+        raise DataError(f"{what}: its header is damaged: {key} is {header[key]}, and SIP has {_MOST_ORDER} at most")
     _drop_second_matrix(header, what)
     return header
 
@@ -157,6 +193,16 @@ def is_of_wcs(key: str) -> bool:
         Whether it is.
     """
     return any(kind.fullmatch(key) for kind in (_MEANING, _NUMBERS, _CD, _PC, _SIP, _LOOKUP_PARTS))
+
+
+def _refuse_many_axes(header: fits.Header, what: str) -> None:
+    """Raise `DataError` if a header claims more axes than any image has."""
+    for key in header:
+        numbers = [header[key]] if _AXES.fullmatch(key) else []
+        if axis := _AXIS.fullmatch(key):
+            numbers = [int(number) for number in axis.groups() if number]
+        if any(isinstance(number, int | float) and number > _MOST_AXES for number in numbers):
+            raise DataError(f"{what}: its header is damaged: {key} = {header[key]!r} is of more than {_MOST_AXES} axes")
 
 
 def _drop_second_matrix(header: fits.Header, what: str) -> None:

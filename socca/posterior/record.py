@@ -245,6 +245,8 @@ class InputFile:
         Its size, and its time of last change in nanoseconds; -1, which is that of no file, where not known.
     ctime_ns : int
         Time of the last change of its entry in the file system, likewise.
+    reading : int
+        Revision of the reader of FITS files; 0, that of results which do not say.
     extra : dict
         Keys that are not known here.
     """
@@ -254,6 +256,7 @@ class InputFile:
     size: int = -1
     mtime_ns: int = -1
     ctime_ns: int = -1
+    reading: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -266,7 +269,7 @@ class Failure:
     message : str
         In one line.
     capped : dict of float
-        The limit that the fit exceeded, by its key in the config, ``max_minutes`` or ``max_memory_mb``.
+        The limit that the fit exceeded, by its key in the config: ``max_minutes``, ``max_memory_mb`` or ``max_pixels``.
     died : bool
         Whether the fit's process died.
     unreadable : bool

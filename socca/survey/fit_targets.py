@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from socca.errors import CheckpointError, MachineError, PoolError, SoccaError
+from socca.errors import CheckpointError, MachineError, PoolError, SoccaError, TooLargeError
 from socca.pool import chosen_kind
 from socca.posterior.record import Failure, FitRecord, InputFile, Provenance, Timing
 from socca.posterior.storage import save_failure
@@ -171,7 +171,10 @@ def _fit_or_record(survey: Survey, target: str, model: str, place: Outputs) -> t
         message = str(error) if isinstance(error, SoccaError) else f"{type(error).__name__}: {error}"
         log.exception("%s %s failed", target, model)
         if writes:
-            record_failure(survey, target, model, place, files, message, time.perf_counter() - start)
+            seconds, capped = time.perf_counter() - start, dict[str, float]()
+            if isinstance(error, TooLargeError):
+                capped["max_pixels"] = survey.config.for_target(target).image.max_pixels
+            record_failure(survey, target, model, place, files, message, seconds, capped=capped)
         return FitStatus.FAILED, message
 
 
@@ -313,7 +316,7 @@ def record_failure(
     seconds : float
         Wall time until then.
     capped : mapping of float, optional
-        The limit that it exceeded, by its key in the config's section ``batch``.
+        The limit that it exceeded, by its key in the config.
     died : bool
         Whether its process died.
     unreadable : bool

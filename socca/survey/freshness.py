@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from socca.data.hdus import named_hdu
+from socca.data.rereading import READER_REVISION
 from socca.likelihood.revision import migrated
 from socca.posterior.record import FitRecord, InputFile
 from socca.survey.targets import FILE_COLUMNS
@@ -83,7 +84,8 @@ def described(files: Mapping[str, Path], *, digests: bool = True) -> dict[str, I
     for role, path in files.items():
         state = file_state(path, strict=digests)
         if state is not None:
-            found[role] = InputFile(str(path), _digest(path) if digests else "", **state._asdict())
+            digest = _digest(path) if digests else ""
+            found[role] = InputFile(str(path), digest, **state._asdict(), reading=READER_REVISION)
     return found
 
 
@@ -116,6 +118,7 @@ def reason_to_fit(
     exact: bool = True,
     failed: bool = False,
     changed: Callable[[str], Collection[str]] | None = None,
+    reread: Callable[[str], str] | None = None,
 ) -> str:
     """Say why a target has to be fitted (again), or nothing if it has not.
 
@@ -135,6 +138,8 @@ def reason_to_fit(
         Whether it is to be tried again if it failed.
     changed : callable, optional
         Names the settings that differ now, given the digest of those of the record.
+    reread : callable, optional
+        Says what of a file an earlier reader took for something else, given what the file is to the fit.
 
     Returns
     -------
@@ -166,6 +171,8 @@ def reason_to_fit(
             entry.size != state.size or not entry.sha256 or entry.sha256 != _digest(files[role])
         ):
             return f"{role} has changed"
+        if exact and reread is not None and entry.reading < READER_REVISION and (words := reread(role)):
+            return f"{role} is read in another way now: {words}"
     if record.failure is not None:
         if record.failure.died:
             return "its process had died"

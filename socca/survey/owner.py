@@ -7,7 +7,7 @@ from pathlib import Path
 
 from socca.errors import ConfigError
 from socca.survey.config.schema import Config
-from socca.utils.files import atomic_path
+from socca.utils.files import atomic_path, read_json
 
 
 def check_owner(config: Config, path: Path) -> None:
@@ -39,7 +39,11 @@ def claim(config: Config, path: Path) -> None:
     """Note that a folder of results is that of a config, once `check_owner` has not refused it."""
     content = json.dumps({"config": str(path.resolve()), "folder": str(config.folder.resolve())}, indent=1)
     note = _note(config)
-    if not note.is_file() or note.read_text(encoding="utf-8") != content:
+    try:
+        is_noted = read_json(note) == json.loads(content)
+    except (OSError, ValueError):
+        is_noted = False
+    if not is_noted:
         with atomic_path(note) as temporary:
             temporary.write_text(content, encoding="utf-8")
 
@@ -50,7 +54,7 @@ def _note(config: Config) -> Path:
 
 def _other_owner(config: Config, path: Path) -> Path | None:
     try:
-        noted = json.loads(_note(config).read_text(encoding="utf-8"))
+        noted = read_json(_note(config))
         owner, folder = Path(noted["config"]), Path(noted["folder"])
     except (OSError, ValueError, TypeError, KeyError):
         return None

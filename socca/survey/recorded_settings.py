@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from socca.survey.config.values import is_prior
-from socca.utils.files import atomic_path
+from socca.utils.files import atomic_path, read_json
 
 #: Most keys that a message names.
 _MOST = 4
@@ -58,7 +58,7 @@ def changed_keys(folder: Path, digest: str, settings: Mapping[str, Any], model: 
     if not (digest.isalnum() and digest.isascii()):
         return []
     try:
-        before = json.loads(_path(folder, digest).read_text(encoding="utf-8"))
+        before = read_json(_path(folder, digest))
     except (OSError, ValueError):
         return []
     if not isinstance(before, dict):

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from socca.data.pixels import MAX_PIXELS
+from socca.data.rereading import read_otherwise
 from socca.errors import ConfigError, nearest
 from socca.likelihood.revision import LIKELIHOOD_REVISION, stated
 from socca.posterior.record import FitRecord
@@ -21,7 +23,7 @@ from socca.survey.config.plugins import plugins_of
 from socca.survey.config.schema import Config, load_config, settings_digest
 from socca.survey.freshness import file_state, reason_to_fit, relevant_row
 from socca.survey.recorded_settings import changed_keys
-from socca.survey.targets import Target, from_columns, load_targets
+from socca.survey.targets import NOISE_COLUMNS, Target, from_columns, load_targets
 from socca.utils.files import exists
 
 #: References to columns of the table, in values of a config.
@@ -224,7 +226,9 @@ class Survey:
         for target in sorted(targets):
             params = self.stated_params(target, model)
             files = {role: simulated or file_state(path) for role, path in self.files(target).items()}
-            digest.update(json.dumps([target, params, files]).encode())
+            # A limit by default is left out, as in states of before there was one.
+            limit = self._max_pixels(target)
+            digest.update(json.dumps([target, params, files, *([] if limit == MAX_PIXELS else [limit])]).encode())
         return digest.hexdigest()[:16]
 
     @property
@@ -261,12 +265,28 @@ class Survey:
         def changed(digest: str) -> list[str]:
             return changed_keys(self.config.folder, digest, self.config.fit_settings(target, model), model)
 
-        params, caps = self.fit_params(target, model), self.config.batch.caps
-        return reason_to_fit(record, self.files(target), params, caps, exact=exact, failed=failed, changed=changed)
+        def reread(role: str) -> str:
+            own, one = self.config.for_target(target), self.target(target)
+            if role not in one.files:
+                hdu = own.noise.hdu_of(role, self.config.table.parent)
+            else:
+                hdu = one.hdus.get(role, own.noise.hdu if role in NOISE_COLUMNS else own.image.hdu_of(role))
+            # Of all others, the shape alone is compared with the image's.
+            sky = own.image.frame != "pixel" and role in ("image", "mask")
+            return read_otherwise(self.files(target)[role], hdu, role, sky=sky)
+
+        params = self.fit_params(target, model)
+        caps = self.config.batch.caps | {"max_pixels": self._max_pixels(target)}
+        return reason_to_fit(
+            record, self.files(target), params, caps, exact=exact, failed=failed, changed=changed, reread=reread
+        )
 
     def stale(self, target: str, model: str, record: FitRecord) -> str:
         """Say why a result is not that of the files, the row and the config of now, or nothing, for a catalogue."""
         return self.reason_to_fit(target, model, replace(record, failure=None), exact=False)
+
+    def _max_pixels(self, target: str) -> int:
+        return self.config.for_target(target).image.max_pixels
 
     def _row(self, target: str, model: str) -> str:
         """Return what a fit uses of the row of its target."""

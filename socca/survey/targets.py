@@ -30,7 +30,8 @@ FILE_COLUMNS = (
     "response",
     "exposure",
 )
-_NOISE_COLUMNS = ("sigma", "variance", "weight")
+#: Those that hold the noise, of which a row has one.
+NOISE_COLUMNS = ("sigma", "variance", "weight")
 _RESERVED = ("target", *FILE_COLUMNS, "segment", "models")
 _FITS = re.compile(r"\.(fits?|fz|fts)(\.gz)?(\[[^\[\]]*\])?$", re.IGNORECASE)
 #: Names of targets become names of folders.
@@ -92,7 +93,7 @@ class Target:
     @property
     def noise(self) -> tuple[str, Path] | None:
         """Which noise map there is, and its file."""
-        return next(((key, self.files[key]) for key in _NOISE_COLUMNS if key in self.files), None)
+        return next(((key, self.files[key]) for key in NOISE_COLUMNS if key in self.files), None)
 
 
 def case_twins(names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -262,7 +263,7 @@ def _target(row: dict[str, Any], place: Callable[[str], Path], numbers: dict[str
     files, hdus = _files(row, place)
     if "image" not in files:
         raise ConfigError(f"{name}: no image")
-    noise = [key for key in _NOISE_COLUMNS if key in files]
+    noise = [key for key in NOISE_COLUMNS if key in files]
     if len(noise) > 1:
         raise ConfigError(f"{name}: give one of {', '.join(noise)}")
     return Target(

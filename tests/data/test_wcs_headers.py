@@ -7,6 +7,7 @@ from astropy.wcs import WCS
 
 from socca.data import Image
 from socca.errors import DataError
+from socca.utils.machine import machine_fault
 
 SHAPE = (40, 41)
 VALUES = np.random.default_rng(0).normal(0, 1, SHAPE).astype("f4")
@@ -158,6 +159,33 @@ def test_text_that_is_no_number_is_refused(header, tmp_path):
     header.remove("CRVAL1")
     with pytest.raises(DataError, match="CRVAL1 of its WCS has no value"):
         Image(fits.PrimaryHDU(VALUES, header))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"WCSAXES": 2_000_000_000},
+        {"WCSAXESA": 2_000_000_000, "CTYPE1A": "LINEAR"},
+        {"PC1_9999": 1.0},
+        {"CRVAL999": 1.0},
+        {"A_ORDER": 100_000, "B_ORDER": 2, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"},
+    ],
+)
+def test_more_axes_or_orders_than_memory_are_no_fault_of_the_machine(header, changes):
+    header.update(changes)
+    with pytest.raises(DataError, match="its header is damaged") as caught:
+        Image(fits.PrimaryHDU(VALUES, header))
+    assert machine_fault(caught.value) == ""
+
+
+def test_what_wcslib_runs_out_of_is_the_headers(header, monkeypatch):
+    def lacks(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("astropy.wcs.WCS", lacks)
+    with pytest.raises(DataError, match="cannot read its WCS: out of memory") as caught:
+        Image(fits.PrimaryHDU(VALUES, header))
+    assert machine_fault(caught.value) == ""
 
 
 def test_equinox_with_the_letter_of_its_epoch(header):

@@ -75,7 +75,7 @@ WHOLE = FitRecord(
         extra={"new": None},
     ),
     files={"image": InputFile("n1.fits", "ab", 5760, 17, extra={"new": "x"})},
-    failure=Failure("took too long", capped={"max_minutes": 1.0}, died=True),
+    failure=Failure("took too long", capped={"max_minutes": 1.0}, died=True, unreadable=True),
     extra={"new": {"of": "later"}},
 )
 
@@ -104,7 +104,7 @@ def test_the_form_on_disk_is_that_of_the_first_version():
         *("record_version", "target", "model", "n_data", "doubts"),
         *("method", "options", "seed", "converged", "n_calls", "n_eff", "pool", "workers", "notes"),
         *("problem_digest", "params", "versions", "host", "cpus", "finished"),
-        *("timing", "image", "fit", "files", "capped", "died", "new"),
+        *("timing", "image", "fit", "files", "capped", "died", "unreadable", "new"),
     }
     assert WHOLE.to_dict()["image"]["shape"] == [11, 11]
     # Whoever reads these by key finds them all, as null where there is no value.

@@ -52,9 +52,12 @@ def test_results_that_were_copied_are_those_of_the_config_beside_them(make_confi
     check_owner(config, tmp_path / "clone" / "one.yaml")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"config": 3, "folder": 4}'])
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"config": 3, "folder": 4}', b"\xff\xfe", b"[" * 100_000])
 def test_a_damaged_note_says_nothing(make_config, text):
     config, path = make_config("one.yaml")
     claim(config, path)
-    (config.folder / "config.json").write_text(text)
+    (config.folder / "config.json").write_bytes(text)
     check_owner(*make_config("two.yaml"))
+    claim(config, path)
+    with pytest.raises(ConfigError):
+        check_owner(*make_config("two.yaml"))

@@ -30,8 +30,9 @@ def test_keys_are_those_of_the_config(tmp_path):
 def test_settings_that_are_not_known_are_not_named(tmp_path):
     assert changed_keys(tmp_path, "abc", SETTINGS, "sersic") == []
     (tmp_path / "settings").mkdir()
-    (tmp_path / "settings" / "abc.json").write_text("[1]")
-    assert changed_keys(tmp_path, "abc", SETTINGS, "sersic") == []
+    for text in (b"[1]", b"\xff\xfe", b"[" * 100_000):
+        (tmp_path / "settings" / "abc.json").write_bytes(text)
+        assert changed_keys(tmp_path, "abc", SETTINGS, "sersic") == []
     # A result cannot make us read another file.
     (tmp_path / "other.json").write_text("{}")
     assert changed_keys(tmp_path, "../other", SETTINGS, "sersic") == []

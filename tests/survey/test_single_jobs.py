@@ -135,7 +135,9 @@ def test_what_a_single_file_is_refused_with(tmp_path, monkeypatch):
     (tmp_path / "well").touch()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
-        assert unreadable_file({"mask": tmp_path / "socket"}).startswith(f"mask: cannot read {tmp_path / 'socket'}: [Er")
+        assert unreadable_file({"mask": tmp_path / "socket"}).startswith(
+            f"mask: cannot read {tmp_path / 'socket'}: [Er"
+        )
     os.mkfifo(tmp_path / "pipe")
     assert unreadable_file({name: tmp_path / name for name in ("well", "pipe", "absent")}) == ""
     (tmp_path / "mem").symlink_to("/proc/self/mem")
@@ -291,6 +293,22 @@ def test_missing_model_images_are_drawn_without_a_fit(single):
     with fits.open(survey.path("a", "sky", "model.fits")) as hdus:
         np.testing.assert_allclose(hdus["DATA"].data, fits.getdata(survey.target("a").files["image"]), atol=1e-5)
     assert survey.path("a", "sky", "posterior.h5").read_bytes() == before
+
+
+def test_the_limit_of_pixels_is_no_setting_of_a_fit(single):
+    load, fit = single
+    image = {"pixel_scale": "0.2 arcsec"}
+    survey = load(["a"], image=image | {"max_pixels": 35})
+    assert fit(survey) == [("a", "failed")]
+    assert part_record(survey.path("a", "sky", "posterior.h5")).failure.capped == {"max_pixels": 35}
+    assert fit(load(["a"], image=image | {"max_pixels": 30})) == []
+    more = load(["a"], image=image | {"max_pixels": 36})
+    assert more.state_of(["a"], "sky") != survey.state_of(["a"], "sky")
+    assert why(more) == [("a", "sky", "more than before of max_pixels")]
+    assert fit(more) == [("a", "done")]
+    # Of what is done, no other limit is a reason.
+    assert fit(survey) == []
+    assert fit(load(["a"])) == []
 
 
 def test_a_single_fit_has_limits_too(single):

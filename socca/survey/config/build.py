@@ -70,17 +70,8 @@ def read_file(kind: str, target: Target, config: Config, image: Plane | RegionFi
     path, settings = target.files[kind], config.image
     if kind == "regions":
         return RegionFile.read(path)
-    hdus = {
-        "image": settings.hdu,
-        "psf": settings.psf.hdu,
-        "mask": settings.mask.hdu,
-        "segmentation": settings.segmentation.hdu,
-        "response": settings.response.hdu,
-        "exposure": settings.exposure.hdu,
-    }
-    if target.noise is not None:
-        hdus[target.noise[0]] = config.noise.hdu
-    hdu = target.hdus.get(kind, hdus.get(kind))
+    is_noise = target.noise is not None and kind == target.noise[0]
+    hdu = target.hdus.get(kind, config.noise.hdu if is_noise else settings.hdu_of(kind))
     part = None
     if kind == "image":
         part = _cutout_part(target, config)

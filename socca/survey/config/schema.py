@@ -147,9 +147,13 @@ class Config(Strict):
 
 
 def _image_settings(image: ImageConfig) -> dict[str, Any]:
-    """Return the settings of images, without the keys that came later where they have their defaults."""
+    """Return the settings of images, without the keys that came later where they have their defaults.
+
+    And without the limit of their sizes, which changes no result.
+    """
     found, default = (config.model_dump(mode="json") for config in (image, ImageConfig.model_validate({})))
-    for place in (("max_pixels",), ("segmentation",), ("mask", "bits")):
+    del found["max_pixels"]
+    for place in (("segmentation",), ("mask", "bits")):
         inner, usual = found, default
         for section in place[:-1]:
             inner, usual = inner[section], usual[section]

@@ -129,6 +129,10 @@ class ImageConfig(Strict):
     response: MapConfig = optional(MapConfig, "Response maps: they multiply the model before the PSF.")
     exposure: MapConfig = optional(MapConfig, "Exposure maps: they multiply the model after the PSF.")
 
+    def hdu_of(self, kind: str) -> HduIndex | None:
+        """Return the HDU that is read of the image, or of one of its maps and masks; None without one."""
+        return self.hdu if kind == "image" else getattr(getattr(self, kind, None), "hdu", None)
+
 
 def _checked_noise(kind: str) -> str:
     if kind not in _noise.REGISTRY:
