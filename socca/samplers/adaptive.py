@@ -35,7 +35,7 @@ class Adaptive(Sampler):
     """
 
     name = "adaptive"
-    requires = ("numpy", "scipy")
+    requires: tuple[str, ...] = ("numpy", "scipy")
     defaults = {  # noqa: RUF012  (never changed)
         "n_eff": 2000,
         "n_prior": 400,

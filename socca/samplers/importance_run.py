@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, PeriodicLogger
-from socca.samplers.importance import Proposal, Rounds, agree, effective_number, evidence, student_of, truncated
+from socca.samplers.importance import (
+    Proposal,
+    Rounds,
+    agree,
+    effective_number,
+    evidence,
+    student_of,
+    tail_shape,
+    truncated,
+)
 from socca.samplers.normal_coordinates import NormalCoordinates
 from socca.samplers.search import KEPT, MATTERS, Maxima, find_maxima
 from socca.samplers.summits import Summit, climb
@@ -251,12 +260,9 @@ class ImportanceRun:
 
     def _judged(self, final: Rounds, effective: float) -> tuple[list[str], dict[str, Any]]:
         """Return why the draws do not pass, and what the result says of them."""
-        from socca.posterior.exports import pareto_smoothed
-
         log_weights = final.log_weights()
         why: list[str] = []
-        possible = log_weights[np.isfinite(log_weights)]
-        tail = float(pareto_smoothed(possible)[1]) if len(possible) > 20 else math.inf
+        tail = tail_shape(log_weights)
         if not tail <= MOST_TAIL:
             why.append(f"k-hat is {tail:.2f}")
         if effective < self._options["n_eff"]:
@@ -277,7 +283,7 @@ class ImportanceRun:
             "n_gradients": self._n_gradients,
             "tier": "importance",
             "escalated": why,
-            "tail": round(tail, 3),
+            "tail": round(tail, 3) if math.isfinite(tail) else None,
             "rounds": len(self._all) - 1,
             "effective_share": round(effective / max(len(log_weights), 1), 4),
         }

@@ -74,14 +74,15 @@ class Optimizer(Sampler):
         """Explore the posterior; see `Sampler.run`."""
         rng = np.random.default_rng(seed)
         with_prior = self.options["objective"] == "map"
-        search = {key: int(self.options[key]) for key in ("n_draws", "n_starts", "maxiter")}
+        n_draws, n_starts, maxiter = (int(self.options[key]) for key in ("n_draws", "n_starts", "maxiter"))
         given, tol = self._starts(problem), self.options.get("tol")
         solver = {} if tol is None else {"ftol": float(tol), "gtol": float(tol)}
         solver |= self.options.get("options") or {}
         callback = self.options.get("callback")
         maxima = find_maxima(
-            problem, pool.evaluate, rng, **search, with_prior=with_prior, given=given, solver=solver, callback=callback
-        )
+            problem, pool.evaluate, rng, n_draws, n_starts, maxiter,
+            with_prior=with_prior, given=given, solver=solver, callback=callback,
+        )  # fmt: skip
         found = maxima.highest
         samples = self._draw(problem, found, rng)
         _, logdet = np.linalg.slogdet(found.covariance)

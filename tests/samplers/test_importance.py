@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import genpareto, multivariate_normal, norm
+from scipy.stats import t as student_t
 
 from socca.samplers.importance import (
     FREEDOM,
@@ -15,6 +16,7 @@ from socca.samplers.importance import (
     effective_number,
     evidence,
     student_of,
+    tail_shape,
     truncated,
 )
 
@@ -140,6 +142,28 @@ def test_draws_with_much_weight_far_out_count_for_less():
     # 800 squared means: known to 5 %.
     assert 1 / np.mean(np.square(means)) > 0.85 * np.median(numbers)
     assert np.median(numbers) < 0.8 * np.median(kish)
+
+
+@pytest.mark.parametrize("shape", [-0.5, 0.2, 0.6, 1.0])
+def test_the_tail_of_pareto_weights_has_their_shape(shape):
+    """Of 20,000 weights, 424 are in the tail: k is known to (1 + k) / sqrt(424), 0.03 to 0.1."""
+    weights = genpareto(shape).rvs(20_000, random_state=np.random.default_rng(12)) + 1e-9
+    assert tail_shape(np.log(weights)) == pytest.approx(shape, abs=0.3 if shape > 0 else 0.2)
+
+
+def test_the_tail_is_that_of_arviz():
+    """Which fits the same distribution in another way, to the same weights."""
+    exports = pytest.importorskip("arviz") and pytest.importorskip("socca.posterior.exports")
+    rng = np.random.default_rng(13)
+    for freedom in (2.0, 4.0, 30.0):
+        log_weights = student_t(freedom).logpdf(z := rng.normal(size=4000)) - norm.logpdf(z)
+        assert tail_shape(log_weights) == pytest.approx(float(exports.pareto_smoothed(log_weights)[1]), abs=0.1)
+
+
+def test_tails_of_few_and_of_equal_weights():
+    assert tail_shape(np.zeros(10)) == math.inf
+    assert tail_shape(np.full(1000, -np.inf)) == math.inf
+    assert tail_shape(np.zeros(1000)) == -math.inf
 
 
 def test_no_truncated_weight_is_above_the_mean_times_the_root_of_the_number():
