@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.data.fits import PartOf, whole_number
+from socca.data.fits import PartOf
 from socca.data.frames import Frame, frame_of
 from socca.data.pixels import Window
 from socca.data.wcs import celestial_wcs
 from socca.errors import DataError
+from socca.utils.numbers import whole_number
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS

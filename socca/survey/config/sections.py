@@ -121,7 +121,7 @@ class ImageConfig(Strict):
         MAX_PIXELS,
         ge=1,
         description="The most pixels that are read of one file: of an image of which a cutout is fitted, the pixels of "
-        "the cutout. A gzipped file may expand to 16 bytes for each.",
+        "the cutout. A compressed file may expand to 16 bytes for each.",
     )
     psf: PsfConfig = optional(PsfConfig, "Point-spread functions.")
     mask: MaskConfig = optional(MaskConfig, "Masks.")
