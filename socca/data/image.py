@@ -122,7 +122,9 @@ class Image:
         from astropy.io import fits
 
         self.max_pixels = whole_number(max_pixels, "image: max_pixels", 1)
-        wanted = None if center is None and csize is None else cutout_part(center, csize, pixel_scale)
+        wanted = None
+        if center is not None or csize is not None:
+            wanted = cutout_part(lambda frame: (center, csize), lambda wcs: pixel_scale)
         read = read_image(img, img_idx, part=wanted, max_pixels=self.max_pixels)
         plane, header = read.data, read.header
         if plane.ndim != 2 or min(plane.shape) < 3:

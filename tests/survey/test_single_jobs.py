@@ -82,7 +82,7 @@ def test_what_is_up_to_date_is_left_alone(single, tmp_path):
 
 @pytest.mark.parametrize("chunk", [1, 10])
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
-def test_what_the_machine_refuses_is_nobody_s_failure(single, monkeypatch, chunk, number):
+def test_what_the_machine_refuses_is_no_failure_of_the_target(single, monkeypatch, chunk, number):
     load, fit = single
     survey = load(batch={"chunk": chunk})
     job = ChunkJob(survey, ONE)
@@ -201,7 +201,10 @@ def test_a_result_that_cannot_be_read_now_is_not_made_again(single, monkeypatch)
 def test_one_process_at_a_time(single):
     load, fit = single
     survey = load(["a"])
-    with SingleJob(survey, "a", "sky").alone(), pytest.raises(PoolError, match=rf"a sky: process {os.getpid()} on"):
+    with (
+        SingleJob(survey, "a", "sky").exclusive_lock(),
+        pytest.raises(PoolError, match=rf"a sky: process {os.getpid()} on"),
+    ):
         fit(survey)
 
 
