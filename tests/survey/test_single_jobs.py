@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 
 from socca.errors import MachineError, PoolError
+from socca.fitting.plausibility.doubts import Doubt
 from socca.posterior.storage import read_headers
 from socca.survey.catalog import survey_status
 from socca.survey.chunk_job import ChunkJob, part_record
@@ -148,6 +149,21 @@ def test_what_a_single_file_is_refused_with(tmp_path, monkeypatch):
 
     monkeypatch.setattr("socca.survey.unreadable.os.scandir", stale)
     assert unreadable_file({"image": tmp_path / "mem"}) == ""
+
+
+def test_what_is_implausible_is_looked_for_once(single, monkeypatch):
+    load, fit = single
+    survey, calls = load(["a"]), []
+
+    def found(*inputs):
+        calls.append(inputs)
+        return [Doubt("psf_center", "far off")]
+
+    for place in ("plausibility", "run"):
+        monkeypatch.setattr(f"socca.fitting.{place}.find_doubts", found)
+    fit(survey)
+    assert len(calls) == 1
+    assert part_record(survey.path("a", "sky", "posterior.h5")).doubts == {"psf_center": "far off"}
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")])
