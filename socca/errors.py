@@ -87,3 +87,20 @@ def known_names(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     listed = "known: " + (", ".join(dict.fromkeys([*close, *known])) or "none")
     return f"; did you mean {close[0]!r}? {listed}" if close else f"; {listed}"
+
+
+def one_line(error: Exception | str) -> str:
+    """Return what an error or a message says, in one line.
+
+    Parameters
+    ----------
+    error : Exception or str
+        An error that is not socca's own is told with its kind.
+
+    Returns
+    -------
+    str
+        Without line breaks.
+    """
+    text = " ".join(str(error).split())
+    return text if isinstance(error, SoccaError | str) else f"{type(error).__name__}: {text}"

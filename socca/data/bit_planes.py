@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from socca.data.fits import whole_number
 from socca.errors import DataError
+from socca.utils.numbers import whole_number
 
 #: The highest bit that a mask may have: doubles hold all whole numbers up to there.
 HIGHEST_BIT = 52
@@ -44,7 +44,7 @@ def bit_mask(bits: Sequence[int]) -> int:
     return sum({1 << bit for bit in numbers})
 
 
-def without_bits(plane: np.ndarray, bad: int) -> np.ndarray:
+def good_pixels(plane: np.ndarray, bad: int) -> np.ndarray:
     """Return the pixels of a mask of bit planes that have a value, and none of these bits.
 
     Parameters

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.data.fits import PartOf, whole_number
+from socca.data.fits import PartOf
 from socca.data.frames import Frame, frame_of
 from socca.data.pixels import Window
 from socca.data.wcs import celestial_wcs
 from socca.errors import DataError
+from socca.utils.numbers import whole_number
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -127,15 +129,19 @@ def _side(frame: Frame, middle: tuple[float, float], axis: int, side: Any) -> in
     return whole_number(side, "cutout: its size in pixels (csize; an angle needs a unit, as in 9 * u.arcsec)", 1)
 
 
-def cutout_part(center: Any, csize: Any, pixel_scale: float | None) -> PartOf:
+def cutout_part(
+    place: Callable[[Frame], tuple[Any, Any]], pixel_scale: Callable[[WCS | None], float | None], *, sky: bool = True
+) -> PartOf:
     """Return what chooses the part of a file that a centre and a size select.
 
     Parameters
     ----------
-    center, csize : optional
-        As `Image.cutout`.
-    pixel_scale : float or None
-        Size of a pixel in arcsec, of a file without a celestial WCS.
+    place : callable
+        Returns ``center`` and ``csize``, as `Image.cutout` takes them, in a frame.
+    pixel_scale : callable
+        Returns the size of a pixel in arcsec for a celestial WCS, or None for one: None if the WCS gives it.
+    sky : bool
+        Whether the WCS of the file is looked at.
 
     Returns
     -------
@@ -144,8 +150,9 @@ def cutout_part(center: Any, csize: Any, pixel_scale: float | None) -> PartOf:
     """
 
     def part(shape: tuple[int, int], header: Any, tables: Any) -> Window:
-        wcs = celestial_wcs(header, tables=tables, warn=False)
-        return find_window(shape, frame_of(wcs, shape, pixel_scale), wcs, center, csize)
+        wcs = celestial_wcs(header, tables=tables, warn=False) if sky else None
+        frame = frame_of(wcs, shape, pixel_scale(wcs))
+        return find_window(shape, frame, wcs, *place(frame))
 
     return part
 

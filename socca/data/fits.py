@@ -36,8 +36,10 @@ PartOf = Callable[[tuple[int, int], Any, Any], Window | None]
 #: Keywords that say what the stored numbers mean.
 _STORED = ("BSCALE", "BZERO", "BLANK", "BSOFTEN")
 
-#: The most bytes that a gzipped file may expand to, for each pixel that may be read.
+#: The most bytes that a compressed file may expand to, for each pixel that may be read.
 _EXPANDED = 16
+#: What to do about a compressed file that expands to more.
+_REMEDY = "decompress it, or raise max_pixels (in a config image.max_pixels)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +86,14 @@ def open_fits(
     Parameters
     ----------
     source : str, Path or binary file
-        The file, or one that is open already, at its beginning; gzipped and tile-compressed files are read as they are.
+        The file, or one that is open already, at its beginning. Files that are compressed (gzip, bzip2,
+        xz, zip) or have compressed tiles are read as they are.
     what : str
         What the file is for, in the error: ``image``, ``psf``, …
     stored : bool
         Leave numbers as they are stored, without BSCALE, BZERO and BLANK.
     limit : int
-        The most bytes that a gzipped file may expand to.
+        The most bytes that a compressed file may expand to.
 
     Yields
     ------
@@ -100,7 +103,7 @@ def open_fits(
     Raises
     ------
     DataError
-        If the file is missing, truncated or no FITS, or a gzipped one is too large.
+        If the file is missing, truncated or no FITS, or a compressed one is too large.
     """
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyUserWarning
@@ -116,7 +119,7 @@ def open_fits(
             opened = path.open("rb") if isinstance(source, (str, Path)) else contextlib.nullcontext(source)
             with (
                 opened as stream,
-                streams.expanded(stream, limit, f"{what}: {path}") as plain,
+                streams.expanded(stream, limit, f"{what}: {path}", _REMEDY) as plain,
             ):
                 check_counts(plain, f"{what}: {path}")
                 with fits.open(plain, memmap=False, lazy_load_hdus=False, do_not_scale_image_data=stored) as hdus:
@@ -353,30 +356,3 @@ def read_cube(source: PlainInput, hdu: HduIndex | None = None) -> np.ndarray:
     if cube.ndim != 3 or not cube.size:
         raise DataError(f"cube: expected realisations of the image, shape (n, ny, nx), got {cube.shape}")
     return cube
-
-
-def whole_number(value: Any, what: str, least: int) -> int:
-    """Return a number as an int; a `DataError` that names it if it is not whole, or below `least`.
-
-    Parameters
-    ----------
-    value : number
-        Of any type.
-    what : str
-        What it is for, in the error.
-    least : int
-        The smallest that will do.
-
-    Returns
-    -------
-    int
-        The number.
-    """
-    try:
-        whole = int(value)
-        good = not isinstance(value, (bool, str)) and whole == value and whole >= least
-    except (TypeError, ValueError, OverflowError):
-        good = False
-    if not good:
-        raise DataError(f"{what} must be a whole number of at least {least}, got {value!r}")
-    return whole

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 #: Of the FITS standard: bytes of a block, and the most axes that an array, or columns that a table, may have.
 _BLOCK, _MOST = 2880, 999
-#: Bytes of the longest header that is looked through.
-_LONGEST = 2**26
+#: Blocks of the longest header that is looked through.
+_LONGEST = 2**26 // _BLOCK
+#: How a file begins that is FITS.
+_FIRST = b"SIMPLE"
 _END = re.compile(rb"END {77}")
 _NUMBER = re.compile(rb"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT|ZNAXIS|TFIELDS) *= *([-+]?\d+)\b")
 _COUNTS = ("NAXIS", "ZNAXIS", "TFIELDS")
@@ -38,6 +40,10 @@ def check_counts(stream: BinaryIO, where: str) -> None:
     DataError
         If there is such a number. What else is wrong with a header is for astropy to say.
     """
+    beginning = stream.read(len(_FIRST))
+    stream.seek(0)
+    if beginning != _FIRST:
+        return  # astropy reads no more of it either
     try:
         while numbers := _next_header(stream, where):
             axes, size = numbers.get("NAXIS", 0), abs(numbers.get("BITPIX", 8)) // 8
@@ -55,13 +61,12 @@ def _next_header(stream: BinaryIO, where: str) -> dict[str, int]:
 
     Of a number that is given twice, the largest: astropy may take either.
     """
-    header = b""
-    while len(header) < _LONGEST:
-        block = stream.read(_BLOCK)
-        header += block
-        if len(block) < _BLOCK or _END.search(block):
+    blocks: list[bytes] = []
+    while len(blocks) < _LONGEST:
+        blocks.append(stream.read(_BLOCK))
+        if len(blocks[-1]) < _BLOCK or _END.search(blocks[-1]):
             break
-    found: dict[str, int] = {}
+    header, found = b"".join(blocks), dict[str, int]()
     for at in range(0, len(header), 80):
         match = _NUMBER.match(header, at, at + 80)
         if match and len(match[2]) < 80:

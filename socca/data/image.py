@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from socca.data.cutout import cutout_part, find_window, part_like
-from socca.data.fits import PlainInput, read_image, whole_number
+from socca.data.fits import PlainInput, Plane, read_image, to_plane
 from socca.data.frames import Frame, frame_of
 from socca.data.hdus import HduIndex
 from socca.data.pixels import MAX_PIXELS, Window
 from socca.data.wcs import celestial_wcs, shifted_header, shifted_tables
 from socca.errors import DataError
+from socca.utils.numbers import whole_number
 
 if TYPE_CHECKING:
     from socca.noise.base import NoiseModel
@@ -121,7 +122,9 @@ class Image:
         from astropy.io import fits
 
         self.max_pixels = whole_number(max_pixels, "image: max_pixels", 1)
-        wanted = None if center is None and csize is None else cutout_part(center, csize, pixel_scale)
+        wanted = None
+        if center is not None or csize is not None:
+            wanted = cutout_part(lambda frame: (center, csize), lambda wcs: pixel_scale)
         read = read_image(img, img_idx, part=wanted, max_pixels=self.max_pixels)
         plane, header = read.data, read.header
         if plane.ndim != 2 or min(plane.shape) < 3:
@@ -449,8 +452,10 @@ class Image:
 
     def state(self) -> dict[str, Any]:
         """Return all but the noise as numbers, text and arrays, by name, for `from_state`."""
-        own = {key: value for key, value in vars(self).items() if key not in ("noise", "wcs", "frame", "hdu")}
-        return {**own, "plane": self.hdu.data, "header": self.hdu.header.tostring(sep="\n")}
+        made = ("noise", "wcs", "frame", "hdu", "_tables")
+        own = {key: value for key, value in vars(self).items() if key not in made}
+        tables = [(hdu.data, _header_text(hdu.header)) for hdu in (self._tables or [])[1:]]
+        return {**own, "plane": self.hdu.data, "header": _header_text(self.hdu.header), "tables": tables}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], noise: NoiseModel) -> Image:
@@ -471,10 +476,22 @@ class Image:
         from astropy.io import fits
 
         own = dict(state)
-        hdu = fits.PrimaryHDU(own.pop("plane"), fits.Header.fromstring(own.pop("header"), sep="\n"))
-        image = cls(hdu, noise=noise, pixel_scale=own["_pixel_scale"])
+        header, *headers = (
+            fits.Header.fromstring(text, sep="\n") for text in (own.pop("header"), *(text for _, text in own["tables"]))
+        )
+        tables = [fits.ImageHDU(data, of) for (data, _), of in zip(own.pop("tables"), headers, strict=True)]
+        plane = Plane(
+            to_plane(own.pop("plane"), "image"),
+            header,
+            fits.HDUList([fits.PrimaryHDU(), *tables]) if tables else None,
+        )
+        image = cls(plane, noise=noise, pixel_scale=own["_pixel_scale"])
         image.__dict__.update(own)
         return image
+
+
+def _header_text(header: Any) -> str:
+    return str(header.tostring(sep="\n"))
 
 
 def _refuse_masked(mask: np.ndarray, window: Window) -> None:

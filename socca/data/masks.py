@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from socca.data.bit_planes import bit_mask, without_bits
+from socca.data.bit_planes import bit_mask, good_pixels
 from socca.data.cutout import part_like
 from socca.data.fits import PartOf, PlainInput, Plane, read_image
 from socca.data.hdus import HduIndex, one_of, split_hdu
@@ -316,7 +316,7 @@ def _plane_leaves(
     """Return the pixels that a mask of numbers leaves."""
     read = read_image(source, idx, "mask")
     plane = read.data
-    used = without_bits(plane, bad) if bad else ((plane != 0) == (good == "nonzero")) & ~np.isnan(plane)
+    used = good_pixels(plane, bad) if bad else ((plane != 0) == (good == "nonzero")) & ~np.isnan(plane)
     if used.mean() < FEW:
         taken = f"values without the bits {bad:#x}" if bad else {"nonzero": "non-zero"}.get(good, good) + " values"
         log.warning(

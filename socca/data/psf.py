@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from socca.data.fits import PlainInput, read_plane, whole_number
+from socca.data.fits import PlainInput, read_plane
 from socca.data.hdus import HduIndex
 from socca.errors import DataError
+from socca.utils.numbers import whole_number
 
 #: Models of photutils whose value at a pixel's centre is the integral over the pixel already.
 PIXEL_INTEGRATED = frozenset(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from socca.errors import PosteriorError, SoccaError
+from socca.errors import PosteriorError, SoccaError, one_line
 from socca.posterior.posterior import Posterior
 from socca.posterior.storage import open_result, save_posterior
 from socca.utils.launcher import ranks
@@ -119,7 +119,18 @@ def load_fit(
 
 
 def _stored(filename: str | Path, target: str | None, allow_pickle: bool, posterior: Posterior) -> StoredFit | None:
-    """Return image and model, if they give the likelihood that the posterior has."""
+    """Return image and model, if they give the likelihood that the posterior has; else, raise `SoccaError`."""
+    try:
+        return _checked(filename, target, allow_pickle, posterior)
+    except (SoccaError, MemoryError):
+        raise
+    except Exception as error:  # what is damaged, or was pickled elsewhere, fails in any way
+        raise PosteriorError(
+            f"image and model are damaged, or of another version of socca: {one_line(error)}"
+        ) from error
+
+
+def _checked(filename: str | Path, target: str | None, allow_pickle: bool, posterior: Posterior) -> StoredFit | None:
     with open_result(filename, target) as group:
         if "fit" not in group:
             return None

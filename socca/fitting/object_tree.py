@@ -20,10 +20,15 @@ from astropy.io import fits
 from socca.errors import PosteriorError
 from socca.models import Model
 from socca.parameters.ties import EqualTo, Tie
+from socca.posterior.hdf5 import is_plain
 from socca.utils.tags import tag_of, tags
 
 #: Classes without a tag, by name.
 KINDS: dict[str, type] = {"model/Model": Model, "model/Tie": Tie, "model/EqualTo": EqualTo}
+#: Families of classes whose objects are made from the values of their attributes.
+_FAMILIES = ("component", "model", "prior", "truncation", "vertical")
+#: Kinds of arrays that a file keeps; others are pickles.
+ARRAYS = "biufcU"
 _COLLECTIONS: dict[str, Callable[..., Any]] = {"list": list, "tuple": tuple, "set": frozenset}
 
 
@@ -50,7 +55,7 @@ class Packer:
             return value
         if type(value) is float:
             return value if math.isfinite(value) else {"float": repr(value)}
-        if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+        if isinstance(value, np.ndarray | np.generic) and is_plain(value.dtype, ARRAYS):
             self.arrays.append(np.asarray(value))
             return {"array": len(self.arrays) - 1}
         if isinstance(value, slice):
@@ -61,17 +66,15 @@ class Packer:
         if name is not None:
             return {"named": name}
         kind = _name_of(type(value))
-        if kind is not None and hasattr(value, "_fields"):
-            return {"made": kind, "fields": {key: self.pack(getattr(value, key)) for key in value._fields}}
-        if kind is not None and dataclasses.is_dataclass(value):
-            fields = [field.name for field in dataclasses.fields(value) if field.init]
+        fields = None if kind is None else _fields(type(value))
+        if fields is not None:
             return {"made": kind, "fields": {key: self.pack(getattr(value, key)) for key in fields}}
         for word, own in _COLLECTIONS.items():
             if type(value) is own:
                 return {word: [self.pack(item) for item in value]}
         if type(value) is dict:
             return {"dict": [[self.pack(key), self.pack(item)] for key, item in value.items()]}
-        if kind is not None and hasattr(value, "__dict__"):
+        if kind is not None and _has_family(kind) and hasattr(value, "__dict__"):
             return self._object(kind, value)
         self.pickles.append(cloudpickle.dumps(value))
         return {"pickle": len(self.pickles) - 1}
@@ -107,13 +110,17 @@ class Unpacker:
         if not isinstance(packed, Mapping):
             return packed
         if "object" in packed:
+            if not _has_family(packed["object"]):
+                raise PosteriorError(f"{packed['object']} is no component, prior or model")
             kind = self._class(packed["object"])
             made = self._made[packed["number"]] = kind.__new__(kind)
             made.__dict__.update({key: self.unpack(held) for key, held in packed["state"].items()})
             return made
         if "made" in packed:
-            fields = {key: self.unpack(held) for key, held in packed["fields"].items()}
-            return self._class(packed["made"])(**fields)
+            kind = self._class(packed["made"])
+            if _fields(kind) is None:
+                raise PosteriorError(f"{packed['made']} is no record, of which a file gives the fields")
+            return kind(**{key: self.unpack(held) for key, held in packed["fields"].items()})
         ((word, content),) = packed.items()
         if word in _COLLECTIONS:
             return _COLLECTIONS[word](self.unpack(item) for item in content)
@@ -160,6 +167,19 @@ def _name_of(thing: Any) -> str | None:
         name = str(thing.__name__)
         return f"numpyro/{name}" if _distributions().get(name) is thing else None
     return tag_of(thing)
+
+
+def _fields(kind: type) -> Sequence[str] | None:
+    """Return the fields of a named tuple or a data class; None if a class is neither."""
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return tuple(kind._fields)
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind) if field.init]
+    return None
+
+
+def _has_family(name: str) -> bool:
+    return name.partition("/")[0] in _FAMILIES
 
 
 def _distributions() -> dict[str, Any]:

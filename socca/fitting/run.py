@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from socca.fitting.sample import sample
 
 if TYPE_CHECKING:
     from socca.data.image import Image
+    from socca.fitting.plausibility.doubts import Doubt
     from socca.likelihood.problem import Problem
     from socca.posterior.posterior import Posterior
     from socca.samplers import Draws
@@ -30,6 +32,7 @@ def run_fit(
     seed: int,
     getzprior: bool = False,
     complete: bool = True,
+    doubts: Sequence[Doubt] | None = None,
     **running: Any,
 ) -> tuple[Posterior, Draws]:
     """Explore the posterior of a problem, and compare the result with the data.
@@ -49,6 +52,8 @@ def run_fit(
     complete : bool
         Whether to add evidences, goodness of fit, the description of the image and what is implausible about the
         inputs. Of the ranks of MPI that share a fit, those that do not use its result need none of these.
+    doubts : sequence of Doubt, optional
+        What is implausible about the inputs, if that is known already; by default it is found here.
     **running : object
         Workers, checkpoint and options of the sampler; see `socca.fitting.sample.sample`.
 
@@ -64,13 +69,16 @@ def run_fit(
     SoccaError
         As `socca.fitting.sample.sample`.
     """
-    doubts = messages(find_doubts(image, parts_of_problem(problem), problem.arrays["noise"])) if complete else {}
-    for flag, message in doubts.items():
+    said: dict[str, str] = {}
+    if complete:
+        found = find_doubts(image, parts_of_problem(problem), problem.arrays["noise"]) if doubts is None else doubts
+        said = messages(found)
+    for flag, message in said.items():
         log.warning("%s: %s", flag, message)
     posterior, draws = sample(problem, method, seed=seed, **running)
     if complete:
         add_evidences(posterior, problem, getzprior=getzprior, seed=seed)
         quality = goodness_of_fit(problem, image, posterior)
         described = describe_image(image, quality.n_used)
-        posterior.record = replace(posterior.record, quality=quality, image=described, doubts=doubts)
+        posterior.record = replace(posterior.record, quality=quality, image=described, doubts=said)
     return posterior, draws

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-import socca.models
-import socca.noise
 import socca.priors  # noqa: F401  (whose classes have their tags then)
 from socca.data.image import Image
 from socca.errors import DataError, PosteriorError
-from socca.fitting.object_tree import Packer, Unpacker
+from socca.fitting.object_tree import ARRAYS, Packer, Unpacker
 from socca.likelihood.problem import Problem
+from socca.models import Model
+from socca.noise import NoiseModel
 from socca.parameters.parameterised import Parameterised
-
-if TYPE_CHECKING:
-    from socca.models import Model
-    from socca.noise import NoiseModel
+from socca.posterior.hdf5 import member, read_array, read_text, write_text
 
 #: Group of the file, and its version; another one is not read.
-GROUP, VERSION = "fit", 1
+GROUP, VERSION = "fit", 2
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,9 @@ class Packed:
             text = array.dtype.kind == "U"
             squeezed = {"compression": "gzip", "shuffle": True} if array.size > 64 and not text else {}
             group.create_dataset(f"array_{k}", data=np.char.encode(array, "utf-8") if text else array, **squeezed)
-            group[f"array_{k}"].attrs["text"] = text
         for k, pickle in enumerate(self.pickles):
             group.create_dataset(f"pickle_{k}", data=np.frombuffer(pickle, np.uint8))
+        write_text(group, "sha256", _digest(group))
 
 
 def packed(problem: Problem, image: Image, model: Model, history: Mapping[str, np.ndarray]) -> Packed:
@@ -157,46 +155,54 @@ def read_fit(file: Any, allow_pickle: bool) -> StoredFit | None:
     Raises
     ------
     PosteriorError
-        If it is damaged, of another version, or holds pickles that are not allowed.
+        If it is of another version, or holds pickles that are not allowed.
+    Exception
+        Of any kind, if it is damaged.
     """
-    if GROUP not in file:
-        return None
-    try:
-        group = _own(file, GROUP)
-        tree = json.loads(_own(group, "tree")[()].tobytes())
-        if tree["version"] != VERSION:
-            raise PosteriorError(f"image and model are of format {tree['version']}, and this version reads {VERSION}")
-        count = {word: sum(name.startswith(word) for name in group) for word in ("array_", "pickle_")}
-        arrays = [_array(_own(group, f"array_{k}")) for k in range(count["array_"])]
-        pickles = [_own(group, f"pickle_{k}")[()].tobytes() for k in range(count["pickle_"])]
-        unpacker = Unpacker(arrays, pickles, allow_pickle)
-        model, state, history = (unpacker.unpack(tree[key]) for key in ("model", "image", "history"))
-        image = Image.from_state(state, _noise(unpacker, tree["noise"], state))
-        return StoredFit(image, model, history, str(tree["digest"]))
-    except PosteriorError:
-        raise
-    except (KeyError, OSError, ValueError, AttributeError, TypeError, IndexError, RecursionError) as error:
-        raise PosteriorError(f"image and model are damaged, or of another version of socca: {error!r}") from error
-
-
-def _own(group: Any, name: str) -> Any:
-    """Return a member of a group that is in this file: a link or a dataset may lead to another one."""
     import h5py
 
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise PosteriorError(f"{group.file.filename}: {name} is missing, or a link to another place")
-    found = group[name]
-    if isinstance(found, h5py.Dataset) and (found.external or found.is_virtual):
-        raise PosteriorError(f"{group.file.filename}: {name} is kept in another file")
-    return found
+    if GROUP not in file:
+        return None
+    group = member(file, GROUP, h5py.Group)
+    tree = json.loads(_bytes(group, "tree"))
+    if tree["version"] != VERSION:
+        raise PosteriorError(f"image and model are of format {tree['version']}, and this version reads {VERSION}")
+    if read_text(group, "sha256") != _digest(group):
+        raise ValueError("they do not match their checksum")
+    count = {word: sum(name.startswith(word) for name in group) for word in ("array_", "pickle_")}
+    arrays = [_array(group, f"array_{k}") for k in range(count["array_"])]
+    pickles = [_bytes(group, f"pickle_{k}") for k in range(count["pickle_"])]
+    unpacker = Unpacker(arrays, pickles, allow_pickle)
+    model, state, history = (unpacker.unpack(tree[key]) for key in ("model", "image", "history"))
+    if not isinstance(model, Model):
+        raise ValueError("the model is none")
+    image = Image.from_state(state, _noise(unpacker, tree["noise"], state))
+    return StoredFit(image, model, history, str(tree["digest"]))
 
 
-def _array(dataset: Any) -> np.ndarray:
-    return np.char.decode(dataset[()], "utf-8") if dataset.attrs["text"] else np.asarray(dataset[()])
+def _bytes(group: Any, name: str) -> bytes:
+    return read_array(group, name, kinds="u").tobytes()
+
+
+def _array(group: Any, name: str) -> np.ndarray:
+    found = read_array(group, name, None, ARRAYS.replace("U", "S"))
+    return np.char.decode(found, "utf-8") if found.dtype.kind == "S" else found
+
+
+def _digest(group: Any) -> str:
+    """Return the SHA-256 of tree, arrays and pickles, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(group):
+        values = read_array(group, name, None, ARRAYS.replace("U", "S"))
+        digest.update(json.dumps([name, values.dtype.str, values.shape]).encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def _noise(unpacker: Unpacker, tree: Mapping[str, Any], image: Mapping[str, Any]) -> NoiseModel[Any]:
     kind = unpacker.unpack(tree["kind"])
+    if not issubclass(kind, NoiseModel):
+        raise ValueError("the noise model is none")
     noise: NoiseModel[Any] = kind.__new__(kind)
     compiled = CompiledNoise(unpacker.unpack(tree["arrays"]), np.array(image["data"]), np.array(image["mask"]))
     noise.__dict__.update(unpacker.unpack(tree["own"]))

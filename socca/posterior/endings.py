@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 
 from socca.errors import PosteriorError
-from socca.posterior.hdf5 import check_file
+from socca.posterior.hdf5 import check_file, has_old_texts
 from socca.posterior.storage import FORMAT, FORMAT_VERSION
 
 
@@ -47,11 +47,13 @@ def read_ending(path: str | Path) -> Ending | None:
     Ending or None
         None if it cannot be said: `socca.posterior.storage.open_result` and `header_of` know what is wrong.
     """
-    from h5py import h5f
+    from h5py import h5f, h5p
 
     try:
         check_file(path)
-        file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY)
+        access = h5p.create(h5p.FILE_ACCESS)
+        access.set_file_locking(False, True)  # files are replaced whole: nothing to lock
+        file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY, access)
     except (PosteriorError, OSError, RuntimeError):
         return None
     try:
@@ -69,10 +71,12 @@ def read_ending(path: str | Path) -> Ending | None:
 
 
 def _value(file: Any, name: str) -> Any:
-    """Return an attribute of the root, a scalar."""
+    """Return an attribute of the root, a scalar; `ValueError` for a list, or a text in a heap without checksum."""
     from h5py import h5a
 
     attribute = h5a.open(file, name.encode())
+    if attribute.shape != () or (attribute.dtype.hasobject and not has_old_texts(file)):
+        raise ValueError(f"{name!r} is no number, and no text of fixed length")
     found = np.empty((), attribute.dtype)
     attribute.read(found)
     return found[()]

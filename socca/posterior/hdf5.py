@@ -108,18 +108,22 @@ def open_file(path: str | Path) -> Iterator[Any]:
 
 
 def _check_heaps(stream: io.BufferedReader) -> None:
-    """Raise `ValueError` if a heap has an object after which there is no next one."""
+    """Raise `ValueError` if a heap has an object after which there is no next one.
+
+    Heaps do not overlap, so that the file has room for as many objects as are looked at; a file that was made so that
+    they do is refused as well, before it takes long.
+    """
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content.find(_HEAP)
+        start, left = content.find(_HEAP), len(content) // _HEAD
         while start >= 0:
             (size,) = struct.unpack_from("<Q", content, start + 8) if start + _HEAD <= len(content) else (0,)
             place, end = start + _HEAD, min(start + size, len(content))
             while place + _HEAD <= end:
                 index, _, _, held = struct.unpack_from("<HHIQ", content, place)
                 step = _HEAD + -(-held // 8) * 8 if index else held
-                if not _HEAD <= step <= end - place:
+                if not _HEAD <= step <= end - place or not left:
                     raise ValueError("a heap of its texts is damaged")
-                place += step
+                place, left = place + step, left - 1
             start = content.find(_HEAP, start + 1)
 
 
@@ -185,8 +189,26 @@ def member(group: Any, name: str, kind: type) -> Any:
     return found
 
 
-def read_array(group: Any, name: str, shape: Sequence[int | None] = (None,), kinds: str = "fiu") -> np.ndarray:
-    """Read a dataset of numbers.
+def is_plain(dtype: np.dtype, kinds: str) -> bool:
+    """Tell whether arrays of a type can be kept: numbers of up to eight bytes (complex: of sixteen), or fixed texts.
+
+    Parameters
+    ----------
+    dtype : dtype
+        The type.
+    kinds : str
+        Kinds of NumPy's types that it may have.
+
+    Returns
+    -------
+    bool
+        Whether `read_array` reads it.
+    """
+    return dtype.kind in kinds and (dtype.kind in "SU" or dtype.itemsize <= (16 if dtype.kind == "c" else 8))
+
+
+def read_array(group: Any, name: str, shape: Sequence[int | None] | None = (None,), kinds: str = "fiu") -> np.ndarray:
+    """Read a dataset of numbers, or of texts of fixed length as bytes.
 
     Parameters
     ----------
@@ -194,8 +216,8 @@ def read_array(group: Any, name: str, shape: Sequence[int | None] = (None,), kin
         The group.
     name : str
         Of the dataset.
-    shape : sequence of int or None
-        What its shape must be; None for any length.
+    shape : sequence of int or None, or None
+        What its shape must be; None for any length, or for any shape.
     kinds : str
         Kinds of NumPy's types that it may have.
 
@@ -210,7 +232,7 @@ def read_array(group: Any, name: str, shape: Sequence[int | None] = (None,), kin
         If it is not there, of another type or shape, larger than the file can hold, or damaged.
     """
     found = _dataset(group, name, shape)
-    if found.dtype.kind not in kinds or found.dtype.itemsize > 8:
+    if not is_plain(found.dtype, kinds):
         raise ValueError(f"{name!r} holds no numbers, but {found.dtype}")
     return np.asarray(found[()])
 
@@ -280,16 +302,33 @@ def _is_text(dtype: np.dtype, holder: Any) -> bool:
     import h5py
 
     found = h5py.check_string_dtype(dtype)
-    old = holder.file.id.get_create_plist().get_version()[0] < _CHECKED
-    return found is not None and (old or found.length is not None)
+    return found is not None and (found.length is not None or has_old_texts(holder.file.id))
 
 
-def _dataset(group: Any, name: str, shape: Sequence[int | None]) -> Any:
+def has_old_texts(file: Any) -> bool:
+    """Tell whether an open file is of an earlier version, whose texts may have any length.
+
+    Parameters
+    ----------
+    file : h5py.h5f.FileID
+        The file, after `check_file`, which looks through the heaps of such a one.
+
+    Returns
+    -------
+    bool
+        Whether they may.
+    """
+    return bool(file.get_create_plist().get_version()[0] < _CHECKED)
+
+
+def _dataset(group: Any, name: str, shape: Sequence[int | None] | None) -> Any:
     """Return a dataset that can be read, of that shape."""
     import h5py
 
     found = member(group, name, h5py.Dataset)
     check_dataset(found, name)
+    if shape is None:
+        return found
     fits = len(found.shape) == len(shape) and all(b in (None, a) for a, b in zip(found.shape, shape, strict=True))
     if not fits:
         wanted = ", ".join("any" if one is None else str(one) for one in shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from socca.errors import ConfigError, SoccaError
+from socca.errors import ConfigError, SoccaError, one_line
 from socca.survey.findings import Finding, Severity, file_of, listening
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class _Check:
         try:
             config = self._survey.config.for_target(name)
         except ConfigError as error:
-            yield Finding(name, _one_line(error))
+            yield Finding(name, one_line(error))
             return
         files: dict[str, Plane | RegionFile] = {}
         unreadable = False
@@ -122,7 +122,7 @@ class _Check:
             read = self._files.read(kind, target, config, files.get("image"))
             if read.error is not None:
                 unreadable = True
-                yield Finding(name, _one_line(read.error), file=str(path))
+                yield Finding(name, one_line(read.error), file=str(path))
             elif read.content is not None:
                 files[kind] = read.content
             for message in read.warnings:
@@ -200,7 +200,7 @@ def _sampler_of(config: Config) -> tuple[Sampler | None, SoccaError | None]:
 
 
 def _problem(error: Exception, target: Target, config: Config) -> Finding:
-    message = _one_line(error)
+    message = one_line(error)
     file = str(config.table) if isinstance(error, ConfigError) else file_of(message, target.files)
     return Finding(target.name, message, file=file)
 
@@ -209,8 +209,3 @@ def _doubtful(doubt: Doubt, target: Target) -> Finding:
     file = str(target.files.get(doubt.about, target.files["image"]))
     severity = Severity.PROBLEM if doubt.nonsense else Severity.DOUBT
     return Finding(target.name, doubt.message, severity, file, doubt.flag)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, SoccaError) else f"{type(error).__name__}: {text}"

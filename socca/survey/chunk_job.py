@@ -23,7 +23,7 @@ from socca.posterior.storage import (
 )
 from socca.survey.fit_targets import Outcome, Outputs, fit_all
 from socca.survey.freshness import file_state
-from socca.survey.locks import alone
+from socca.survey.locks import exclusive_lock
 from socca.utils.machine import raise_if_machine
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class ChunkJob:
         return Outputs(self._parts / f"{target}.h5", self._parts / f"{target}.socca")
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from the chunk within this block; see `socca.survey.locks.alone`."""
+    def exclusive_lock(self) -> Iterator[None]:
+        """Keep other processes from the chunk within this block; see `socca.survey.locks.exclusive_lock`."""
         try:
-            with alone(self._parts / "lock", str(self.path)):
+            with exclusive_lock(self._parts / "lock", str(self.path)):
                 yield
         finally:
             with contextlib.suppress(OSError):  # what is left are parts and checkpoints

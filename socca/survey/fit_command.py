@@ -85,7 +85,7 @@ def fit_separately(
     with Heartbeat(survey.config.folder, writes=is_first(survey)) as progress:
         for job, wanted in zip(jobs, _wanted(survey, jobs, again, failed, last_try), strict=True):
             state = survey.state_of([job.target], job.model)
-            with job.alone() if is_first(survey) else contextlib.nullcontext():
+            with job.exclusive_lock() if is_first(survey) else contextlib.nullcontext():
                 if wanted():
                     progress.now([(job.target, job.model)])
                     # Of a job of Snakemake, the death of its process is recorded by another one.
@@ -211,7 +211,7 @@ def fit_chunks(
         if shared:
             yield from _on_ranks(job, again, failed, last_try)
         else:
-            with job.alone():
+            with job.exclusive_lock():
                 task = _task(survey, config, table, log) | _members(job)
                 yield from _on_workers(job, task, job.to_fit(again, failed=failed), not again, last_try)
 
@@ -325,7 +325,7 @@ def _on_ranks(job: ChunkJob, again: Collection[str], failed: bool, last_try: boo
 
     with contextlib.ExitStack() as stack:
         if first:
-            stack.enter_context(job.alone())
+            stack.enter_context(job.exclusive_lock())
         with open_pool(lambda theta: theta[:, 0], kind="mpi") as ranks:
             todo = ranks.drive(lambda: [target for target in job.to_fit(again, failed=failed) if readable(target)])
         if first and todo:

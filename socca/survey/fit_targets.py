@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from socca.errors import CheckpointError, MachineError, PoolError, SoccaError, TooLargeError
+from socca.errors import CheckpointError, MachineError, PoolError, TooLargeError, one_line
 from socca.pool import chosen_kind
 from socca.posterior.record import Failure, FitRecord, InputFile, Provenance, Timing
 from socca.posterior.storage import save_failure
@@ -168,7 +168,7 @@ def _fit_or_record(survey: Survey, target: str, model: str, place: Outputs) -> t
     except Exception as error:  # whatever is wrong with one target must not cost the others
         if machine_fault(error):
             raise
-        message = str(error) if isinstance(error, SoccaError) else f"{type(error).__name__}: {error}"
+        message = one_line(error)
         log.exception("%s %s failed", target, model)
         if writes:
             seconds, capped = time.perf_counter() - start, dict[str, float]()
@@ -249,6 +249,7 @@ def fit_one(
         marginalize=config.sampler.marginalize,
         checkpoint=outputs.checkpoint if config.sampler.checkpoint else None,
         complete=writes,
+        doubts=doubts,
         **config.sampler.options,
     )
     try:
@@ -322,7 +323,7 @@ def record_failure(
     unreadable : bool
         Whether one of its files could not be read.
     """
-    message = " ".join(message.split())
+    message = one_line(message)
     record = FitRecord(
         target=target,
         model=model,

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def alone(path: Path, what: str) -> Iterator[None]:
+def exclusive_lock(path: Path, what: str) -> Iterator[None]:
     """Keep other processes from the same work within this block.
 
     The lock goes with the process that holds it, however that ends.
@@ -54,7 +54,7 @@ def alone(path: Path, what: str) -> Iterator[None]:
 
 
 def _locked(handle: int, path: Path) -> bool:
-    """Lock a file, and tell whether that was possible. A file system without locks is taken to have nobody else."""
+    """Lock a file, and tell whether that was possible. On a file system without locks, it is taken to be."""
     import fcntl
 
     try:

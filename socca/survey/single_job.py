@@ -11,7 +11,7 @@ from socca.posterior.storage import ResultLocation
 from socca.survey.chunk_job import part_record
 from socca.survey.chunk_products import draw_images
 from socca.survey.fit_targets import Outcome, fit_all, own_outputs, say_failed
-from socca.survey.locks import alone
+from socca.survey.locks import exclusive_lock
 
 if TYPE_CHECKING:
     from socca.posterior.record import FitRecord
@@ -40,9 +40,9 @@ class SingleJob:
         """Whether an earlier job has left a checkpoint."""
         return self.outputs.checkpoint.exists()
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Keep other processes from the fit within this block; see `socca.survey.locks.alone`."""
-        return alone(self.outputs.posterior.with_name("lock"), f"{self.target} {self.model}")
+    def exclusive_lock(self) -> AbstractContextManager[None]:
+        """Keep other processes from the fit within this block; see `socca.survey.locks.exclusive_lock`."""
+        return exclusive_lock(self.outputs.posterior.with_name("lock"), f"{self.target} {self.model}")
 
     def record(self) -> FitRecord | None:
         """Return the record of its result; None without one, or with a damaged one."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import lzma
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from socca.errors import ConfigError
+from socca.data.fits_headers import check_counts
+from socca.data.streams import expanded
+from socca.errors import ConfigError, DataError
+from socca.utils.files import open_regular
 
 #: Ending -> format, for those that are read.
 FORMATS = {
@@ -27,7 +31,9 @@ FORMATS = {
 }
 #: How files of a format begin, whatever their names end with.
 _BEGINNINGS = {b"SIMPLE  =": "fits", b"# %ECSV": "ascii.ecsv", b"PAR1": "parquet", b"<?xml": "votable"}
-_UNPACK: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
+_PACKED = (".gz", ".bz2", ".xz", ".zip")
+#: The most bytes that a compressed table may expand to.
+LARGEST = 2**30
 #: What may stand between the cells of a text table; and blanks, where there is none of these.
 _SEPARATORS = (",", ";", "\t", "|")
 
@@ -43,7 +49,7 @@ def read_columns(path: Path, as_text: Sequence[str] = ()) -> dict[str, list[Any]
     ----------
     path : Path
         A text table with one line of column names, whose cells are separated by commas, semicolons, tabs, bars or
-        blanks; ECSV, FITS, VOTable or Parquet. Any may be compressed (``.gz``, ``.bz2``, ``.xz``).
+        blanks; ECSV, FITS, VOTable or Parquet. Any may be compressed (``.gz``, ``.bz2``, ``.xz``, ``.zip``).
     as_text : sequence of str
         Columns of a text table in which names that look like numbers stay as they are written: 007 is not 7.
 
@@ -58,13 +64,20 @@ def read_columns(path: Path, as_text: Sequence[str] = ()) -> dict[str, list[Any]
         If it cannot be read; a line of a text table with too few or too many cells is named.
     """
     *_, ending, packing = ["", "", *(suffix.lower() for suffix in path.suffixes)]
-    if packing not in _UNPACK:
+    if packing not in _PACKED:
         ending, packing = packing, ""
     try:
-        content = path.read_bytes()
-        if packing:
-            content = _UNPACK[packing](content)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+        with open_regular(path) as stream:
+            # Files with other endings may be archives too, such as spreadsheets.
+            packed = ending in FORMATS or packing
+            unpacking = expanded(stream, LARGEST, str(path), "decompress it") if packed else nullcontext(stream)
+            with unpacking as plain:
+                if packing and plain is stream:
+                    raise OSError(f"its name ends with {packing}, and it is not compressed")
+                content = plain.read()
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     kind = next((kind for start, kind in _BEGINNINGS.items() if content.startswith(start)), FORMATS.get(ending))
     if kind is None:
@@ -80,6 +93,8 @@ def _binary_table(path: Path, content: bytes, kind: str) -> dict[str, list[Any]]
         raise ConfigError(f"{path}: Parquet needs pyarrow (pip install pyarrow); or save the table as CSV or FITS")
     options: dict[str, Any] = {"use_names_over_ids": True} if kind == "votable" else {}
     try:
+        if kind == "fits":
+            check_counts(BytesIO(content), str(path))
         with warnings.catch_warnings():
             if kind == "votable":
                 warnings.simplefilter("ignore")  # hardly one of them keeps to its standard
@@ -88,6 +103,8 @@ def _binary_table(path: Path, content: bytes, kind: str) -> dict[str, list[Any]]
         return {str(name): _plain(table[name]) for name in table.colnames}
     except ConfigError:
         raise
+    except DataError as error:
+        raise ConfigError(str(error)) from error
     except Exception as error:  # astropy's readers raise many kinds
         raise ConfigError(f"{path}: cannot be read as {kind.removeprefix('ascii.').upper()}: {error}") from error
 

@@ -1,11 +1,14 @@
 """Headers that would keep astropy busy for ever."""
 
 import gzip
+import io
+import time
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from socca.data.fits_headers import check_counts
 from socca.errors import DataError
 from tests.data.small_image import read
 
@@ -44,6 +47,25 @@ def test_numbers_that_are_never_reached_are_refused(tmp_path, key, value, at, pa
         path.write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(DataError, match=rf"a\.fits: its header is damaged: {key} is {value}"):
         read(path)
+
+
+def test_a_header_without_an_end_takes_little_time():
+    start = time.process_time()
+    check_counts(io.BytesIO(f"{'SIMPLE  =                    T':<80}".encode() + b" " * 2**24), "a")
+    assert time.process_time() - start < 2
+
+
+def test_what_is_no_fits_is_not_looked_through(tmp_path):
+    stream = io.BytesIO(b" " * 2**24)
+    read_before = stream.read
+    sizes = []
+    stream.read = lambda size: sizes.append(size) or read_before(size)
+    check_counts(stream, "a")
+    assert sum(sizes) < 80
+    assert stream.tell() == 0
+    (tmp_path / "a.fits").write_bytes(b" " * 2880)
+    with pytest.raises(DataError, match=r"a\.fits: No SIMPLE card found"):
+        read(tmp_path / "a.fits")
 
 
 def test_headers_that_are_as_they_should_be_are_not_looked_into(tmp_path):

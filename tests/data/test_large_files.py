@@ -1,9 +1,14 @@
 """Large files: no more is read than is needed, and no more than is allowed."""
 
+import bz2
+import contextlib
+import functools
 import gzip
+import lzma
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import numpy as np
 import pytest
@@ -114,15 +119,25 @@ def test_more_pixels_than_the_limit(tmp_path, kind):
 MEGA = 1 << 20
 
 
-def bomb(path, rows):
-    """Write a gzipped file that expands to many more zeros than it has bytes."""
+def bomb(path, rows, pack=gzip.open):
+    """Write a compressed file that expands to many more zeros than it has bytes."""
     header = fits.PrimaryHDU(np.zeros((1, 2880), "u1")).header
     header["NAXIS2"] = rows
-    with gzip.open(path, "wb", compresslevel=9) as stream:
+    with pack(path, "wb") as stream:
         stream.write(header.tostring().encode())
         for _ in range(rows // 1000):
             stream.write(bytes(2880 * 1000))
     return path
+
+
+@contextlib.contextmanager
+def zip_open(path, mode, method=zipfile.ZIP_DEFLATED):
+    """Open the only file of an archive for writing."""
+    with zipfile.ZipFile(path, mode[0], method) as archive, archive.open("image.fits", "w") as stream:
+        yield stream
+
+
+PACKED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zip": zip_open}
 
 
 def measure(code, *arguments):
@@ -149,16 +164,45 @@ def measure(code, *arguments):
     return int(done.stdout)
 
 
-def test_a_gzipped_file_that_expands_without_an_end(tmp_path):
-    path = bomb(tmp_path / "bomb.fits.gz", 20000)
+@pytest.mark.parametrize("ending", PACKED)
+def test_a_compressed_file_that_expands_without_an_end(tmp_path, ending):
+    path = bomb(tmp_path / f"bomb.fits{ending}", 20000, PACKED[ending])
     assert path.stat().st_size < MEGA // 4
     with (
-        pytest.raises(DataError, match=r"bomb\.fits\.gz expands to more than 0\.0336 GB: decompress it, or raise"),
+        pytest.raises(DataError, match=rf"bomb\.fits\{ending} expands to more than 0\.0336 GB: decompress it, or"),
         open_fits(path, "image", limit=32 * MEGA),
     ):
         pass
     with open_fits(path, "image", limit=60 * MEGA) as hdus:
         assert hdus[0].shape == (20000, 2880)
+
+
+@pytest.mark.parametrize("ending", PACKED)
+def test_the_headers_of_compressed_files_are_looked_at(tmp_path, ending):
+    with PACKED[ending](tmp_path / "a.fits", "wb") as stream:
+        header = fits.PrimaryHDU(np.zeros((1, 2880), "u1")).header.tostring()
+        stream.write(header.replace(f"{2:>20}", f"{10**9:>20}", 1).encode())
+    with pytest.raises(DataError, match=r"a\.fits: its header is damaged: NAXIS is 1000000000"):
+        read_image(tmp_path / "a.fits")
+
+
+def test_other_compressions_are_refused_by_name(tmp_path):
+    content = written(tmp_path / "plain", "plain").read_bytes()
+    path = tmp_path / "a.fits"
+    path.write_bytes(bz2.compress(gzip.compress(content)))
+    with pytest.raises(DataError, match=r"a\.fits is compressed twice: decompress it"):
+        read_image(path)
+    path.write_bytes(b"\x1f\x9d" + content)
+    with pytest.raises(DataError, match=r"a\.fits: files that compress made \(\.Z\) are not read"):
+        read_image(path)
+    bomb(path, 1000, functools.partial(zip_open, method=zipfile.ZIP_BZIP2))
+    with pytest.raises(DataError, match=r"a\.fits: its archive is compressed by another method than deflate"):
+        read_image(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", content)
+        archive.writestr("b", content)
+    with pytest.raises(DataError, match=r"a\.fits: it is an archive of 2 files, and one is expected"):
+        read_image(path)
 
 
 def test_the_memory_of_cutouts(tmp_path):

@@ -1,5 +1,7 @@
 """Headers whose WCS can be misread: right, or refused."""
 
+import json
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -7,6 +9,7 @@ from astropy.wcs import WCS
 
 from socca.data import Image
 from socca.errors import DataError
+from socca.fitting.object_tree import Packer, Unpacker
 from socca.utils.machine import machine_fault
 
 SHAPE = (40, 41)
@@ -75,6 +78,21 @@ def test_distortion_in_tables_of_cutouts(lookup):
     for image in (early, late, again):
         assert image.window == late.window
         np.testing.assert_allclose(sky_in(image), wanted[:, *late.window], rtol=0, atol=1e-11)
+
+
+def test_an_image_with_tables_comes_back_from_its_state(lookup):
+    path, wanted = lookup
+    whole, cut = Image(path), Image(path, center=(22, 17), csize=12)
+    for image in (whole, cut):
+        packer = Packer()
+        text = json.dumps(packer.pack(image.state()))
+        assert packer.pickles == []
+        again = Image.from_state(Unpacker(packer.arrays, [], False).unpack(json.loads(text)), image.noise)
+        np.testing.assert_array_equal(sky_in(again), sky_in(image))
+        again.cutout((6, 5), 8)
+        image.cutout((6, 5), 8)
+        np.testing.assert_array_equal(sky_in(again), sky_in(image))
+    np.testing.assert_allclose(sky_in(whole), wanted[:, *whole.window], rtol=0, atol=1e-11)
 
 
 def test_the_tables_of_a_mask(lookup):

@@ -16,12 +16,14 @@ import socca
 from socca import models, noise, priors
 from socca.data import Image
 from socca.errors import DataError, PosteriorError
+from socca.fitting import stored_fit
 from socca.fitting.null_evidence import add_evidences
 from socca.fitting.object_tree import Packer, Unpacker
 from socca.fitting.sample import posterior_of
 from socca.likelihood.problem import Problem
 from socca.models import Background, CustomProfile, Disk, Gaussian, Model, Point, Sersic
 from socca.noise import Normal
+from socca.posterior.hdf5 import write_text
 from socca.priors import boundto, normal, uniform
 from socca.samplers import Draws
 
@@ -234,11 +236,18 @@ def test_a_file_cannot_run_code(galaxy, make_image, tmp_path):
         socca.load(tmp_path / "fit.h5").getmodel()
     assert not (tmp_path / "sprung").exists()
     # Names that are no classes of socca's own are not looked up either.
-    for packed in ({"named": "os/system"}, {"object": "posix/system", "number": 0, "state": {}}, {"other": 1}):
+    for packed in ({"named": "os/system"}, {"object": "prior/system", "number": 0, "state": {}}, {"other": 1}):
         with pytest.raises(KeyError):
             Unpacker([], [], False).unpack(packed)
     with pytest.raises(PosteriorError, match="is no class"):
         Unpacker([], [], False).unpack({"made": "function/superellipse", "fields": {}})
+    # Only records are made by a call, with fields from the file.
+    for name in ("component/Sersic", "noise/normal", "prior/normal", "numpyro/Normal", "model/Model"):
+        with pytest.raises(PosteriorError, match=f"{name} is no record"):
+            Unpacker([], [], False).unpack({"made": name, "fields": {}})
+    for name in ("posix/system", "numpyro/Normal", "noise/normal", "spec/Parameter"):
+        with pytest.raises(PosteriorError, match=f"{name} is no component, prior or model"):
+            Unpacker([], [], False).unpack({"object": name, "number": 0, "state": {}})
 
 
 @pytest.mark.parametrize("how", ["external link", "soft link", "external storage", "virtual"])
@@ -263,7 +272,7 @@ def test_a_file_cannot_read_another(galaxy, make_image, tmp_path, how):
             layout = h5py.VirtualLayout((9, 9), "f8")
             layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "secret", (9, 9))
             file["fit"].create_virtual_dataset(name, layout)
-    with pytest.raises(PosteriorError, match=r"link to another place|kept in another file"):
+    with pytest.raises(PosteriorError, match=r"is a link, which is not followed|lies in another file"):
         socca.load(tmp_path / "fit.h5").getmodel()
 
 
@@ -303,6 +312,116 @@ def test_what_has_changed_since_the_run_is_not_written(galaxy, make_image, tmp_p
     assert socca.load(tmp_path / "fit.h5").mod is None
 
 
+def rewritten(path, change):
+    """Change the tree of a file, with the checksum that it should have then."""
+    with h5py.File(path, "a") as file:
+        group = file["fit"]
+        before = group["tree"][()].tobytes()
+        after = change(before)
+        assert after != before
+        del group["tree"]
+        group.create_dataset("tree", data=np.frombuffer(after, np.uint8))
+        write_text(group, "sha256", stored_fit._digest(group))
+
+
+def replaced(name, *args, **kwargs):
+    """Return what puts another dataset in the place of one."""
+
+    def edit(path):
+        with h5py.File(path, "a") as file:
+            del file["fit"][name]
+            file["fit"].create_dataset(name, *args, **kwargs)
+
+    return edit
+
+
+HARMFUL = {
+    "never written": (replaced("array_0", (10**12,), "f8", chunks=(1000,), compression="gzip"), "more than the file"),
+    "unknown filter": (replaced("array_0", data=np.ones((9, 9)), compression="lzf"), "unknown filters"),
+    "any length": (replaced("array_0", data=["a", "b"], dtype=h5py.string_dtype()), "holds no numbers"),
+    "any length of numbers": (
+        replaced("array_0", (2,), h5py.vlen_dtype(np.dtype("f8"))),
+        "holds no numbers|more than the file",
+    ),
+    "other values": (replaced("array_0", data=np.ones((9, 9)) * 3), "do not match their checksum"),
+    "tree of texts": (replaced("tree", data=[b"{}"]), "holds no numbers"),
+}
+
+
+@pytest.mark.parametrize("how", HARMFUL)
+def test_of_a_harmful_file_only_the_posterior_is_read(galaxy, make_image, tmp_path, how):
+    fit = galaxy(make_image(np.ones((9, 9))), Model(Background(a0=normal(0, 1))))
+    fit.dump(tmp_path / "fit.h5")
+    edit, said = HARMFUL[how]
+    edit(tmp_path / "fit.h5")
+    found = socca.load(tmp_path / "fit.h5")
+    np.testing.assert_array_equal(found.samples, fit.samples)
+    with pytest.raises(PosteriorError, match=rf"fit\.h5: .*({said})"):
+        found.getmodel()
+
+
+def test_a_flipped_bit_is_found(galaxy, make_image, tmp_path):
+    fit = galaxy(make_image(np.full((9, 9), 1.25)), Model(Background(a0=normal(0, 1))))
+    fit.dump(tmp_path / "fit.h5")
+    with h5py.File(tmp_path / "fit.h5") as file:
+        place = next(one.id.get_offset() for name, one in file["fit"].items() if name != "tree" and one.id.get_offset())
+    content = bytearray((tmp_path / "fit.h5").read_bytes())
+    content[place] ^= 1
+    (tmp_path / "fit.h5").write_bytes(content)
+    with pytest.raises(PosteriorError, match="do not match their checksum"):
+        socca.load(tmp_path / "fit.h5").getmodel()
+
+
+class Stumble:
+    """Cannot be unpickled."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        return stumble, (self.error,)
+
+
+def stumble(error):
+    if error is not None:
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("lost"), ImportError("no module"), pickle.UnpicklingError("cut"), EOFError("ends"), AssertionError()],
+)
+def test_whatever_a_pickle_raises_leaves_the_posterior(galaxy, make_image, tmp_path, error):
+    fit = galaxy(make_image(np.ones((9, 9))), Model(Background(a0=normal(0, 1))))
+    fit.mod.components[0].__dict__["note"] = Stumble(error)
+    fit.dump(tmp_path / "fit.h5")
+    found = socca.load(tmp_path / "fit.h5", allow_pickle=True)
+    np.testing.assert_array_equal(found.samples, fit.samples)
+    with pytest.raises(PosteriorError, match=f"or of another version of socca: {type(error).__name__}"):
+        found.getmodel()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"component/Background"', b'"prior/normal"'),  # no component
+        (b'"model/Model"', b'"prior/normal"'),  # no model
+        (b'"noise/normal"', b'"prior/normal"'),  # no noise
+        (b'["mask", ', b'["masks", '),  # without a part
+        (b'["tables", {"list": []}]', b'["tables", 3]'),
+        (b'{"array": 4}', b'{"array": 400}'),
+    ],
+)
+def test_a_tree_that_makes_no_problem_leaves_the_posterior(galaxy, make_image, tmp_path, old, new):
+    fit = galaxy(make_image(np.ones((9, 9))), Model(Background(a0=normal(0, 1))))
+    fit.dump(tmp_path / "fit.h5")
+    rewritten(tmp_path / "fit.h5", lambda tree: tree.replace(old, new))
+    found = socca.load(tmp_path / "fit.h5")
+    np.testing.assert_array_equal(found.samples, fit.samples)
+    with pytest.raises(PosteriorError, match=r"fit\.h5: "):
+        found.getmodel()
+
+
 @pytest.mark.parametrize("how", ["version", "json", "array"])
 def test_a_damaged_fit_leaves_the_posterior(galaxy, make_image, tmp_path, how):
     fit = galaxy(make_image(np.ones((9, 9))), Model(Background(a0=normal(0, 1))))
@@ -312,12 +431,12 @@ def test_a_damaged_fit_leaves_the_posterior(galaxy, make_image, tmp_path, how):
         if how == "array":
             del file["fit/array_0"]
         else:
-            text = tree.replace(b'"version": 1', b'"version": 9') if how == "version" else tree[:-40]
+            text = tree.replace(b'"version": 2', b'"version": 9') if how == "version" else tree[:-40]
             del file["fit/tree"]
             file["fit"].create_dataset("tree", data=np.frombuffer(text, np.uint8))
     found = socca.load(tmp_path / "fit.h5")
     np.testing.assert_array_equal(found.samples, fit.samples)
-    said = {"version": "format 9", "json": "damaged", "array": "missing"}[how]
+    said = {"version": "format 9", "json": "damaged", "array": "do not match their checksum"}[how]
     with pytest.raises(PosteriorError, match=said):
         found.getmodel()
 
@@ -325,12 +444,7 @@ def test_a_damaged_fit_leaves_the_posterior(galaxy, make_image, tmp_path, how):
 def test_another_model_than_the_fitted_one_is_not_believed(galaxy, make_image, tmp_path):
     fit = galaxy(make_image(np.ones((9, 9))), Model(Background(a0=normal(0, 1))))
     fit.dump(tmp_path / "fit.h5")
-    with h5py.File(tmp_path / "fit.h5", "a") as file:
-        text = file["fit/tree"][()].tobytes()
-        wrong = text.replace(b'["a1x", 0.0]', b'["a1x", 0.7]')
-        assert wrong != text
-        del file["fit/tree"]
-        file["fit"].create_dataset("tree", data=np.frombuffer(wrong, np.uint8))
+    rewritten(tmp_path / "fit.h5", lambda tree: tree.replace(b'["a1x", 0.0]', b'["a1x", 0.7]'))
     with pytest.raises(PosteriorError, match="makes another model of what is stored"):
         socca.load(tmp_path / "fit.h5").getmodel()
 

@@ -1,5 +1,6 @@
 """How fits ended, read without their records: as the records say it, or not at all."""
 
+import fcntl
 import gzip
 import shutil
 from pathlib import Path
@@ -52,12 +53,21 @@ def _with(name, value):
         *(_with("meta", text) for text in ("{", "[]", "3")),
         *(_with(name, value) for name, value in (("format", "other"), ("format_version", 99), ("status", "odd"))),
         *(_with(name, 3.5) for name in ("format", "status", "meta")),
+        *(_with(name, "failed") for name in ("status", "message")),  # of any length, in a heap
+        _with("message", ["a", "b"]),
+        _with("format_version", [2, 2]),
     ],
 )
 def test_of_a_damaged_file_nothing_is_said(failed, damage):
     with h5py.File(failed, "a") as file:
         damage(file)
     assert read_ending(failed) is None
+
+
+def test_a_locked_file_is_read(failed):
+    with failed.open("rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        assert read_ending(failed).status == "failed"
 
 
 def test_of_a_missing_or_cut_file_nothing_is_said(failed, tmp_path):

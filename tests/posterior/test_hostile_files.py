@@ -7,6 +7,7 @@ import resource
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -286,6 +287,19 @@ def test_a_heap_that_never_ends_is_refused(tmp_path, step):
     for read in (Posterior.load, read_container):
         with pytest.raises(PosteriorError, match=r"alone\.h5: cannot be read: a heap of its texts is damaged"):
             read(path)
+
+
+def test_heaps_within_heaps_take_no_time(tmp_path):
+    """A heap begins at each object of the ones before: looked at from each, they would take the square of the size."""
+    path = tmp_path / "alone.h5"
+    content = gzip.decompress((GOLDEN / "v1" / "alone.h5.gz").read_bytes())
+    count = 2**14
+    heaps = (b"GCOL\x01\0\0\0" + (32 * count).to_bytes(8, "little") + b"\x01\0" + bytes(14)) * count
+    path.write_bytes(content + heaps)
+    start = time.process_time()
+    with pytest.raises(PosteriorError, match="a heap of its texts is damaged"):
+        Posterior.load(path)
+    assert time.process_time() - start < 2
 
 
 def test_no_evidence_is_not_damage(path):

@@ -66,7 +66,7 @@ def test_a_target_is_fitted_alone_before_the_rest(make_survey, tmp_path):
 def test_one_process_at_a_time_has_a_chunk(make_survey, tmp_path):
     survey = make_survey(["a"], missing="")
     with (
-        ChunkJob(survey, ONE).alone(),
+        ChunkJob(survey, ONE).exclusive_lock(),
         pytest.raises(PoolError, match=rf"0of1\.h5: process {os.getpid()} on .* is fitting this now"),
     ):
         run(survey, tmp_path)

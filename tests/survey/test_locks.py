@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from socca.errors import PoolError
-from socca.survey.locks import alone
+from socca.survey.locks import exclusive_lock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from socca.survey.locks import alone
-with alone(Path(sys.argv[1]), "a sky"):
+from socca.survey.locks import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), "a sky"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -29,12 +29,12 @@ def test_the_holder_is_named_and_its_death_frees_the_lock(tmp_path):
         assert holder.stdout.readline() == "held\n"
         with (
             pytest.raises(PoolError, match=rf"^a sky: process {holder.pid} on .* is fitting this now"),
-            alone(path, "a sky"),
+            exclusive_lock(path, "a sky"),
         ):
             pass
         holder.kill()
     assert path.exists()
-    with alone(path, "a sky"):
+    with exclusive_lock(path, "a sky"):
         assert f"process {os.getpid()} on" in path.read_text()
     assert not path.exists()
 
@@ -44,5 +44,5 @@ def test_a_file_system_without_locks_stops_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", refused)
-    with alone(tmp_path / "lock", "a"):
+    with exclusive_lock(tmp_path / "lock", "a"):
         pass

@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 
 from socca.errors import MachineError, PoolError
+from socca.fitting.plausibility.doubts import Doubt
 from socca.posterior.storage import read_headers
 from socca.survey.catalog import survey_status
 from socca.survey.chunk_job import ChunkJob, part_record
@@ -82,7 +83,7 @@ def test_what_is_up_to_date_is_left_alone(single, tmp_path):
 
 @pytest.mark.parametrize("chunk", [1, 10])
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
-def test_what_the_machine_refuses_is_nobody_s_failure(single, monkeypatch, chunk, number):
+def test_what_the_machine_refuses_is_no_failure_of_the_target(single, monkeypatch, chunk, number):
     load, fit = single
     survey = load(batch={"chunk": chunk})
     job = ChunkJob(survey, ONE)
@@ -150,6 +151,21 @@ def test_what_a_single_file_is_refused_with(tmp_path, monkeypatch):
     assert unreadable_file({"image": tmp_path / "mem"}) == ""
 
 
+def test_what_is_implausible_is_looked_for_once(single, monkeypatch):
+    load, fit = single
+    survey, calls = load(["a"]), []
+
+    def found(*inputs):
+        calls.append(inputs)
+        return [Doubt("psf_center", "far off")]
+
+    for place in ("plausibility", "run"):
+        monkeypatch.setattr(f"socca.fitting.{place}.find_doubts", found)
+    fit(survey)
+    assert len(calls) == 1
+    assert part_record(survey.path("a", "sky", "posterior.h5")).doubts == {"psf_center": "far off"}
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")])
 def test_a_lack_of_memory_is_the_machine_s(single, monkeypatch, error):
     load, fit = single
@@ -201,7 +217,10 @@ def test_a_result_that_cannot_be_read_now_is_not_made_again(single, monkeypatch)
 def test_one_process_at_a_time(single):
     load, fit = single
     survey = load(["a"])
-    with SingleJob(survey, "a", "sky").alone(), pytest.raises(PoolError, match=rf"a sky: process {os.getpid()} on"):
+    with (
+        SingleJob(survey, "a", "sky").exclusive_lock(),
+        pytest.raises(PoolError, match=rf"a sky: process {os.getpid()} on"),
+    ):
         fit(survey)
 
 

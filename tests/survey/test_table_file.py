@@ -3,8 +3,11 @@
 import bz2
 import gzip
 import importlib.util
+import io
 import lzma
 import math
+import os
+import zipfile
 
 import astropy.units as u
 import numpy as np
@@ -64,6 +67,37 @@ def test_packed_tables(read, ending, pack):
     assert read(pack(TEXT.encode()), f"my.new.csv{ending}") == WANTED
     with pytest.raises(ConfigError, match=rf"t\.csv\{ending}: cannot be read"):
         read(b"something else", f"t.csv{ending}")
+
+
+def zipped(content):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("t", content)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zipped])
+def test_a_packed_table_that_expands_without_an_end_is_refused(read, pack, monkeypatch):
+    monkeypatch.setattr("socca.survey.table_file.LARGEST", 2**20)
+    for name in ("t.csv.gz", "t.fits"):  # whatever its name is
+        with pytest.raises(ConfigError, match=rf"{name} expands to more than 0\.00105 GB: decompress it"):
+            read(pack(TEXT.encode() + b"\n" * 2**21), name)
+
+
+def test_a_pipe_in_the_place_of_a_table_keeps_nothing_waiting(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(ConfigError, match=r"t\.csv: cannot be read: it is no regular file"):
+        read_columns(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_table_with_billions_of_columns_is_refused(read, tmp_path, pack):
+    Table({"target": ["T0"], "image": ["a.fits"]}).write(tmp_path / "plain.fits")
+    content = (tmp_path / "plain.fits").read_bytes()
+    harmful = content.replace(f"TFIELDS = {2:>20}".encode(), f"TFIELDS = {4 * 10**9:>20}".encode())
+    assert harmful != content
+    with pytest.raises(ConfigError, match=r"t\.fits: its header is damaged: TFIELDS is 4000000000"):
+        read(pack(harmful), "t.fits")
 
 
 def test_empty_columns_and_rows_of_spreadsheets_are_left_out(read):

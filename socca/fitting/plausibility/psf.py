@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from socca.data.frames import frame_of
+from socca.data.wcs import celestial_wcs
+from socca.errors import DataError
 from socca.fitting.plausibility.doubts import Doubt
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ def psf_doubts(image: Image) -> list[Doubt]:
                     about="psf",
                 )
             )
-    scale, used = header_pixel_scale(image.psf_header), image.frame.pixel_scale * 3600 / image.psf_oversample
+    scale, used = header_pixel_scale(image.psf_header, psf.shape), image.frame.pixel_scale * 3600 / image.psf_oversample
     if scale is not None and abs(np.log(scale / used)) > SAME_SCALE:
         whole = round(image.frame.pixel_scale * 3600 / scale)
         finer = whole > 1 and abs(np.log(scale * whole / (image.frame.pixel_scale * 3600))) < SAME_SCALE
@@ -96,35 +99,32 @@ def _centroid(psf: np.ndarray) -> np.ndarray:
     )
 
 
-def header_pixel_scale(header: Any) -> float | None:
+def header_pixel_scale(header: Any, shape: tuple[int, ...]) -> float | None:
     """Return the size of a pixel, arcsec, that a FITS header gives.
 
     Parameters
     ----------
-    header : mapping or None
+    header : astropy.io.fits.Header or None
         Of a PSF.
+    shape : tuple of int
+        Its rows and columns.
 
     Returns
     -------
     float or None
-        The geometric mean of both sides, of a celestial WCS, or ``PIXELSCL`` or ``PIXSCALE``. None if there is none,
-        or no more than the WCS of a header that does not say, whose pixels are one degree.
+        ``PIXELSCL`` or ``PIXSCALE``, or else the geometric mean of both sides in the middle of a celestial WCS. None if
+        there is neither, or the WCS cannot be used.
     """
     if header is None or not len(header):
         return None
     for key in ("PIXELSCL", "PIXSCALE"):
         if (value := _number(header.get(key))) is not None and value > 0:
             return value
-    if not str(header.get("CTYPE1", "")).startswith(("RA", "DEC")):
-        return None
-    cd = [_number(header.get(f"CD{i}_{j}")) for i in (1, 2) for j in (1, 2)]
-    if any(value is not None for value in cd):
-        a, b, c, d = (value or 0.0 for value in cd)
-        area = abs(a * d - b * c)
-    else:
-        sides = [_number(header.get(f"CDELT{i}")) for i in (1, 2)]
-        area = abs((sides[0] or 1.0) * (sides[1] or 1.0))
-    return float(np.sqrt(area) * 3600) if area > 0 and area != 1 else None
+    try:
+        wcs = celestial_wcs(header, "psf", warn=False)
+        return None if wcs is None else frame_of(wcs, (shape[0], shape[1]), None).pixel_scale * 3600
+    except DataError:
+        return None  # the PSF's place on the sky is of no use, and not worth an error
 
 
 def _number(value: Any) -> float | None:

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from socca.data.cutout import find_window, part_like
+from socca.data.cutout import cutout_part, part_like
 from socca.data.fits import PartOf, Plane, read_cube, read_image, read_plane
-from socca.data.frames import Frame, frame_of
+from socca.data.frames import Frame
 from socca.data.image import Image
 from socca.data.masks import mask_part, read_mask
-from socca.data.pixels import Window
 from socca.data.region_files import RegionFile
 from socca.data.wcs import celestial_wcs, without_wcs
 from socca.errors import ConfigError, DataError, ModelError, nearest
@@ -187,17 +186,15 @@ def _cutout_part(target: Target, config: Config) -> PartOf | None:
     settings = config.image.cutout
     if settings is None:
         return None
-
-    def part(shape: tuple[int, int], header: Any, tables: Any) -> Window:
-        wcs = None if config.image.frame == "pixel" else celestial_wcs(header, tables=tables, warn=False)
-        frame = frame_of(wcs, shape, _pixel_scale(wcs, target, config))
-        return _window(shape, frame, wcs, settings, target)
-
-    return part
+    return cutout_part(
+        lambda frame: _cutout(frame, settings, target),
+        lambda wcs: _pixel_scale(wcs, target, config),
+        sky=config.image.frame != "pixel",
+    )
 
 
-def _window(shape: tuple[int, int], frame: Frame, wcs: WCS | None, settings: CutoutConfig, target: Target) -> Window:
-    """Return the rows and columns of an image that the config asks for."""
+def _cutout(frame: Frame, settings: CutoutConfig, target: Target) -> tuple[tuple[float, float] | None, int]:
+    """Return the centre (x, y) and the size that the config asks for, in pixels."""
     from astropy.wcs import NoConvergence
 
     context, center, where = Context(target.columns, frame.pixel_scale), None, "center"
@@ -218,7 +215,7 @@ def _window(shape: tuple[int, int], frame: Frame, wcs: WCS | None, settings: Cut
             raise ConfigError("it needs a unit, such as '20 arcsec' or '64 pix'")
     except ConfigError as error:
         raise ConfigError(f"image.cutout.{where}: {error}") from error
-    return find_window(shape, frame, wcs, center, round(side))
+    return center, round(side)
 
 
 def _number(context: Context, raw: Any, unit: str, where: str) -> float:

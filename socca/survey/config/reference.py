@@ -37,7 +37,7 @@ as the name of a survey, they need quotes.
 ## The table of targets
 
 The README lists the columns. The table is read in these formats, each of which may be compressed (`.gz`, `.bz2`,
-`.xz`):
+`.xz`, `.zip`):
 
 - text (`.csv`, `.txt`, `.tsv`, `.dat`) with one line of column names. Cells are separated by commas, semicolons, tabs,
   bars or blanks, whichever separate the names. Lines that begin with # are comments. Text is UTF-8, or UTF-16 with its

@@ -63,7 +63,9 @@ class MaskConfig(Strict):
     """How masks are read."""
 
     hdu: Hdu | None = Field(None, description="HDU of the mask; by default the first with an image.")
-    good: Literal["zero", "nonzero"] = Field("zero", description="Which values mark a pixel that is used.")
+    good: Literal["zero", "nonzero"] | None = Field(
+        "zero", description="Which values mark a pixel that is used. null, as in overrides, takes a value back."
+    )
     bits: list[Annotated[Whole, Field(ge=0, le=HIGHEST_BIT)]] | None = Field(
         None,
         min_length=1,
@@ -71,10 +73,15 @@ class MaskConfig(Strict):
         "the lowest bit, of value 1, and 5 has the value 32. All other bits are harmless.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, given: Any) -> Any:
+        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
+
     @model_validator(mode="after")
     def _good_or_bits(self) -> MaskConfig:
         if self.bits is not None and "good" in self.model_fields_set:
-            raise ValueError("give good or bits, not both")
+            raise ValueError("give good or bits, not both; null takes back the one that all other targets have")
         return self
 
 
@@ -121,7 +128,7 @@ class ImageConfig(Strict):
         MAX_PIXELS,
         ge=1,
         description="The most pixels that are read of one file: of an image of which a cutout is fitted, the pixels of "
-        "the cutout. A gzipped file may expand to 16 bytes for each.",
+        "the cutout. A compressed file may expand to 16 bytes for each.",
     )
     psf: PsfConfig = optional(PsfConfig, "Point-spread functions.")
     mask: MaskConfig = optional(MaskConfig, "Masks.")

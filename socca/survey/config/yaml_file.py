@@ -15,6 +15,7 @@ import yaml
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from socca.errors import ConfigError
+from socca.utils.files import open_regular
 
 #: How many values aliases may stand for, beyond those that are written: a small file must not fill the memory.
 _MOST_ALIASED = 1_000_000
@@ -167,7 +168,8 @@ def read_yaml(path: str | Path) -> Document:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        with open_regular(path) as stream:
+            content = stream.read()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:

@@ -8,6 +8,8 @@ from astropy.io import fits
 
 from socca.fitting.plausibility.psf import header_pixel_scale
 
+TAN = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
+
 
 def gaussian(n, x0=0.0, y0=0.0, sigma=1.5):
     """Return a Gaussian on n x n pixels whose centre is off that of the array."""
@@ -73,13 +75,18 @@ def test_what_is_no_psf(flags):
         ({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.05 / 3600, "CDELT2": 0.05 / 3600}, 0.05),
         ({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CD1_1": 0.0, "CD1_2": 2e-5, "CD2_1": 2e-5}, 0.072),
         ({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}, None),  # one degree, by default
+        ({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CD1_1": 1e-5, "CD2_2": float("1e-5"), "CRVAL1": "x"}, None),
+        # A matrix that scales as well as turns.
+        ({**TAN, "CDELT1": -1e-5, "CDELT2": 1e-5, "PC1_1": 0.0, "PC1_2": 2.0, "PC2_1": 2.0, "PC2_2": 0.0}, 0.072),
+        ({**TAN, "PC1_1": -1e-5, "PC2_2": 1e-5}, 0.036),
+        ({**TAN, "CD1_1": "-1e-5", "CD2_2": "1e-5"}, 0.036),
         ({"CTYPE1": "LINEAR", "CDELT1": 0.3, "CDELT2": 0.3}, None),
         ({"PIXELSCL": 0.031}, 0.031),
         ({"PIXSCALE": "unknown"}, None),
     ],
 )
 def test_scales_of_headers(header, scale):
-    found = header_pixel_scale(fits.Header(header))
+    found = header_pixel_scale(fits.Header(header), (25, 25))
     assert found == (None if scale is None else pytest.approx(scale))
 
 

@@ -11,6 +11,7 @@ from socca.errors import ConfigError, DataError
 from socca.survey.check import check_survey
 from socca.survey.config.build import build_image
 from socca.survey.config.schema import validate_config
+from socca.survey.config.sections import MaskConfig
 from socca.survey.fit_targets import fit_all
 from socca.survey.freshness import described
 from socca.survey.survey import Survey
@@ -110,6 +111,20 @@ def test_without_bits_the_detected_source_is_masked(survey):
     made = survey(**(ROW | {"segment": 7}))
     image = build_image(made.target("t"), made.config)
     np.testing.assert_array_equal(image.mask == 0, (FLAGS != 0) | (SEGMENTS == 3))
+
+
+@pytest.mark.parametrize(
+    ("mask", "own"),
+    [({"good": "nonzero"}, {"good": None, "bits": [0, 4]}), ({"bits": [0, 4]}, {"bits": None, "good": "nonzero"})],
+)
+def test_a_target_may_have_the_other_kind_of_mask(survey, mask, own):
+    made = survey({"mask": mask}, image="all.fits[SCI]")
+    assert made.config.image.mask.bits == mask.get("bits")
+    config = made.config.model_copy(update={"overrides": {"t": {"image": {"mask": own}}}})
+    found = config.for_target("t").image.mask
+    assert (found.good, found.bits) == (("zero", [0, 4]) if own["bits"] else ("nonzero", None))
+    # What is taken back is as what was never there.
+    assert found.model_dump() == MaskConfig.model_validate({k: v for k, v in own.items() if v is not None}).model_dump()
 
 
 def test_findings_name_what_is_there(survey):

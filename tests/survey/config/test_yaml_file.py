@@ -1,5 +1,6 @@
 """Configs as people write them: what YAML does behind one's back is refused with its line, or read as it looks."""
 
+import os
 import time
 
 import pytest
@@ -53,6 +54,12 @@ def test_what_is_right_is_read_as_by_yaml(load, tmp_path, text):
     config = load(text)
     assert config.survey == "mine"
     assert read_yaml(tmp_path / "mine.yaml").data == yaml.safe_load(text.removeprefix("\ufeff"))
+
+
+def test_a_pipe_in_the_place_of_a_config_keeps_nothing_waiting(tmp_path):
+    os.mkfifo(tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match=r"config\.yaml: cannot be read: it is no regular file"):
+        read_yaml(tmp_path / "config.yaml")
 
 
 def test_merged_keys_keep_the_order_of_yaml(tmp_path):
