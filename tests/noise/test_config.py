@@ -103,7 +103,6 @@ def test_mistakes_in_a_config_are_named(build, noise, said, monkeypatch):
     [
         ({"kind": "normal_correlated", "covariance": "none.fits"}, "covariance: no such file: .*none.fits"),
         ({"kind": "normal_correlated", "cube": "none.fits"}, "cube: no such file: .*none.fits"),
-        ({"kind": "normal_ri"}, "NormalRI: needs sigma"),
     ],
 )
 def test_missing_files_are_named(build, noise, said):
