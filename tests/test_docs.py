@@ -154,6 +154,7 @@ def test_what_the_page_about_migration_says_holds(tmp_path):
     assert (tmp_path / "posterior.h5").exists()
 
 
+@pytest.mark.thorough
 def test_the_script_of_the_guide_runs(tmp_path):
     """What it simulated comes out again."""
     import socca

@@ -186,6 +186,7 @@ def test_usebest_chooses_between_medians(fit):
     np.testing.assert_array_equal(fit.getmodel("smo", statistic="best"), best)
 
 
+@pytest.mark.thorough
 def test_response_exposure_and_another_image(fit):
     img, theta = fit.img, fit.posterior.median()
     for response in (False, True):
@@ -228,6 +229,7 @@ def test_saved_maps(fit, tmp_path):
         assert [hdu.name for hdu in hdus[-3:]] == ["COMP_00", "COMP_01", "SKY"]
 
 
+@pytest.mark.thorough
 def test_saved_components_and_maps(fit, tmp_path):
     fit.savemodel(tmp_path / "a.fits", 0, usebest=False, doexp=True)
     fit.savemodel(str(tmp_path / "a.v2"), component=["comp_00"], what="smo")

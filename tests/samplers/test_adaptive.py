@@ -105,6 +105,7 @@ def test_a_curved_posterior_is_described_by_more_than_one_student():
     assert abs(draws.logz + 2 * math.log(4)) < 4 * draws.logz_err
 
 
+@pytest.mark.thorough
 def test_a_round_source_passes(make_image, make_psf, pixel):
     """Its ellipticity is at the edge of the prior, and its position angle means nothing."""
     rng = np.random.default_rng(2)

@@ -112,6 +112,7 @@ def test_targets_that_are_not_on_their_image(make, tmp_path, make_header):
     assert "off_image" in flags
 
 
+@pytest.mark.thorough
 def test_masks_and_psfs(make, tmp_path, write_fits):
     """All of these can be fitted, and may even be meant: each fit has its flag."""
     write_fits(tmp_path / "detected.fits", np.where(40 * blob() > 1.5, 32, 0).astype("i4"))

@@ -81,6 +81,7 @@ def test_new_content_with_an_older_time_refits_its_target_alone(survey):
     assert survey.planned()[0] == refit("b")
 
 
+@pytest.mark.thorough
 def test_new_time_with_old_content_fits_nothing(survey):
     before = survey.posterior("b").read_bytes()
     later = time.time() + 60
@@ -167,6 +168,7 @@ def test_changed_plot_option_fits_nothing(survey):
     assert survey.planned()[0] == {("figure", name, model) for name in NAMES for model in ("plain", "sky")}
 
 
+@pytest.mark.thorough
 def test_changed_flags_remake_the_catalog_alone(survey):
     settings = config()
     settings["flags"] = {"poor_fit": 0.01}
