@@ -42,8 +42,8 @@ FAST = (
 )
 
 
-#: Folders and files of the thorough tier (`-m thorough`), which `.ci/run` runs besides the default one: many cases of
-#: what the default tests try once, whole surveys, clusters, and processes that are killed.
+#: Folders and files of the thorough tier (`-m thorough`): many cases of what the default tests try once, whole surveys,
+#: clusters, and processes that are killed. `.ci/run` runs part of it.
 THOROUGH = (
     *("data/test_buckets.py", "data/test_finer_sampling.py", "data/test_large_files.py", "fitting/test_dump.py"),
     *("fitting/test_null_evidence.py", "likelihood/test_band_limited.py", "likelihood/test_render_gradients.py"),
