@@ -58,7 +58,12 @@ def fit_pool(path, monkeypatch, *arguments, **changes):
     from socca.cli import app
 
     seen = []
-    monkeypatch.setattr(socca.survey.fit_command, "fit_all", lambda survey, fits: seen.append(survey.config.pool) or [])
+
+    def fit(survey, *arguments, **options):
+        seen.append(survey.config.pool)
+        return iter(())
+
+    monkeypatch.setattr(socca.survey.fit_command, "fit_separately", fit)
     config = yaml.safe_load(path.read_text()) | changes
     path.write_text(yaml.safe_dump(config))
     app(["fit", "--config", str(path), *arguments], standalone_mode=False)
