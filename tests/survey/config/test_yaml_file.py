@@ -67,7 +67,8 @@ def test_merged_keys_keep_the_order_of_yaml(tmp_path):
     (tmp_path / "m.yaml").write_text(text)
     found, wanted = read_yaml(tmp_path / "m.yaml").data, yaml.safe_load(text)
     assert found == wanted
-    assert [list(found[key]) for key in "cd"] == [list(wanted[key]) for key in "cd"]
+    if yaml.__version__ >= "6.0.2":  # earlier ones order merged keys in another way
+        assert [list(found[key]) for key in "cd"] == [list(wanted[key]) for key in "cd"]
 
 
 def test_keys_are_text_as_it_stands(load):
