@@ -46,8 +46,6 @@ _GROWTH = 4
 _SIGMAS, _CLOSE = 4.0, 0.1
 #: Two maxima closer than this, in standard deviations, are one.
 _ONE = 0.5
-#: A maximum with at least the first of the posterior, by Laplace, must have the second of that among the samples.
-_LARGE, _LEAST = 0.05, 0.2
 #: Draws that weigh less than this times the largest are left out of the result.
 _NOTHING = 1e-12
 #: Name in checkpoints.
@@ -270,7 +268,7 @@ class ImportanceRun:
         if not agree(evidence(log_weights), evidence(self._all.log_weights()), _SIGMAS, _CLOSE):
             why.append("earlier draws hold more of the posterior")
         shares = self._shares(final)
-        missing = bool(np.any((self._first.shares > _LARGE) & (shares < _LEAST * self._first.shares)))
+        missing = Maxima.any_missing(self._first.shares, shares)
         if missing:
             why.append("a maximum is missing")
         if self._maxima.left_out > MATTERS:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: Share of the posterior from which on another maximum matters to a user, and from which on it may shift means of
 #: chains that stay at one maximum by more than their errors.
 MATTERS, SHIFTS = 0.01, 1e-3
+#: A known maximum with at least the first of the posterior must have at least the second of that among the samples.
+_LARGE, _LEAST = 0.05, 0.2
 #: Share from which on it is kept: Laplace's approximation, or an estimate from few draws, may be off by a lot.
 KEPT = 1e-4
 #: Distance from the edges of the unit cube, where a normal prior's transform is still finite.
@@ -90,6 +92,11 @@ class Maxima:
     def count(shares: np.ndarray) -> int:
         """Return how many shares of the posterior, shape (m,), matter."""
         return int(np.sum(shares >= MATTERS))
+
+    @staticmethod
+    def any_missing(expected: np.ndarray, shares: np.ndarray) -> bool:
+        """Tell whether the samples, with these shares at the maxima, lack one that was expected; shapes (m,)."""
+        return bool(np.any((expected > _LARGE) & (shares < _LEAST * expected)))
 
     def with_masses(self, masses: np.ndarray, least: float) -> Maxima:
         """Return the maxima with these masses, any numbers of shape (m,), without those below a share `least`."""

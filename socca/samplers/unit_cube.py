@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 #: Below it lies what back ends that cannot deal with -inf put in its place.
 _IMPOSSIBLE = -1e99
-#: A known maximum with at least the first of the posterior must have at least the second of that among the samples.
-_LARGE, _LEAST = 0.05, 0.2
 
 
 class UncoveredError(Exception):
@@ -248,5 +246,5 @@ class UnitCube:
             expected = self._maxima.masses
             notes["maxima"] = self._maxima.count(shares)
             notes["maxima_shares"] = [round(float(share), 4) for share in shares]
-            notes["maxima_missing"] = bool(np.any((expected > _LARGE) & (shares < _LEAST * expected)))
+            notes["maxima_missing"] = self._maxima.any_missing(expected, shares)
         return notes
