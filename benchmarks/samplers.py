@@ -40,7 +40,7 @@ from socca.pool import Pool, open_pool
 from socca.priors import loguniform, uniform
 from socca.samplers import get_sampler
 from socca.samplers.checkpoint import Checkpoint
-from socca.samplers.unit_cube import UnitCube
+from socca.samplers.cube.unit_cube import UnitCube
 
 ARCSEC = 1 / 3600
 TRUTH = {"xc": 0.05 * ARCSEC, "yc": -0.1 * ARCSEC, "theta": 0.6, "e": 0.4, "re": 1.2 * ARCSEC, "Ie": 20.0, "ns": 1.5}

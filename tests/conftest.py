@@ -49,7 +49,7 @@ THOROUGH = (
     *("fitting/test_null_evidence.py", "likelihood/test_band_limited.py", "likelihood/test_render_gradients.py"),
     *("likelihood/test_render_profiles.py", "noise/test_registry.py", "pool/test_fit_command.py"),
     *("pool/test_launchers.py", "pool/test_published_mpi.py", "pool/test_published_pools.py"),
-    *("pool/test_worker_errors.py", "samplers/test_checkpoints.py", "samplers/test_maxima.py"),
+    *("pool/test_worker_errors.py", "samplers/test_checkpoints.py", "samplers/maxima"),
     *("samplers/test_pocomc.py", "simulation/test_calibration.py", "simulation/test_pulls.py", "slurm"),
     *("survey/test_killed_surveys.py", "survey/test_opened_once.py", "survey/test_plugins.py"),
     *("survey/test_supervisor.py", "workflow/test_braces.py", "workflow/test_chunked.py"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from socca.samplers.base import Draws, Sampler
 from socca.samplers.checkpoint import Checkpoint, State
-from socca.samplers.importance_run import ImportanceRun
+from socca.samplers.importance.run import ImportanceRun
 from socca.samplers.options import MAPPING, number, whole, word
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import numpy as np
 
 from socca.errors import ConfigError, known_names
 from socca.samplers.base import Draws, Sampler
+from socca.samplers.cube.unit_cube import UnitCube
 from socca.samplers.lockstep import LockstepPool
 from socca.samplers.options import FUNCTION, LIST, MAPPING, OBJECT, number, whole, word
-from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -37,7 +37,7 @@ class Dynesty(Sampler):
     ``n_batch`` proposals are made side by side, so that their likelihoods are evaluated together: 64, or an eighth of
     the live points if that is more, unless it is given. Of so few, one in 16 is not needed any more by the time that it
     is looked at. ``dynamic`` spends further live points where the posterior is; ``focus`` is that of nautilus (see
-    `socca.samplers.repartitioning`).
+    `socca.samplers.cube.repartitioning`).
     """
 
     name = "dynesty"

@@ -9,10 +9,10 @@ import numpy as np
 
 from socca.errors import ConfigError, ModelError
 from socca.samplers.base import Draws, Sampler
-from socca.samplers.maximum import Maximum, correlation_root
+from socca.samplers.coordinates.periodic import PeriodicParameters
+from socca.samplers.cube.repartitioning_check import quick_maxima
+from socca.samplers.maxima.maximum import Maximum, correlation_root
 from socca.samplers.options import LIST, OBJECT, TRUTH, number, whole
-from socca.samplers.periodic import PeriodicParameters
-from socca.samplers.repartitioning_check import quick_maxima
 from socca.samplers.student import Student
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, Sampler, WithoutEffect
+from socca.samplers.cube.unit_cube import UnitCube
 from socca.samplers.options import number, whole
-from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -68,7 +68,7 @@ class Nautilus(Sampler):
     """The recommended sampler: posterior samples and evidence.
 
     With ``focus`` (on by default) a quick search for the maximum first shows nautilus where to look, which leaves
-    posterior and evidence as they are: see `socca.samplers.repartitioning`. A posterior that the Gaussian at its
+    posterior and evidence as they are: see `socca.samplers.cube.repartitioning`. A posterior that the Gaussian at its
     maximum does not cover is explored without it. What is left to explore is round enough for ellipsoids alone, and
     ``n_networks`` is 0: networks would cost more than the likelihood, and with few live points cut corners off the
     posterior (see docs/method.md). With ``focus=False`` it is nautilus's own 4, trained in the pool. For a run that

@@ -14,15 +14,15 @@ import numpy as np
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Sampler, WithoutEffect
+from socca.samplers.coordinates.unconstrained import UnconstrainedSpace, to_parameters
+from socca.samplers.cube.repartitioning_check import quick_maxima
 from socca.samplers.options import LIST, TRUTH, number, whole
-from socca.samplers.repartitioning_check import quick_maxima
-from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
     from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
-    from socca.samplers.search import Maxima
+    from socca.samplers.maxima.search import Maxima
 
 #: Draws between two returns of a chain to this process.
 _CHUNK = 100

@@ -9,14 +9,14 @@ import numpy as np
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Sampler, WithoutEffect
+from socca.samplers.maxima.search import find_maxima
 from socca.samplers.options import FUNCTION, MAPPING, Allowed, number, whole, word
-from socca.samplers.search import find_maxima
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
     from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
-    from socca.samplers.maximum import Maximum
+    from socca.samplers.maxima.maximum import Maximum
 
 
 class Optimizer(Sampler):

@@ -14,9 +14,9 @@ import numpy as np
 
 from socca.errors import ConfigError
 from socca.samplers.base import Draws, Sampler, WithoutEffect
+from socca.samplers.cube.unit_cube import UnitCube
 from socca.samplers.options import LIST, OBJECT, TRUTH, whole, word
 from socca.samplers.student import Student
-from socca.samplers.unit_cube import UnitCube
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -44,7 +44,7 @@ def _pocomc() -> Any:
 class Pocomc(Sampler):
     """Particles cooled from the prior to the posterior, their moves shaped by a normalising flow: also the evidence.
 
-    ``focus`` is that of nautilus (see `socca.samplers.repartitioning`): fewer temperatures lie between prior and
+    ``focus`` is that of nautilus (see `socca.samplers.cube.repartitioning`): fewer temperatures lie between prior and
     posterior, and the posterior is round. Then no flow is trained, which is nearly all that pocoMC takes its time for,
     unless ``precondition`` is true. The evidence is that of ``n_evidence`` draws from the flow, or without one, from a
     Student density in its place; if that is 0, of the particles, without an error.

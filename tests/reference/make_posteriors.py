@@ -21,7 +21,7 @@ from scipy.special import ndtr
 from socca.errors import ModelError
 from socca.likelihood.marginal import Marginal
 from socca.priors import uniform
-from socca.samplers.search import find_maxima
+from socca.samplers.maxima.search import find_maxima
 from socca.utils.xla import use_persistent_cache
 from tests.posteriors import CASES, REFERENCE, functions
 

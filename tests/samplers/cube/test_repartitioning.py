@@ -10,10 +10,10 @@ import pytest
 from socca.pool import SerialPool
 from socca.priors import uniform
 from socca.samplers.checkpoint import Checkpoint
-from socca.samplers.maximum import Maximum
-from socca.samplers.mixture import student_cdf
-from socca.samplers.repartitioning import PRIOR_SHARE, IdentityMap, Repartitioning, _Axis
-from socca.samplers.unit_cube import UnitCube
+from socca.samplers.cube.mixture import student_cdf
+from socca.samplers.cube.repartitioning import PRIOR_SHARE, IdentityMap, Repartitioning, _Axis
+from socca.samplers.cube.unit_cube import UnitCube
+from socca.samplers.maxima.maximum import Maximum
 from tests import fakes
 from tests.fakes import Numpy
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest
 
 from socca.priors import loguniform, normal, uniform
-from socca.samplers.normal_coordinates import NormalCoordinates
+from socca.samplers.coordinates.normal import NormalCoordinates
 from tests.fakes import Numpy
 
 PRIORS = [

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from socca.samplers.repartitioning import Repartitioning
-from socca.samplers.search import KEPT, Maxima, find_maxima
+from socca.samplers.cube.repartitioning import Repartitioning
+from socca.samplers.maxima.search import KEPT, Maxima, find_maxima
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity

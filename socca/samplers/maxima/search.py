@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import ModelError
-from socca.samplers.maximum import Maximum, covariance_at, log_posterior_in_cube
-from socca.samplers.starts import ImageStarts, best_and_local_best
+from socca.samplers.maxima.maximum import Maximum, covariance_at, log_posterior_in_cube
+from socca.samplers.maxima.starts import ImageStarts, best_and_local_best
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity

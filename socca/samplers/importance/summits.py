@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from socca.samplers.maximum import Maximum
-from socca.samplers.normal_coordinates import NormalCoordinates
+from socca.samplers.coordinates.normal import NormalCoordinates
+from socca.samplers.maxima.maximum import Maximum
 
 #: Step of the differences, in standard deviations.
 _STEP = 0.1

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from socca.samplers.maximum import correlation_root
-from socca.samplers.periodic import PeriodicParameters
+from socca.samplers.coordinates.periodic import PeriodicParameters
+from socca.samplers.maxima.maximum import correlation_root
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
-    from socca.samplers.maximum import Maximum
+    from socca.samplers.maxima.maximum import Maximum
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws
-from socca.samplers.repartitioning import IdentityMap, Repartitioning
-from socca.samplers.repartitioning_check import (
+from socca.samplers.cube.repartitioning import IdentityMap, Repartitioning
+from socca.samplers.cube.repartitioning_check import (
     UNCOVERED,
     UNCOVERED_IN_RUN,
     bounds_on_share_beyond,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
     from socca.samplers.base import Workers
     from socca.samplers.checkpoint import Checkpoint
-    from socca.samplers.search import Maxima
+    from socca.samplers.maxima.search import Maxima
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class UnitCube:
         Where the maxima are known from, if the fit goes on.
     focus : bool
         Whether to stretch the cube around the maxima, if their Gaussians cover the posterior; see
-        `socca.samplers.repartitioning`.
+        `socca.samplers.cube.repartitioning`.
     at_least : int
         Axes of the cube: those beyond the problem's parameters do nothing, and change nothing.
 

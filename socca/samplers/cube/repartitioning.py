@@ -15,10 +15,10 @@ repartitioning: Chen, Hobson, Das & Gelderblom 2019, Stat. Comput. 29, 835). The
 with ``q_m`` a product of Student densities that follow the covariance at maximum ``m``. The prior keeps the share ``a``
 of the cube everywhere. A mixture of this form can be inverted axis by axis, since each conditional density of it is
 again a mixture, of a constant and of the ``q_mk``, with known weights: here for one maximum, in
-`socca.samplers.mixture` for several.
+`socca.samplers.cube.mixture` for several.
 
 A posterior that is curved, or has a maximum that nobody knows of, has parts that no ``q_m`` covers.
-`socca.samplers.repartitioning_check` measures them.
+`socca.samplers.cube.repartitioning_check` measures them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from socca.likelihood.compiled import in_batches
-from socca.samplers.maximum import Maximum, correlation_root
-from socca.samplers.mixture import MixtureAxis, StudentMixture, student_cdf, walk
+from socca.samplers.cube.mixture import MixtureAxis, StudentMixture, student_cdf, walk
+from socca.samplers.maxima.maximum import Maximum, correlation_root
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity

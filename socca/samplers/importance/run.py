@@ -10,19 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, PeriodicLogger
-from socca.samplers.importance import (
-    Proposal,
-    Rounds,
-    agree,
-    effective_number,
-    evidence,
-    student_of,
-    tail_shape,
-    truncated,
-)
-from socca.samplers.normal_coordinates import NormalCoordinates
-from socca.samplers.search import KEPT, MATTERS, Maxima, find_maxima
-from socca.samplers.summits import Summit, climb
+from socca.samplers.coordinates.normal import NormalCoordinates
+from socca.samplers.importance.proposal import Proposal, student_of
+from socca.samplers.importance.rounds import Rounds, agree, effective_number, evidence, tail_shape, truncated
+from socca.samplers.importance.summits import Summit, climb
+from socca.samplers.maxima.search import KEPT, MATTERS, Maxima, find_maxima
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity

@@ -7,18 +7,8 @@ import pytest
 from scipy.stats import genpareto, multivariate_normal, norm
 from scipy.stats import t as student_t
 
-from socca.samplers.importance import (
-    FREEDOM,
-    PRIOR_SHARE,
-    Proposal,
-    Rounds,
-    agree,
-    effective_number,
-    evidence,
-    student_of,
-    tail_shape,
-    truncated,
-)
+from socca.samplers.importance.proposal import FREEDOM, PRIOR_SHARE, Proposal, student_of
+from socca.samplers.importance.rounds import Rounds, agree, effective_number, evidence, tail_shape, truncated
 
 COVARIANCE = np.array([[0.04, 0.015], [0.015, 0.09]])
 

@@ -1,4 +1,4 @@
-"""Maximum of a posterior, and the covariance there; `socca.samplers.search` finds maxima."""
+"""Maximum of a posterior, and the covariance there; `socca.samplers.maxima.search` finds maxima."""
 
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ from socca.posterior.record import FitRecord
 from socca.priors import uniform
 from socca.samplers import get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
-from socca.samplers.maximum import Maximum
-from socca.samplers.repartitioning import EQUAL_SHARE, PRIOR_SHARE, WIDTH, IdentityMap, Repartitioning
-from socca.samplers.repartitioning_check import bounds_on_share_beyond
-from socca.samplers.search import Maxima, find_maxima
-from socca.samplers.starts import ImageStarts
-from socca.samplers.unit_cube import UnitCube
+from socca.samplers.cube.repartitioning import EQUAL_SHARE, PRIOR_SHARE, WIDTH, IdentityMap, Repartitioning
+from socca.samplers.cube.repartitioning_check import bounds_on_share_beyond
+from socca.samplers.cube.unit_cube import UnitCube
+from socca.samplers.maxima.maximum import Maximum
+from socca.samplers.maxima.search import Maxima, find_maxima
+from socca.samplers.maxima.starts import ImageStarts
 from socca.survey.config.sections import FlagsConfig
 from socca.survey.flags import flags_of
 from tests import fakes, posteriors
@@ -230,8 +230,8 @@ def blind(monkeypatch):
         found = find_maxima(*given, **named)
         return dataclasses.replace(found, found=(found.highest,), masses=np.ones(1))
 
-    monkeypatch.setattr("socca.samplers.repartitioning_check.find_maxima", only_highest)
-    monkeypatch.setattr("socca.samplers.unit_cube.uncovered_share", lambda *given: 0.0)
+    monkeypatch.setattr("socca.samplers.cube.repartitioning_check.find_maxima", only_highest)
+    monkeypatch.setattr("socca.samplers.cube.unit_cube.uncovered_share", lambda *given: 0.0)
 
 
 @pytest.mark.parametrize("method", ["nautilus", "dynesty", pytest.param("pocomc", marks=pytest.mark.slow)])
@@ -348,7 +348,7 @@ def test_all_orders_of_four_components_are_found():
 
 def test_more_maxima_than_are_kept_are_not_forgotten(monkeypatch):
     """Then nothing is focused on those that are kept: the evidence would be theirs alone."""
-    monkeypatch.setattr("socca.samplers.search._MOST", 8)
+    monkeypatch.setattr("socca.samplers.maxima.search._MOST", 8)
     found = four_alike()
     maxima = find_maxima(found, found.log_likelihood, np.random.default_rng(1), n_draws=1000, n_starts=6, maxiter=200)
     assert len(maxima.found) == 8

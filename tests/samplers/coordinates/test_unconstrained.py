@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from socca.priors import halfnormal, normal, uniform
-from socca.samplers.maximum import Maximum
-from socca.samplers.unconstrained import UnconstrainedSpace, to_parameters
+from socca.samplers.coordinates.unconstrained import UnconstrainedSpace, to_parameters
+from socca.samplers.maxima.maximum import Maximum
 from tests.fakes import Numpy
 
 LOW, HIGH = [-np.inf, 0.0, -1.0, 0.0], [np.inf, np.inf, 3.0, np.pi]

@@ -1,0 +1,1 @@
+"""The unit cube that nested samplers explore, concentrated around the maxima."""

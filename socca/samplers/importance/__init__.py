@@ -1,0 +1,1 @@
+"""Importance sampling in rounds: proposals, weights, and when they are enough."""

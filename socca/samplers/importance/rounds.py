@@ -1,0 +1,168 @@
+"""Rounds of importance sampling: their draws and weights, and what these say of evidence and accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import logsumexp
+
+from socca.samplers.importance.proposal import Proposal
+
+
+class Rounds:
+    """The draws of all rounds, and their weights.
+
+    Attributes
+    ----------
+    z : ndarray, shape (n, ndim)
+        The draws.
+    log_likelihood : ndarray, shape (n,)
+        There.
+    """
+
+    def __init__(self, ndim: int) -> None:
+        self.z = np.zeros((0, ndim))
+        self.log_likelihood = np.zeros(0)
+        self._log_prior = np.zeros(0)
+        self._proposals: list[Proposal] = []
+        self._numbers: list[int] = []
+        self._log_densities = np.zeros((0, 0))
+
+    def __len__(self) -> int:
+        """Return the number of rounds."""
+        return len(self._numbers)
+
+    def add(self, proposal: Proposal, z: np.ndarray, log_likelihood: np.ndarray) -> None:
+        """Add a round.
+
+        Parameters
+        ----------
+        proposal : Proposal
+            What the draws come from.
+        z : ndarray, shape (n, ndim)
+            The draws.
+        log_likelihood : ndarray, shape (n,)
+            There; anything that is not finite counts as impossible.
+        """
+        # Every proposal's density at every draw, of which there are new ones of both.
+        new = np.stack([one.log_density(z) for one in (*self._proposals, proposal)])
+        old = np.vstack([self._log_densities, proposal.log_density(self.z)])
+        self._log_densities = np.hstack([old, new])
+        self.z = np.concatenate([self.z, z])
+        possible = np.where(np.isfinite(log_likelihood), log_likelihood, -np.inf)
+        self.log_likelihood = np.concatenate([self.log_likelihood, possible])
+        prior = Proposal((), np.zeros(0), z.shape[1]).log_density(z)
+        self._log_prior = np.concatenate([self._log_prior, prior])
+        self._proposals.append(proposal)
+        self._numbers.append(len(z))
+
+    def log_weights(self) -> np.ndarray:
+        """Return the log of likelihood times prior over the density of all proposals together, shape (n,)."""
+        shares = np.log(np.array(self._numbers) / sum(self._numbers))
+        mixture = logsumexp(self._log_densities + shares[:, None], axis=0)
+        return np.asarray(self.log_likelihood + self._log_prior - mixture)
+
+    def own_log_weights(self, number: int) -> np.ndarray:
+        """Return the same for the draws of one round, over the density of its own proposal."""
+        start = sum(self._numbers[:number])
+        own = slice(start, start + self._numbers[number])
+        return np.asarray(self.log_likelihood[own] + self._log_prior[own] - self._log_densities[number, own])
+
+
+def evidence(log_weights: np.ndarray) -> tuple[float, float]:
+    """Return the log of the mean of weights, and its standard error.
+
+    Parameters
+    ----------
+    log_weights : ndarray, shape (n,)
+        -inf for no weight.
+
+    Returns
+    -------
+    logz, error : float
+        -inf and inf without any weight.
+    """
+    top = np.max(log_weights, initial=-np.inf)
+    if not np.isfinite(top):
+        return -math.inf, math.inf
+    weights = np.exp(log_weights - top)
+    mean = float(weights.mean())
+    error = float(weights.std(ddof=1)) / math.sqrt(len(weights)) / mean
+    return float(top) + math.log(mean), error
+
+
+def effective_number(log_weights: np.ndarray, z: np.ndarray | None = None) -> float:
+    """Return the effective number of weighted draws.
+
+    Parameters
+    ----------
+    log_weights : ndarray, shape (n,)
+        -inf for no weight.
+    z : ndarray, shape (n, ndim), optional
+        The draws. The mean along each axis then has an error of the standard deviation over the root of the number, or
+        a smaller one: draws with much weight far out count for more than by their weights alone.
+
+    Returns
+    -------
+    float
+        That of Kish, ``(sum w)^2 / sum w^2``, or the least of the axes' own, if that is less: by the delta method (Owen
+        2013, Monte Carlo theory, methods and examples, section 9.2), ``sum w sum w (z - mean)^2 / sum w^2 (z -
+        mean)^2``. 0 without any weight.
+    """
+    top = np.max(log_weights, initial=-np.inf)
+    if not np.isfinite(top):
+        return 0.0
+    weights = np.exp(log_weights - top)
+    weights /= weights.sum()
+    number = 1 / float(weights @ weights)
+    if z is None:
+        return number
+    square = (z - weights @ z) ** 2
+    return min(number, float(np.min(weights @ square / (weights**2 @ square))))
+
+
+def tail_shape(log_weights: np.ndarray) -> float:
+    """Return the shape k of the generalised Pareto distribution of the largest weights.
+
+    The weights have a variance for k < 0.5, and errors that can be relied on up to 0.7 (Vehtari et al. 2024, J. Mach.
+    Learn. Res. 25, 72: those of the tail are the largest 3 sqrt(n), or a fifth; k is drawn to 0.5 as if by ten more).
+
+    Parameters
+    ----------
+    log_weights : ndarray, shape (n,)
+        -inf for no weight.
+
+    Returns
+    -------
+    float
+        By maximum likelihood; inf where fewer than five weights are in the tail.
+    """
+    from scipy.stats import genpareto
+
+    possible = np.sort(log_weights[np.isfinite(log_weights)])
+    number = int(min(0.2 * len(possible), 3 * math.sqrt(len(possible))))
+    if number < 5:
+        return math.inf
+    weights = np.exp(possible[-number - 1 :] - possible[-1])
+    beyond = weights[1:] - weights[0]
+    if beyond[-1] <= 1e-12:  # all alike
+        return -math.inf
+    k, _, _ = genpareto.fit(beyond[beyond > 0], floc=0)
+    return float((number * k + 10 * 0.5) / (number + 10))
+
+
+def truncated(log_weights: np.ndarray) -> np.ndarray:
+    """Return weights of sum 1, none larger than the mean times the root of their number, shape (n,).
+
+    A few draws far out then do not draw a proposal to them (Ionides 2008, J. Comput. Graph. Stat. 17, 295).
+    """
+    weights = np.exp(log_weights - logsumexp(log_weights))
+    weights = np.minimum(weights, 1 / math.sqrt(len(weights)))
+    return np.asarray(weights / weights.sum())
+
+
+def agree(first: Sequence[float], other: Sequence[float], sigmas: float, floor: float) -> bool:
+    """Tell whether two evidences, log and error each, differ by no more than so many errors, or the floor."""
+    return abs(first[0] - other[0]) <= max(sigmas * math.hypot(first[1], other[1]), floor)

@@ -1,0 +1,1 @@
+"""Maxima of a posterior: where searches start, the searches, and what was found."""
