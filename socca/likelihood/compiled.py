@@ -125,6 +125,7 @@ class Programs:
         self.log_posterior = lambda arrays, theta: one(arrays, theta) + log_prior(model, arrays["model"], theta)
         self.log_likelihood = looped(one)
         self.log_likelihood_and_grad = looped(jax.value_and_grad(one, argnums=1))
+        self.information = looped(functools.partial(information_of, spec))
         # These take the arrays of the model alone: to hand over all of them would take as long as the rest.
         self.log_prior = jax.jit(lambda arrays, theta, count: log_prior(model, arrays, theta))
         self.transform = jax.jit(lambda arrays, u, count: transform(model, arrays, u))
@@ -135,6 +136,37 @@ class Programs:
             ),
             static_argnums=(3, 4, 5),
         )
+
+
+def information_of(spec: ProblemSpec, arrays: dict[str, Any], theta: Array) -> tuple[Array, Array, Array]:
+    """Return log-likelihood, gradient and Fisher information of one row, under Gaussian noise.
+
+    Parameters
+    ----------
+    spec : ProblemSpec
+        What is static.
+    arrays : dict
+        Of the problem.
+    theta : array, shape (ndim,)
+        Free parameters.
+
+    Returns
+    -------
+    value, gradient, information : array, shapes (), (ndim,) and (ndim, ndim)
+        All of it from one pass forward with a tangent for each parameter. The information is that of the mean, the
+        product of the Jacobian of the whitened residual with itself.
+    """
+    noise = spec.noise
+
+    def value_and_residual(theta: Array) -> Any:
+        drawn, own, impossible = draw(spec, arrays, theta)
+        value = noise.kind.log_likelihood(drawn, arrays["noise"], own, noise)
+        residual = noise.kind.whiten(arrays["noise"].data - drawn.total, arrays["noise"], own, noise)
+        value = jnp.where(impossible | jnp.isnan(value), -jnp.inf, value)
+        return (value, residual.ravel()), value
+
+    (gradient, slopes), value = jax.jacfwd(value_and_residual, has_aux=True)(theta)
+    return value, gradient, slopes.T @ slopes
 
 
 @functools.lru_cache(maxsize=256)

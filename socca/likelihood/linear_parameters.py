@@ -30,13 +30,16 @@ class Amplitudes:
         Their positions among the free parameters.
     idle : frozenset of int
         Positions, among all parameters, of those that are tied to an amplitude and that nothing drawn depends on.
+    all_light : bool
+        Whether there is no light where all amplitudes are zero.
     """
 
     free: tuple[int, ...]
     idle: frozenset[int]
+    all_light: bool
 
 
-def find_amplitudes(problem: Problem) -> Amplitudes:
+def find_amplitudes(problem: Problem, any_prior: bool = False) -> Amplitudes:
     """Find the free intensities of components that have a normal or a uniform prior.
 
     Nothing is compiled.
@@ -45,6 +48,8 @@ def find_amplitudes(problem: Problem) -> Amplitudes:
     ----------
     problem : Problem
         The problem.
+    any_prior : bool
+        Whether all free intensities are meant, whatever their prior.
 
     Returns
     -------
@@ -67,7 +72,7 @@ def find_amplitudes(problem: Problem) -> Amplitudes:
     free = [
         k
         for k, index in enumerate(model.free)
-        if intensity(index) and isinstance(problem.priors[k], priors.normal | priors.uniform)
+        if intensity(index) and (any_prior or isinstance(problem.priors[k], priors.normal | priors.uniform))
     ]
     if not free:
         raise ModelError("marginalize: no intensity of a component has a normal or a uniform prior")
@@ -105,9 +110,8 @@ def find_amplitudes(problem: Problem) -> Amplitudes:
             f"marginalize: {', '.join(problem.labels)} would all be integrated out, and nothing is left to sample: "
             "leave marginalize out, or give one of them another prior, such as truncnormal"
         )
-    found = Amplitudes(tuple(free), frozenset(model.names.index(name) for name in idle))
-    _check_linear(problem, found)
-    return found
+    all_light = _check_linear(problem, free)
+    return Amplitudes(tuple(free), frozenset(model.names.index(name) for name in idle), all_light)
 
 
 def _degree(node: Node, linear: Collection[str]) -> int:
@@ -124,9 +128,14 @@ def _degree(node: Node, linear: Collection[str]) -> int:
     return 2 * max(degrees, default=0)
 
 
-def _check_linear(problem: Problem, amplitudes: Amplitudes) -> None:
-    """Compute brightness along a line through all the amplitudes' priors: functions of the user's may do anything."""
-    free = list(amplitudes.free)
+def _check_linear(problem: Problem, free: list[int]) -> bool:
+    """Compute brightness along a line through all the amplitudes' priors: functions of the user's may do anything.
+
+    Returns
+    -------
+    bool
+        Whether there is none where all amplitudes are zero.
+    """
     ends = np.array([problem.priors[k].icdf([0.001, 0.999]) for k in free])
     along = np.linspace(0, 1, 5)
     rows = []
@@ -134,15 +143,18 @@ def _check_linear(problem: Problem, amplitudes: Amplitudes) -> None:
         line = np.tile([float(prior.icdf(x)) for prior, x in zip(problem.priors, u, strict=True)], (len(along), 1))
         line[:, free] = ends[:, 0] + along[:, None] * np.ptp(ends, axis=1)
         rows.append(line)
+    dark = rows[0][:1].copy()
+    dark[:, free] = 0.0
     with jax.enable_x64(True):
-        found = jax.vmap(lambda theta: _brightness(problem, theta))(jnp.asarray(np.concatenate(rows)))
+        found = jax.vmap(lambda theta: _brightness(problem, theta))(jnp.asarray(np.concatenate([*rows, dark])))
     for number, part in enumerate(found):
-        values = np.asarray(part).reshape(len(rows), len(along), -1)
+        values = np.asarray(part)[:-1].reshape(len(rows), len(along), -1)
         values = np.where(np.isfinite(values), values, 0.0)
         straight = values[:, :1] + along[:, None] * (values[:, -1:] - values[:, :1])
         if np.abs(values - straight).max() > _LINEAR * np.abs(values).max():
             names = ", ".join(problem.labels[k] for k in free)
             raise ModelError(f"marginalize: the brightness of comp_{number:02d} is not linear in {names}")
+    return not any(np.asarray(part)[-1].any() for part in found)
 
 
 def _brightness(problem: Problem, theta: Any) -> list[Any]:

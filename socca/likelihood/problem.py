@@ -203,6 +203,30 @@ class Problem:
             programs(self.spec).log_likelihood_and_grad, self.on_device, theta, "log_likelihood_and_grad"
         )
 
+    @property
+    def has_information(self) -> bool:
+        """Whether there is a Fisher information: for Gaussian noise."""
+        return bool(self.spec.noise.kind.gaussian)
+
+    def log_likelihood_and_information(self, theta: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the log-likelihood of each row, its derivatives, and the Fisher information of the mean.
+
+        Parameters
+        ----------
+        theta : array_like, shape (n, ndim)
+            Free parameters.
+
+        Returns
+        -------
+        value : ndarray, shape (n,)
+            The log-likelihood.
+        gradient : ndarray, shape (n, ndim)
+            Per unit of each parameter.
+        information : ndarray, shape (n, ndim, ndim)
+            The Jacobian of the whitened residual, times itself.
+        """
+        return self._batched(programs(self.spec).information, self.on_device, theta, "log_likelihood_and_information")
+
     def traced(self) -> tuple[Callable[[Any, Any], Any], dict[str, Any]]:
         """Return the log posterior density of one row, for JAX to trace, and the arrays that it takes first.
 

@@ -1,0 +1,201 @@
+"""Compiled integrals over amplitudes, for one row of the other parameters: see `socca.likelihood.marginal`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve
+
+from socca.likelihood.compiled import ProblemSpec, draw, information_of, looped
+from socca.likelihood.parameter_vector import ModelSpec, log_prior, transform
+from socca.likelihood.truncated_normal import log_share
+
+if TYPE_CHECKING:
+    from socca.utils.array_types import Array
+
+#: A flat prior is taken as a Gaussian of this inverse variance, in units of its width, cut off at its bounds. An
+#: amplitude that the image does not constrain thus has a posterior, and ln Z is off by less than 1 / 8 of this.
+_FLAT = 1e-8
+#: Added to the scaled precision, so that amplitudes that only their sum is known of have a posterior that is finite:
+#: 3e6 times as wide as that of each alone.
+_RIDGE = 1e-13
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Static part.
+
+    Parameters
+    ----------
+    problem : ProblemSpec
+        Of the whole problem.
+    sampled : tuple of int
+        Free parameters that are sampled.
+    normal, flat : tuple of int
+        Amplitudes, by their priors.
+    corrected : tuple of int
+        Those of `flat` that have another prior, which is taken as flat near the mean.
+    all_light : bool
+        Whether there is no light but that of the amplitudes.
+    """
+
+    problem: ProblemSpec
+    sampled: tuple[int, ...]
+    normal: tuple[int, ...]
+    flat: tuple[int, ...]
+    corrected: tuple[int, ...] = ()
+    all_light: bool = False
+
+    @property
+    def linear(self) -> tuple[int, ...]:
+        """All amplitudes, those with flat priors last."""
+        return self.normal + self.flat
+
+
+class Solved(NamedTuple):
+    """The integral over the amplitudes and their posterior, for one row; those with flat priors come last.
+
+    Parameters
+    ----------
+    log_likelihood : array, shape ()
+        The log of the integral.
+    log_share : array, shape ()
+        The log of the part of the Gaussian that is within the bounds of flat priors, as it enters there.
+    log_peak : array, shape ()
+        The log of likelihood times prior at the mean, bounds or no bounds.
+    mean : array, shape (k,)
+        Of the Gaussian.
+    factor : array, shape (k, k)
+        The lower Cholesky factor of its inverse covariance.
+    log_prior : array, shape ()
+        The log density of priors that are taken as flat, at the mean, over that of flat ones.
+    """
+
+    log_likelihood: Any
+    log_share: Any
+    log_peak: Any
+    mean: Any
+    factor: Any
+    log_prior: Any
+
+
+def undefined() -> Any:
+    """Return anything, in the place of a tied parameter that nothing drawn depends on."""
+    return jnp.zeros(())
+
+
+class IntegralPrograms(NamedTuple):
+    """The compiled functions, and the posterior density of one row, to be traced."""
+
+    solve: Any
+    gradient: Any
+    information: Any
+    log_prior: Any
+    transform: Any
+    posterior: Any
+
+
+@functools.lru_cache(maxsize=256)
+def integral_programs(split: Split) -> IntegralPrograms:
+    """Return the compiled functions: the same ones for an equal split."""
+    model = _only(split.problem, split.sampled)
+
+    def own_priors(arrays: dict[str, Any]) -> dict[str, Any]:
+        return {"priors": [arrays["priors"][k] for k in split.sampled]}
+
+    def solve(arrays: dict[str, Any], theta: Array) -> Solved:
+        return _solve(split, arrays, theta)
+
+    def value(arrays: dict[str, Any], theta: Array) -> Array:
+        return _solve(split, arrays, theta).log_likelihood
+
+    return IntegralPrograms(
+        solve=looped(solve),
+        gradient=looped(jax.value_and_grad(value, argnums=1)),
+        information=looped(functools.partial(_information, split)),
+        log_prior=jax.jit(lambda arrays, theta, count: log_prior(model, own_priors(arrays), theta)),
+        transform=jax.jit(lambda arrays, u, count: transform(model, own_priors(arrays), u)),
+        posterior=lambda arrays, theta: value(arrays, theta) + log_prior(model, own_priors(arrays["model"]), theta),
+    )
+
+
+def _solve(split: Split, arrays: dict[str, Any], theta: Array) -> Solved:
+    """Integrate over the amplitudes, for one row of the parameters that are sampled."""
+    spec, noise = split.problem, split.problem.noise
+    n, k = len(split.normal), len(split.linear)
+    numbers = jnp.array([arrays["model"]["priors"][j] for j in split.normal]).reshape(n, 2)
+    loc, scale = numbers[:, 0], numbers[:, 1]
+    low, high = arrays["bounds"].T
+    center = jnp.concatenate([loc, 0.5 * (low + high)])
+    inverse = jnp.concatenate([1 / scale**2, _FLAT / (high - low) ** 2])
+    log_heights = jnp.concatenate([-jnp.log(scale) - 0.5 * math.log(2 * math.pi), -jnp.log(high - low)])
+
+    def image(amplitudes: Array) -> tuple[Array, Any]:
+        # One by one, so that what does not depend on amplitudes is computed once.
+        whole = dict(zip((*split.sampled, *split.linear), (*theta, *amplitudes), strict=True))
+        drawn, own, impossible = draw(spec, arrays, [whole[j] for j in range(len(whole))])
+        return drawn.total, (drawn, own, impossible)
+
+    # The image without amplitudes, and with a good deal of each: differences of images have their digits then.
+    much = jnp.concatenate([jnp.abs(loc) + scale, high - low])
+    dark = jnp.zeros((0 if split.all_light else 1, k))
+    images, rest = jax.vmap(image)(jnp.concatenate([dark, jnp.diag(much)]))
+    drawn, own, impossible = jax.tree.map(lambda rows: rows[0], rest)
+    if split.all_light:
+        nothing = jnp.zeros_like(images[0])
+        drawn = drawn._replace(smoothed=nothing, background=nothing)
+        images = jnp.concatenate([nothing[None], images])
+
+    def whitened(plane: Array) -> Array:
+        return noise.kind.whiten(plane, arrays["noise"], own, noise).ravel()
+
+    y = whitened(arrays["noise"].data - images[0])
+    x = jax.vmap(whitened)((images[1:] - images[0]) / much[:, None, None])
+    precision = x @ x.T + jnp.diag(inverse)
+    vector = x @ y + inverse * center
+    # Scaled to a unit diagonal: intensities differ by orders of magnitude. The second step makes up for the ridge.
+    unit = 1 / jnp.sqrt(jnp.diag(precision))
+    scaled = precision * unit[:, None] * unit
+    factor = jnp.linalg.cholesky(scaled + _RIDGE * jnp.eye(k))
+    mean = cho_solve((factor, True), vector * unit)
+    mean = (mean + cho_solve((factor, True), vector * unit - scaled @ mean)) * unit
+    factor = factor / unit[:, None]
+
+    log_peak = noise.kind.log_likelihood(drawn, arrays["noise"], own, noise) + log_heights.sum()
+    log_peak += vector @ mean - 0.5 * mean @ precision @ mean - 0.5 * (inverse * center**2).sum()
+    share = log_share(mean[n:], factor[n:, n:], low, high)
+    # Of priors that are taken as flat, the density at the mean.
+    place = jnp.array([split.flat.index(j) for j in split.corrected], int)
+    own_priors = {"priors": [arrays["model"]["priors"][j] for j in split.corrected]}
+    density = log_prior(_only(spec, split.corrected), own_priors, jnp.clip(mean[n:], low, high)[place])
+    density += jnp.log((high - low)[place]).sum()
+    found = log_peak + 0.5 * k * math.log(2 * math.pi) - jnp.log(jnp.diag(factor)).sum() + share + density
+    return Solved(jnp.where(impossible | jnp.isnan(found), -jnp.inf, found), share, log_peak, mean, factor, density)
+
+
+def _only(spec: ProblemSpec, kept: tuple[int, ...]) -> ModelSpec:
+    """Return the model of which only some free parameters have priors."""
+    return dataclasses.replace(spec.model, priors=tuple(spec.model.priors[k] for k in kept))
+
+
+def _information(split: Split, arrays: dict[str, Any], theta: Array) -> tuple[Array, Array, Array]:
+    """Return log-likelihood, gradient and information of one row, at the best amplitudes."""
+    n, mean = len(split.normal), _solve(split, arrays, theta).mean
+    best = jnp.concatenate([mean[:n], jnp.clip(mean[n:], *arrays["bounds"].T)])
+    sampled, linear = list(split.sampled), list(split.linear)
+    whole = jnp.zeros(len(sampled) + len(linear)).at[jnp.array(sampled)].set(theta).at[jnp.array(linear)].set(best)
+    value, gradient, information = information_of(split.problem, arrays, whole)
+    own, across, rest = (
+        information[jnp.ix_(*map(jnp.array, pair))]
+        for pair in ((sampled, sampled), (sampled, linear), (linear, linear))
+    )
+    # Scaled as in `_solve`; the ridge keeps amplitudes apart of which only the sum is known.
+    unit = 1 / jnp.sqrt(jnp.maximum(jnp.diag(rest), 1e-300))
+    scaled = rest * unit[:, None] * unit + 1e-10 * jnp.eye(len(linear))
+    across = across * unit
+    return value, gradient[jnp.array(sampled)], own - across @ jnp.linalg.solve(scaled, across.T)
