@@ -31,6 +31,7 @@ class Numpy:
     def __init__(self, log_likelihood, priors, periods=None, ellipses=()):
         self._log_likelihood = log_likelihood
         self.ellipses = ellipses
+        self.has_information = False
         self.priors = priors
         self.ndim = len(priors)
         self.names = [f"p{k}" for k in range(self.ndim)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import os
@@ -23,6 +22,7 @@ from socca.pool import Pool, advise, chosen_kind, open_pool
 from socca.posterior.posterior import Posterior
 from socca.posterior.record import FitRecord, Notes, Provenance, SamplerRecord, Timing
 from socca.samplers import Draws, Sampler, get_sampler
+from socca.samplers.base import completed
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
 from socca.utils.launcher import ranks
 from socca.utils.plugins import plugins_in
@@ -180,7 +180,7 @@ def sample(
     digest = explored.digest()
     plugins = plugins_in(problem.spec, type(sampler))
     requires = tuple(dict.fromkeys((*sampler.requires, *(plugin.distribution for plugin in plugins))))
-    with open_pool(explored.log_likelihood, ncores, pool, pool_kind, digest) as workers:
+    with open_pool(sampler.likelihood(explored), ncores, pool, pool_kind, digest) as workers:
         sampler.validate(explored.ndim, workers.size)
 
         def explore() -> tuple[Posterior, Draws]:
@@ -233,20 +233,6 @@ def sample(
         if not workers.started:
             log.warning("the fit was over before its %d workers had started: leave out ncores", workers.size)
         return found
-
-
-def completed(draws: Draws, marginal: Marginal, rng: np.random.Generator) -> Draws:
-    """Return the draws with those of the intensities that were integrated out."""
-    found = marginal.complete(draws.samples, draws.log_weights, rng)
-    return dataclasses.replace(
-        draws,
-        samples=found.samples,
-        log_weights=found.log_weights,
-        log_likelihood=found.log_likelihood,
-        logz=draws.logz + found.log_correction,
-        logz_err=math.hypot(draws.logz_err, found.error),
-        notes={**draws.notes, "marginalized": marginal.linear_labels},
-    )
 
 
 def versions(more: tuple[str, ...] = ()) -> dict[str, str]:

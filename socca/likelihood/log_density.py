@@ -41,6 +41,17 @@ class LogDensity(Protocol):
     def log_likelihood_and_grad(self, theta: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-likelihood of each row and its derivatives, shapes (n,) and (n, ndim)."""
 
+    @property
+    def has_information(self) -> bool:
+        """Whether `log_likelihood_and_information` is there."""
+
+    def log_likelihood_and_information(self, theta: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the log-likelihood of each row, its derivatives, and the Fisher information.
+
+        Shapes are (n,), (n, ndim) and (n, ndim, ndim). Where amplitudes are integrated out, value and derivatives are
+        those at the best ones.
+        """
+
     def log_prior(self, theta: ArrayLike) -> np.ndarray:
         """Return the log prior density of each row, shape (n, ndim) to (n,)."""
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from socca.samplers.base import Draws, Sampler
+import numpy as np
+
+from socca.errors import ModelError
+from socca.likelihood.marginal import Marginal
+from socca.likelihood.problem import Problem
+from socca.samplers.base import Draws, Sampler, completed
 from socca.samplers.checkpoint import Checkpoint, State
-from socca.samplers.importance.run import ImportanceRun
+from socca.samplers.importance.rounds import effective_number, tail_shape
+from socca.samplers.importance.run import MOST_TAIL, ImportanceRun
 from socca.samplers.options import MAPPING, number, whole, word
 
 if TYPE_CHECKING:
@@ -19,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: What takes over where importance sampling is not enough.
 FALLBACKS = ("nautilus", "dynesty", "pocomc", "none")
+#: Share of the effective draws that their amplitudes must leave.
+_SPOILT = 0.8
 #: Before the names of its state in checkpoints.
 _PREFIX = "fallback_"
 
@@ -66,10 +75,18 @@ class Adaptive(Sampler):
             self.requires = tuple(dict.fromkeys((*self.requires, *self._fallback.requires)))
             self.pickles = self._fallback.pickles
 
+    def likelihood(self, problem: LogDensity) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the likelihood of rows of all parameters, and of rows without amplitudes."""
+        shape = _shape_of(problem)
+        return problem.log_likelihood if shape is None else _Both(problem, shape)
+
     def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
-        run = ImportanceRun(problem, pool, seed, self.options, checkpoint)
+        shape = _shape_of(problem)
+        run = ImportanceRun(problem if shape is None else shape, pool, seed, self.options, checkpoint)
         draws, why = run.explore(self.progress_logger())
+        if shape is not None:
+            draws, why = self._completed(draws, why, shape, np.random.default_rng([seed, 7]))
         if not why or self._fallback is None:
             return draws
         log.info("importance sampling is not enough (%s): %s goes on", "; ".join(why), self._fallback.name)
@@ -77,6 +94,52 @@ class Adaptive(Sampler):
         gradients = int(draws.notes["n_gradients"]) + int(deeper.notes.get("n_gradients", 0))
         deeper.notes = {**draws.notes, **deeper.notes, "tier": self._fallback.name, "n_gradients": gradients}
         return deeper
+
+    def _completed(
+        self, draws: Draws, why: list[str], shape: Marginal, rng: np.random.Generator
+    ) -> tuple[Draws, list[str]]:
+        """Return draws with amplitudes, and why they do not pass: their priors may have spoilt the weights."""
+        before = effective_number(draws.log_weights)
+        draws = completed(draws, shape, rng)
+        share = effective_number(draws.log_weights) / max(before, 1.0)
+        tail = tail_shape(draws.log_weights)
+        if not why and share < _SPOILT:
+            why = [f"priors of {', '.join(shape.linear_labels)} leave {share:.0%} of the effective draws"]
+        if not why and not tail <= MOST_TAIL:
+            why = [f"k-hat is {tail:.2f} with {', '.join(shape.linear_labels)}"]
+        notes = {**draws.notes, "escalated": why}
+        n_eff = None if draws.n_eff is None else draws.n_eff * min(share, 1.0)
+        return dataclasses.replace(draws, n_eff=n_eff, notes=notes, converged=not why), why
+
+
+def _shape_of(problem: LogDensity) -> Marginal | None:
+    """Return the problem without its amplitudes, whatever their priors; None where there are none."""
+    if not isinstance(problem, Problem) or not problem.has_information:
+        return None
+    try:
+        return Marginal(problem, any_prior=True)
+    except ModelError:
+        return None
+
+
+class _Both:
+    """The likelihood of a problem, and of what is left without its amplitudes: rows tell which, by their length.
+
+    Parameters
+    ----------
+    whole : LogDensity
+        The problem.
+    shape : Marginal
+        Without its amplitudes.
+    """
+
+    def __init__(self, whole: LogDensity, shape: Marginal) -> None:
+        self._whole, self._shape = whole, shape
+
+    def __call__(self, theta: np.ndarray) -> np.ndarray:
+        """Return the log-likelihood of each row."""
+        is_shape = np.shape(theta)[-1] == self._shape.ndim
+        return self._shape.log_likelihood(theta) if is_shape else self._whole.log_likelihood(theta)
 
 
 def _sampler(method: str, options: dict[str, Any]) -> Sampler:

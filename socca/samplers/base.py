@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
+import math
 import sys
 import time
 import warnings
@@ -20,6 +22,7 @@ from socca.samplers.options import TRUTH, Allowed, derived
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
+    from socca.likelihood.marginal import Marginal
 
 log = logging.getLogger(__name__)
 
@@ -223,6 +226,10 @@ class Sampler(ABC):
         if workers > 1 and not self.parallel:
             raise ConfigError(f"{self.name} runs in one process: leave out ncores and pool")
 
+    def likelihood(self, problem: LogDensity) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the function of rows that the pool is to evaluate."""
+        return problem.log_likelihood
+
     def run(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint | None = None) -> Draws:
         """Explore the posterior.
 
@@ -262,6 +269,30 @@ def _only_point(pool: Workers) -> Draws:
     if not np.isfinite(value):
         raise ModelError("the model has no free parameter, and is impossible as it is: check its values")
     return Draws(np.zeros((1, 0)), np.zeros(1), np.array([value]), value, 0.0, converged=True)
+
+
+def completed(draws: Draws, marginal: Marginal, rng: np.random.Generator) -> Draws:
+    """Return the draws with those of the intensities that were integrated out.
+
+    Parameters
+    ----------
+    draws : Draws
+        Of the other parameters.
+    marginal : Marginal
+        What they were drawn from.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
+    found = marginal.complete(draws.samples, draws.log_weights, rng)
+    return dataclasses.replace(
+        draws,
+        samples=found.samples,
+        log_weights=found.log_weights,
+        log_likelihood=found.log_likelihood,
+        logz=draws.logz + found.log_correction,
+        logz_err=math.hypot(draws.logz_err, found.error),
+        notes={**draws.notes, "marginalized": marginal.linear_labels},
+    )
 
 
 class PeriodicLogger:

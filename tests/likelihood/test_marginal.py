@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from socca.fitting.sample import completed
 from socca.likelihood.marginal import Marginal
 from socca.models import Background, Gaussian, Point, Tie, boundto
 from socca.noise import Normal, NormalCorrelated, NormalFourier
 from socca.priors import normal, uniform
+from socca.samplers.base import completed
 from tests.likelihood.amplitudes import (
     AMPLITUDES,
     DATA,

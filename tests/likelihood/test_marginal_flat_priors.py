@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from socca.fitting.sample import completed
 from socca.likelihood.marginal import Marginal
 from socca.noise import Normal
 from socca.priors import uniform
+from socca.samplers.base import completed
 from tests.likelihood.amplitudes import AMPLITUDES, DATA, SIGMA, box, components, draws_at
 
 

@@ -34,17 +34,20 @@ class NormalCoordinates:
         The problem.
     maxima : ndarray, shape (m, ndim)
         Parameters near which the posterior is: angles are cut open as far from them as can be.
+    each : bool
+        Whether row by row: the n-th point of all methods has angles that are cut open opposite to the n-th maximum.
     """
 
-    def __init__(self, problem: LogDensity, maxima: np.ndarray) -> None:
+    def __init__(self, problem: LogDensity, maxima: np.ndarray, each: bool = False) -> None:
         self._problem = problem
         self.ndim = problem.ndim
         self._planes = tuple(problem.ellipses)
         in_planes = {k for plane in self._planes for k in plane}
-        self._turn = np.zeros(self.ndim)
+        self._turn = np.zeros(maxima.shape if each else self.ndim)
         for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
             if k not in in_planes and prior.is_flat_over(period):
-                self._turn[k] = _farthest(np.asarray(prior.cdf(maxima[:, k])) % 1.0)
+                places = np.asarray(prior.cdf(maxima[:, k])) % 1.0
+                self._turn[..., k] = (places + 0.5) % 1.0 if each else _farthest(places)
 
     def places(self, z: np.ndarray) -> np.ndarray:
         """Return the places in the priors, points of the unit cube, of points of shape (n, ndim)."""
@@ -91,22 +94,89 @@ class NormalCoordinates:
         value : ndarray, shape (n,)
             -inf where the model is impossible.
         gradient : ndarray, shape (n, ndim)
-            By the chain rule: the derivative of a parameter with respect to its place is one over its prior's density.
+            By the chain rule.
         """
         theta = self.to_parameters(z)
         value, gradient = self._problem.log_likelihood_and_grad(theta)
-        log_density = np.column_stack([prior.log_prob(theta[:, k]) for k, prior in enumerate(self._problem.priors)])
         with np.errstate(over="ignore", invalid="ignore"):
-            by_place = gradient * np.exp(-log_density)
-            by_point = by_place * np.exp(-0.5 * z**2 - _LOG_ROOT)
+            by_point = np.einsum("ni,nij->nj", gradient, self.jacobian(z, theta))
+        return value + self.log_prior(z), np.nan_to_num(by_point) - z
+
+    def log_posterior_and_curvature(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return log-likelihood plus log prior density of points, its derivatives, and minus its second ones.
+
+        Parameters
+        ----------
+        z : ndarray, shape (n, ndim)
+            The points.
+
+        Returns
+        -------
+        value : ndarray, shape (n,)
+            -inf where the model is impossible.
+        gradient : ndarray, shape (n, ndim)
+            By the chain rule.
+        curvature : ndarray, shape (n, ndim, ndim)
+            The Fisher information, and the identity, which is that of the prior.
+        information : ndarray, shape (n, ndim, ndim)
+            The Fisher information of the parameters themselves.
+        """
+        theta = self.to_parameters(z)
+        value, gradient, information = self._problem.log_likelihood_and_information(theta)
+        jacobian = self.jacobian(z, theta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            by_point = np.einsum("ni,nij->nj", gradient, jacobian)
+        curvature = self.curvature(z, theta, information)
+        return value + self.log_prior(z), np.nan_to_num(by_point) - z, curvature, information
+
+    def curvature(self, z: np.ndarray, theta: np.ndarray, information: np.ndarray) -> np.ndarray:
+        """Return the Fisher information of parameters in these coordinates, with that of the prior.
+
+        Parameters
+        ----------
+        z, theta : ndarray, shape (n, ndim)
+            The points, and the parameters there.
+        information : ndarray, shape (n, ndim, ndim)
+            Of the parameters.
+
+        Returns
+        -------
+        ndarray, shape (n, ndim, ndim)
+            That of the prior is the identity.
+        """
+        jacobian = self.jacobian(z, theta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = np.swapaxes(jacobian, 1, 2) @ information @ jacobian
+        return np.asarray(np.nan_to_num(found) + np.eye(self.ndim))
+
+    def jacobian(self, z: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        """Return the derivatives of parameters with respect to points.
+
+        Parameters
+        ----------
+        z, theta : ndarray, shape (n, ndim)
+            The points, and the parameters there.
+
+        Returns
+        -------
+        ndarray, shape (n, ndim, ndim)
+            Of the i-th parameter with respect to the j-th coordinate. The derivative of a parameter with respect to its
+            place is one over its prior's density.
+        """
+        log_density = np.column_stack([prior.log_prob(theta[:, k]) for k, prior in enumerate(self._problem.priors)])
+        found = np.zeros((len(z), self.ndim, self.ndim))
+        with np.errstate(over="ignore", invalid="ignore"):
+            by_place = np.exp(-log_density)
+            axes = range(self.ndim)
+            found[:, axes, axes] = by_place * np.exp(-0.5 * z**2 - _LOG_ROOT)
         for angle, ellipticity in self._planes:
             x, y = z[:, angle], z[:, ellipticity]
             square = x**2 + y**2
             outward = by_place[:, ellipticity] * np.exp(-0.5 * square)
             around = by_place[:, angle] / (2 * math.pi * np.maximum(square, 1e-30))
-            by_point[:, angle] = outward * x - around * y
-            by_point[:, ellipticity] = outward * y + around * x
-        return value + self.log_prior(z), np.nan_to_num(by_point) - z
+            found[:, ellipticity, angle], found[:, ellipticity, ellipticity] = outward * x, outward * y
+            found[:, angle, angle], found[:, angle, ellipticity] = -around * y, around * x
+        return found
 
     def covariance(self, theta: np.ndarray, covariance: np.ndarray) -> np.ndarray:
         """Return, roughly, what a covariance of parameters is in these coordinates.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, PeriodicLogger
-from socca.samplers.coordinates.normal import NormalCoordinates
 from socca.samplers.importance.proposal import Proposal, student_of
 from socca.samplers.importance.rounds import Rounds, agree, effective_number, evidence, tail_shape, truncated
-from socca.samplers.importance.summits import Summit, climb
-from socca.samplers.maxima.search import KEPT, MATTERS, Maxima, find_maxima
+from socca.samplers.importance.summits import Summits, find_summits
+from socca.samplers.maxima.search import MATTERS, Maxima
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -23,10 +21,10 @@ if TYPE_CHECKING:
 
 #: Largest tail of the weights of a pass (Vehtari et al. 2024, J. Mach. Learn. Res. 25, 72).
 MOST_TAIL = 0.7
-#: Draws from the prior before it is said that none is possible, and in a search for several maxima; its starts.
-_LOOKED, _STARTS = 1000, 6
+#: Draws from the prior before it is said that none is possible.
+_LOOKED = 1000
 #: Share of effective draws with which a proposal is good enough, and with which it gets another Student density.
-_GOOD, _POOR = 0.4, 0.15
+_GOOD, _POOR = 0.4, 0.4
 #: Student densities of a proposal that grows, at most; and rounds without a gain before no better one is looked for.
 _MOST_STUDENTS, _NO_GAIN = 8, 3
 #: Share of the draws at most that look for a proposal, and share of the best round's effectiveness that draws may have
@@ -36,8 +34,6 @@ _LOOKING, _LESS = 0.5, 0.5
 _GROWTH = 4
 #: The draws that count may differ from all together by so many errors in ln Z, or by so much.
 _SIGMAS, _CLOSE = 4.0, 0.1
-#: Two maxima closer than this, in standard deviations, are one.
-_ONE = 0.5
 #: Draws that weigh less than this times the largest are left out of the result.
 _NOTHING = 1e-12
 #: Name in checkpoints.
@@ -108,42 +104,28 @@ class ImportanceRun:
             log_likelihood = np.append(log_likelihood, self._likelihoods.evaluate(problem.prior_transform(more)))
             if np.isfinite(log_likelihood).any():
                 break
-        self._maxima = self._search(seed, u, log_likelihood, pool) if kept is None else Maxima.from_arrays(kept)
-        self._coordinates = NormalCoordinates(problem, np.array([one.theta for one in self._maxima.found]))
-        self._n_gradients = self._maxima.n_gradients
+        if kept is None:
+            starts, maxiter = int(options["n_starts"]), int(options["maxiter"])
+            found = (u, log_likelihood)
+            rng = np.random.default_rng([seed, 1])
+            self._summits = find_summits(problem, pool.evaluate, rng, found, starts, maxiter)
+        else:
+            self._summits = Summits.from_arrays(kept)
+        self._coordinates = self._summits.coordinates(problem)
         self._first = self._first_proposal()
         self._all = Rounds(problem.ndim)
         self._all.add(Proposal((), np.zeros(0), problem.ndim), self._coordinates.from_places(u), log_likelihood)
 
     def state(self) -> State:
         """Return what a later run goes on from: the maxima, and all likelihoods. The rest is made again from these."""
-        return {**self._maxima.arrays(), _LIKELIHOODS: self._likelihoods.values}
-
-    def _search(self, seed: int, u: np.ndarray, log_likelihood: np.ndarray, pool: Workers) -> Maxima:
-        """Search for the maxima: quickly, and where that finds several, which may not be all, as nautilus does."""
-        starts, maxiter = int(self._options["n_starts"]), int(self._options["maxiter"])
-        rng = np.random.default_rng([seed, 1])
-        found = find_maxima(self._problem, pool.evaluate, rng, len(u), starts, maxiter, draws=(u, log_likelihood))
-        if found.is_single:
-            return found
-        more = find_maxima(self._problem, pool.evaluate, rng, _LOOKED, max(starts, _STARTS), maxiter)
-        return dataclasses.replace(more, n_gradients=found.n_gradients + more.n_gradients)
+        return {**self._summits.arrays(), _LIKELIHOODS: self._likelihoods.values}
 
     def _first_proposal(self) -> Proposal:
         """Return Student densities around the maxima, with shares by Laplace's approximation."""
-        summits: list[Summit] = []
-        for maximum, mass in zip(self._maxima.found, self._maxima.masses, strict=True):
-            if mass < KEPT and summits:
-                continue
-            summit = climb(self._coordinates, maximum, int(self._options["maxiter"]))
-            self._n_gradients += summit.n_gradients
-            if not any(_same(summit, other) for other in summits):
-                summits.append(summit)
-        masses = np.array([summit.log_mass for summit in summits])
-        shares = np.exp(masses - masses.max())
-        kept = shares > KEPT
-        students = [student_of(one.center, one.covariance) for one, keep in zip(summits, kept, strict=True) if keep]
-        return Proposal(tuple(students), shares[kept] / shares[kept].sum(), self._problem.ndim)
+        found = self._summits
+        shares = np.exp(found.log_masses - found.log_masses.max())
+        students = [student_of(*gaussian) for gaussian in zip(found.centers, found.covariances, strict=True)]
+        return Proposal(tuple(students), shares / shares.sum(), self._problem.ndim)
 
     @property
     def _spent(self) -> int:
@@ -172,7 +154,11 @@ class ImportanceRun:
         while True:
             log_weights = final.log_weights()
             effective = effective_number(log_weights, final.z)
-            done = len(final.z) > 0 and (effective >= wanted or self._spent >= most)
+            enough = len(final.z) > 0 and effective >= wanted
+            if enough and self._spent < _LOOKING * most and not tail_shape(log_weights) <= MOST_TAIL:
+                proposal, final, expected = self._found_proposal(proposal)
+                continue
+            done = enough or (len(final.z) > 0 and self._spent >= most)
             self._checkpoint.offer(self.state, last=done)
             if done:
                 break
@@ -263,14 +249,13 @@ class ImportanceRun:
         missing = Maxima.any_missing(self._first.shares, shares)
         if missing:
             why.append("a maximum is missing")
-        if self._maxima.left_out > MATTERS:
+        if self._summits.left_out > MATTERS:
             why.append("there are too many maxima")
         notes = {
-            **self._maxima.notes(),
+            **self._summits.notes(),
             "maxima": Maxima.count(shares),
             "maxima_shares": sorted((round(float(share), 4) for share in shares), reverse=True),
             "maxima_missing": missing,
-            "n_gradients": self._n_gradients,
             "tier": "importance",
             "escalated": why,
             "tail": round(tail, 3) if math.isfinite(tail) else None,
@@ -300,9 +285,3 @@ class ImportanceRun:
             n_eff=effective,
             notes=notes,
         )
-
-
-def _same(one: Summit, other: Summit) -> bool:
-    """Tell whether two searches ended at the same maximum."""
-    off = one.center - other.center
-    return bool(off @ np.linalg.solve(one.covariance, off) < _ONE**2)

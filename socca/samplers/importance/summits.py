@@ -1,13 +1,22 @@
-"""Maxima in coordinates in which the prior is standard normal, with the Gaussian there."""
+"""Maxima in coordinates in which the prior is standard normal, with the Gaussians there."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from socca.errors import ModelError
 from socca.samplers.coordinates.normal import NormalCoordinates
+from socca.samplers.importance.ascent import Top, Tops
 from socca.samplers.maxima.maximum import Maximum
+from socca.samplers.maxima.search import KEPT, find_maxima
+from socca.samplers.maxima.starts import ImageStarts, best_and_local_best
+
+if TYPE_CHECKING:
+    from socca.likelihood.log_density import LogDensity
 
 #: Step of the differences, in standard deviations.
 _STEP = 0.1
@@ -17,6 +26,16 @@ _ALIKE = (0.2, 5.0)
 _FLAT, _TRIES = 0.5, 3
 #: Places in a prior, from its ends, within which a search begins: on an edge lies infinity.
 _INSIDE = 3.0
+#: Draws, and starts, of a search that follows gradients, where a quick one found several maxima.
+_LOOKED, _STARTS = 1000, 6
+#: Draws with sources on peaks of the image, and of its residual, and starts from each, at most.
+_PEAK_DRAWS, _RESIDUAL_DRAWS, _PEAK_STARTS = 96, 48, 6
+#: Rounds in which components are exchanged, at most.
+_SWAPS = 3
+#: Two maxima closer than this, in standard deviations, are one.
+_ONE = 0.5
+#: Maxima at most.
+_MOST = 32
 
 
 class Summit(NamedTuple):
@@ -118,3 +137,183 @@ def _inverse(precision: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the inverse of a Hessian, that of the prior where there is no curvature, and whether there is."""
     values, vectors = np.linalg.eigh(np.nan_to_num(precision))
     return (vectors / np.maximum(values, _FLAT)) @ vectors.T, bool(values.min() > 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summits:
+    """All maxima that were found, and what the search took.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (m, ndim)
+        Parameters there: the coordinates cut angles open as far from these as can be.
+    centers : ndarray, shape (k, ndim)
+        Those that may matter, in the coordinates.
+    covariances : ndarray, shape (k, ndim, ndim)
+        Inverse of the Hessian, or of the Fisher information, of each.
+    log_masses : ndarray, shape (k,)
+        Laplace's approximation of the log of the integral over each.
+    searches, agreeing, n_gradients : int
+        Starts; those that led to the highest one; gradients that were computed.
+    left_out : float
+        Share of the posterior of maxima beyond the number that is kept.
+    """
+
+    theta: np.ndarray
+    centers: np.ndarray
+    covariances: np.ndarray
+    log_masses: np.ndarray
+    searches: int
+    agreeing: int
+    n_gradients: int
+    left_out: float = 0.0
+
+    def coordinates(self, problem: LogDensity) -> NormalCoordinates:
+        """Return the coordinates."""
+        return NormalCoordinates(problem, self.theta)
+
+    def notes(self) -> dict[str, Any]:
+        """Return what a result says of the search, JSON-serialisable."""
+        return {
+            "searches": self.searches,
+            "searches_at_highest": self.agreeing,
+            "maxima_left_out": round(self.left_out, 4),
+            "n_gradients": self.n_gradients,
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the fields as arrays, for a checkpoint."""
+        return {f"summits_{key.name}": np.asarray(getattr(self, key.name)) for key in dataclasses.fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Summits:
+        """Return what `arrays` was made of."""
+        found: dict[str, Any] = {key.name: arrays[f"summits_{key.name}"] for key in dataclasses.fields(cls)}
+        return cls(**{name: value if value.ndim else value.item() for name, value in found.items()})
+
+
+def find_summits(
+    problem: LogDensity,
+    evaluate: Callable[[np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+    draws: tuple[np.ndarray, np.ndarray],
+    n_starts: int,
+    maxiter: int,
+) -> Summits:
+    """Search for the maxima: with the Fisher information where there is one, else with gradients.
+
+    Parameters
+    ----------
+    problem : LogDensity
+        The problem.
+    evaluate : callable
+        Batched log-likelihood.
+    rng : numpy.random.Generator
+        Source of randomness.
+    draws : tuple of ndarray, shapes (n, ndim) and (n,)
+        Draws from the prior, as points of the unit cube, and the log-likelihood there.
+    n_starts, maxiter : int
+        Searches from these draws, and steps of each at most.
+
+    Returns
+    -------
+    Summits
+        At least one.
+
+    Raises
+    ------
+    ModelError
+        If the model is impossible wherever it was tried.
+    """
+    if not np.isfinite(draws[1]).any():
+        raise ModelError(
+            f"none of {len(draws[0])} draws from the prior is possible: check priors and positivity (with a celestial "
+            "WCS, xc and yc are RA and Dec)"
+        )
+    if problem.has_information:
+        return _by_information(problem, evaluate, rng, draws, n_starts, maxiter)
+    return _by_gradient(problem, evaluate, rng, draws, n_starts, maxiter)
+
+
+def _by_information(
+    problem: LogDensity,
+    evaluate: Callable[[np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+    draws: tuple[np.ndarray, np.ndarray],
+    n_starts: int,
+    maxiter: int,
+) -> Summits:
+    tops = Tops(problem, evaluate, maxiter)
+    tops.ascend_from(best_and_local_best(*draws, n_starts))
+    image = ImageStarts(problem, evaluate)
+    tops.ascend_from(image.from_peaks(rng, _PEAK_DRAWS)[:_PEAK_STARTS])
+    if not tops.found:
+        raise ModelError("no search for a maximum came to a possible model: check priors and positivity")
+    tops.ascend_from(image.from_residual(tops.best.theta, rng, _RESIDUAL_DRAWS))
+    swapped = 0
+    for _ in range(_SWAPS):
+        new, swapped = tops.found[swapped:], len(tops.found)
+        for top in new:
+            tops.ascend_from(image.swapped(top.theta))
+    theta = np.array([top.theta for top in tops.found])
+    coordinates = NormalCoordinates(problem, theta)
+    summits = [_summit_of(coordinates, top) for top in tops.found]
+    return _kept(theta, summits, tops.searches, tops.agreeing, tops.n_gradients)
+
+
+def _summit_of(coordinates: NormalCoordinates, top: Top) -> Summit:
+    z = coordinates.from_parameters(top.theta[None])
+    covariance = np.linalg.inv(coordinates.curvature(z, top.theta[None], top.information[None])[0])
+    _, log_det = np.linalg.slogdet(2 * np.pi * covariance)
+    return Summit(z[0], covariance, float(top.log_posterior + 0.5 * log_det), top.proper, top.n_gradients)
+
+
+def _by_gradient(
+    problem: LogDensity,
+    evaluate: Callable[[np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+    draws: tuple[np.ndarray, np.ndarray],
+    n_starts: int,
+    maxiter: int,
+) -> Summits:
+    """Search quickly, and where that finds several maxima, which may not be all, as nautilus does."""
+    maxima = find_maxima(problem, evaluate, rng, len(draws[0]), n_starts, maxiter, draws=draws)
+    spent = maxima.n_gradients
+    if not maxima.is_single:
+        maxima = find_maxima(problem, evaluate, rng, _LOOKED, max(n_starts, _STARTS), maxiter)
+        spent += maxima.n_gradients
+    theta = np.array([one.theta for one in maxima.found])
+    coordinates = NormalCoordinates(problem, theta)
+    summits: list[Summit] = []
+    for maximum, mass in zip(maxima.found, maxima.masses, strict=True):
+        if mass < KEPT and summits:
+            continue
+        summit = climb(coordinates, maximum, maxiter)
+        spent += summit.n_gradients
+        if not any(_same(summit, other) for other in summits):
+            summits.append(summit)
+    found = _kept(theta, summits, maxima.searches, maxima.agreeing, spent)
+    return dataclasses.replace(found, left_out=max(found.left_out, maxima.left_out))
+
+
+def _kept(theta: np.ndarray, summits: list[Summit], searches: int, agreeing: int, n_gradients: int) -> Summits:
+    """Return those that may matter, the one with the largest mass first."""
+    log_masses = np.array([summit.log_mass for summit in summits])
+    shares = np.exp(log_masses - np.logaddexp.reduce(log_masses))
+    order = [k for k in np.argsort(-shares, kind="stable") if shares[k] > KEPT][:_MOST]
+    return Summits(
+        theta=theta,
+        centers=np.array([summits[k].center for k in order]),
+        covariances=np.array([summits[k].covariance for k in order]),
+        log_masses=log_masses[order],
+        searches=searches,
+        agreeing=agreeing,
+        n_gradients=n_gradients,
+        left_out=max(float(1 - shares[order].sum()), 0.0),
+    )
+
+
+def _same(one: Summit, other: Summit) -> bool:
+    """Tell whether two searches ended at the same maximum."""
+    off = one.center - other.center
+    return bool(off @ np.linalg.solve(one.covariance, off) < _ONE**2)

@@ -63,8 +63,8 @@ class ImageStarts:
             self._used = self._whole.used
             self._plane = _pixel_centers(self._whole)
 
-    def from_peaks(self, rng: np.random.Generator) -> np.ndarray:
-        """Return points of the unit cube, shape (n, ndim), with sources on peaks of the image."""
+    def from_peaks(self, rng: np.random.Generator, n_draws: int = _DRAWS) -> np.ndarray:
+        """Return points of the unit cube, shape (n, ndim), with sources on peaks of the image; best of some draws."""
         if self._image is None:
             return np.zeros((0, self._problem.ndim))
         moving = [one for one in self._components if one.position]
@@ -72,8 +72,8 @@ class ImageStarts:
         ways = [choices for choices in ways if choices]
         if not ways:
             return np.zeros((0, self._problem.ndim))
-        u = rng.uniform(0.001, 0.999, (_DRAWS, self._problem.ndim))
-        chosen = np.stack([rng.integers(len(choices), size=_DRAWS) for choices in ways], axis=1)
+        u = rng.uniform(0.001, 0.999, (n_draws, self._problem.ndim))
+        chosen = np.stack([rng.integers(len(choices), size=n_draws) for choices in ways], axis=1)
         for column, choices in zip(chosen.T, ways, strict=True):
             for number, (one, place) in enumerate(choices):
                 u[np.ix_(column == number, one.position)] = place
@@ -82,7 +82,7 @@ class ImageStarts:
             chosen = np.column_stack([chosen, u[:, size] > 0.5])
         return self._best_of_each(u, chosen, _STARTS)
 
-    def from_residual(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def from_residual(self, theta: np.ndarray, rng: np.random.Generator, n_draws: int = _RESIDUAL_DRAWS) -> np.ndarray:
         """Return points of the unit cube, shape (n, ndim): a model, but one of its sources on a peak of its residual.
 
         Parameters
@@ -91,6 +91,8 @@ class ImageStarts:
             The model.
         rng : numpy.random.Generator
             Source of randomness, for the parameters of the source that is moved.
+        n_draws : int
+            Draws, of which the best are taken.
         """
         if self._image is None:
             return np.zeros((0, self._problem.ndim))
@@ -104,8 +106,8 @@ class ImageStarts:
         moves = [(one, place) for one in self._components if one.position for place in self._peaks(residual, one)[:3]]
         if not moves:
             return np.zeros((0, self._problem.ndim))
-        u = np.tile(_to_cube(self._problem, theta), (_RESIDUAL_DRAWS, 1))
-        chosen = np.arange(_RESIDUAL_DRAWS) % len(moves)
+        u = np.tile(_to_cube(self._problem, theta), (n_draws, 1))
+        chosen = np.arange(n_draws) % len(moves)
         for number, (one, place) in enumerate(moves):
             rows, columns = chosen == number, list(one.own.values())
             u[np.ix_(rows, columns)] = rng.uniform(0.001, 0.999, (int(rows.sum()), len(columns)))
