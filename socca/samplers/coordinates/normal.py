@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 #: Places in a prior are kept this far from its ends: a normal prior's transform is finite there.
 _LOW, _HIGH = 1e-15, 1 - 1e-15
-_LOG_ROOT = 0.5 * math.log(2 * math.pi)
+#: Logarithm of the root of two pi.
+LOG_ROOT = 0.5 * math.log(2 * math.pi)
 
 
 class NormalCoordinates:
@@ -41,8 +42,8 @@ class NormalCoordinates:
     def __init__(self, problem: LogDensity, maxima: np.ndarray, each: bool = False) -> None:
         self._problem = problem
         self.ndim = problem.ndim
-        self._planes = tuple(problem.ellipses)
-        in_planes = {k for plane in self._planes for k in plane}
+        self.planes = tuple(problem.ellipses)
+        in_planes = {k for plane in self.planes for k in plane}
         self._turn = np.zeros(maxima.shape if each else self.ndim)
         for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
             if k not in in_planes and prior.is_flat_over(period):
@@ -52,12 +53,19 @@ class NormalCoordinates:
     def places(self, z: np.ndarray) -> np.ndarray:
         """Return the places in the priors, points of the unit cube, of points of shape (n, ndim)."""
         u = ndtr(z)
-        for angle, ellipticity in self._planes:
+        for angle, ellipticity in self.planes:
             x, y = z[:, angle], z[:, ellipticity]
             u[:, ellipticity] = -np.expm1(-0.5 * (x**2 + y**2))
             u[:, angle] = (np.arctan2(y, x) / (2 * math.pi)) % 1.0
-        u = np.where(self._turn > 0, (u + self._turn) % 1.0, u)
-        return np.clip(u, _LOW, _HIGH)
+        return np.clip(self.turned(u), _LOW, _HIGH)
+
+    def turned(self, u: np.ndarray) -> np.ndarray:
+        """Return places, shape (n, ndim), with angles counted from the beginning of their period, not from the cut."""
+        return np.where(self._turn > 0, (u + self._turn) % 1.0, u)
+
+    def turned_back(self, u: np.ndarray) -> np.ndarray:
+        """Return places, shape (n, ndim), with angles counted from where they are cut open: the inverse of `turned`."""
+        return np.where(self._turn > 0, (u - self._turn) % 1.0, u)
 
     def to_parameters(self, z: np.ndarray) -> np.ndarray:
         """Return the parameters at points of shape (n, ndim)."""
@@ -69,9 +77,9 @@ class NormalCoordinates:
 
     def from_places(self, u: np.ndarray) -> np.ndarray:
         """Return the points of places in the priors, shape (n, ndim): the inverse of `places`."""
-        u = np.clip(np.where(self._turn > 0, (u - self._turn) % 1.0, u), _LOW, _HIGH)
+        u = np.clip(self.turned_back(u), _LOW, _HIGH)
         z = ndtri(u)
-        for angle, ellipticity in self._planes:
+        for angle, ellipticity in self.planes:
             radius = np.sqrt(-2 * np.log1p(-u[:, ellipticity]))
             turned = 2 * math.pi * u[:, angle]
             z[:, angle], z[:, ellipticity] = radius * np.cos(turned), radius * np.sin(turned)
@@ -79,7 +87,7 @@ class NormalCoordinates:
 
     def log_prior(self, z: np.ndarray) -> np.ndarray:
         """Return the log prior density of points of shape (n, ndim), shape (n,)."""
-        return -0.5 * np.sum(z**2, axis=1) - self.ndim * _LOG_ROOT
+        return -0.5 * np.sum(z**2, axis=1) - self.ndim * LOG_ROOT
 
     def log_posterior_and_grad(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return log-likelihood plus log prior density of points, and its derivatives.
@@ -168,8 +176,8 @@ class NormalCoordinates:
         with np.errstate(over="ignore", invalid="ignore"):
             by_place = np.exp(-log_density)
             axes = range(self.ndim)
-            found[:, axes, axes] = by_place * np.exp(-0.5 * z**2 - _LOG_ROOT)
-        for angle, ellipticity in self._planes:
+            found[:, axes, axes] = by_place * np.exp(-0.5 * z**2 - LOG_ROOT)
+        for angle, ellipticity in self.planes:
             x, y = z[:, angle], z[:, ellipticity]
             square = x**2 + y**2
             outward = by_place[:, ellipticity] * np.exp(-0.5 * square)

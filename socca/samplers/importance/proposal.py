@@ -1,15 +1,17 @@
 """Adaptive multiple importance sampling (Cornuet et al. 2012, Scand. J. Stat. 39, 798).
 
 Draws come in rounds, each from a proposal that was fitted to the weighted draws before it: a mixture of Student
-densities and of a share of the prior, in coordinates in which the prior is standard normal. All draws of all rounds are
+densities and of a share of the prior. All draws of all rounds are
 weighted as if they came from the mixture of all proposals (Owen & Zhou 2000, J. Am. Stat. Assoc. 95, 135), so that a
 round whose proposal was bad spoils nothing.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.special import logsumexp
@@ -30,23 +32,37 @@ _WIDENED = 0.1
 _LEAST_VARIANCE = 1e-18
 
 
+class PriorDensity(Protocol):
+    """A prior in the coordinates of proposals."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+
+    def log_prior(self, z: np.ndarray) -> np.ndarray:
+        """Return the log density of points, shape (n, ndim) to (n,)."""
+
+    def draw_prior(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return draws, shape (n, ndim)."""
+
+
 @dataclass(frozen=True)
 class Proposal:
-    """A mixture of Student densities and of the prior, a standard normal density.
+    """A mixture of Student densities and of the prior.
 
     Parameters
     ----------
+    prior : PriorDensity
+        The prior.
     students : tuple of Student
         May be empty: the prior alone.
     shares : ndarray, shape (m,)
         Of the Student densities, of sum 1.
-    ndim : int
-        Number of axes.
     """
 
-    students: tuple[Student, ...]
-    shares: np.ndarray
-    ndim: int
+    prior: PriorDensity
+    students: tuple[Student, ...] = ()
+    shares: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return draws, shape (n, ndim): of each part about as many as its share says, whatever chance may say."""
@@ -56,11 +72,11 @@ class Proposal:
         if (rest := n - numbers.sum()) > 0:
             numbers += np.bincount(rng.choice(len(shares), rest, p=left / left.sum()), minlength=len(shares))
         parts = [student.draw(count, rng) for student, count in zip(self.students, numbers[:-1], strict=True)]
-        return np.concatenate([*parts, rng.standard_normal((numbers[-1], self.ndim))])
+        return np.concatenate([*parts, self.prior.draw_prior(int(numbers[-1]), rng)])
 
     def log_density(self, z: np.ndarray) -> np.ndarray:
         """Return the log of the density at points of shape (n, ndim), shape (n,)."""
-        prior = -0.5 * np.sum(z**2, axis=1) - 0.5 * self.ndim * math.log(2 * math.pi)
+        prior = self.prior.log_prior(z)
         if not self.students:
             return prior
         parts = self.log_parts(z) + math.log1p(-PRIOR_SHARE)
@@ -99,18 +115,18 @@ class Proposal:
             for own, student in zip(belonging, now.students, strict=True):
                 total = own.sum()
                 effective = total**2 / max(float(own @ own), 1e-300)
-                if effective < _FEWEST * self.ndim:
+                if effective < _FEWEST * self.prior.ndim:
                     continue
-                near = own * (FREEDOM + self.ndim) / (FREEDOM + student.square_distance(z))
+                near = own * (FREEDOM + self.prior.ndim) / (FREEDOM + student.square_distance(z))
                 middle = near @ z / near.sum()
                 off = z - middle
                 covariance = (near * off.T) @ off / total
-                widened = np.diag(covariance) * _WIDENED * self.ndim / effective + _LEAST_VARIANCE
+                widened = np.diag(covariance) * _WIDENED * self.prior.ndim / effective + _LEAST_VARIANCE
                 students.append(student_of(middle, covariance + np.diag(widened)))
                 shares.append(total)
             if not students:
                 return self
-            now = Proposal(tuple(students), np.array(shares) / np.sum(shares), self.ndim)
+            now = Proposal(self.prior, tuple(students), np.array(shares) / np.sum(shares))
         return now
 
     def with_another(self, z: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Proposal:
@@ -131,9 +147,9 @@ class Proposal:
             return self
         middle = chosen[rng.choice(len(chosen), p=far / far.sum())]
         off = z - weights @ z
-        covariance = (weights * off.T) @ off + _LEAST_VARIANCE * np.eye(self.ndim)
+        covariance = (weights * off.T) @ off + _LEAST_VARIANCE * np.eye(self.prior.ndim)
         shares = np.append(0.8 * self.shares, 0.2)
-        return Proposal((*self.students, student_of(middle, 0.5 * covariance)), shares, self.ndim)
+        return Proposal(self.prior, (*self.students, student_of(middle, 0.5 * covariance)), shares)
 
 
 def student_of(middle: np.ndarray, covariance: np.ndarray) -> Student:

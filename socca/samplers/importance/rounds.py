@@ -8,11 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import logsumexp
 
-from socca.samplers.importance.proposal import Proposal
+from socca.samplers.importance.proposal import PriorDensity, Proposal
 
 
 class Rounds:
     """The draws of all rounds, and their weights.
+
+    Parameters
+    ----------
+    prior : PriorDensity
+        The prior.
 
     Attributes
     ----------
@@ -22,8 +27,9 @@ class Rounds:
         There.
     """
 
-    def __init__(self, ndim: int) -> None:
-        self.z = np.zeros((0, ndim))
+    def __init__(self, prior: PriorDensity) -> None:
+        self._prior = prior
+        self.z = np.zeros((0, prior.ndim))
         self.log_likelihood = np.zeros(0)
         self._log_prior = np.zeros(0)
         self._proposals: list[Proposal] = []
@@ -53,8 +59,7 @@ class Rounds:
         self.z = np.concatenate([self.z, z])
         possible = np.where(np.isfinite(log_likelihood), log_likelihood, -np.inf)
         self.log_likelihood = np.concatenate([self.log_likelihood, possible])
-        prior = Proposal((), np.zeros(0), z.shape[1]).log_density(z)
-        self._log_prior = np.concatenate([self._log_prior, prior])
+        self._log_prior = np.concatenate([self._log_prior, self._prior.log_prior(z)])
         self._proposals.append(proposal)
         self._numbers.append(len(z))
 

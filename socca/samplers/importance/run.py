@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.samplers.base import Draws, PeriodicLogger
+from socca.samplers.coordinates.flat import FlatCoordinates
 from socca.samplers.importance.proposal import Proposal, student_of
 from socca.samplers.importance.rounds import Rounds, agree, effective_number, evidence, tail_shape, truncated
 from socca.samplers.importance.summits import Summits, find_summits
@@ -111,10 +112,11 @@ class ImportanceRun:
             self._summits = find_summits(problem, pool.evaluate, rng, found, starts, maxiter)
         else:
             self._summits = Summits.from_arrays(kept)
-        self._coordinates = self._summits.coordinates(problem)
+        normal = self._summits.coordinates(problem)
+        self._coordinates = FlatCoordinates(problem, normal)
         self._first = self._first_proposal()
-        self._all = Rounds(problem.ndim)
-        self._all.add(Proposal((), np.zeros(0), problem.ndim), self._coordinates.from_places(u), log_likelihood)
+        self._all = Rounds(self._coordinates)
+        self._all.add(Proposal(self._coordinates), self._coordinates.from_places(u), log_likelihood)
 
     def state(self) -> State:
         """Return what a later run goes on from: the maxima, and all likelihoods. The rest is made again from these."""
@@ -124,8 +126,9 @@ class ImportanceRun:
         """Return Student densities around the maxima, with shares by Laplace's approximation."""
         found = self._summits
         shares = np.exp(found.log_masses - found.log_masses.max())
-        students = [student_of(*gaussian) for gaussian in zip(found.centers, found.covariances, strict=True)]
-        return Proposal(tuple(students), shares / shares.sum(), self._problem.ndim)
+        gaussians = zip(found.centers, found.covariances, strict=True)
+        students = [student_of(*self._coordinates.from_normal(*gaussian)) for gaussian in gaussians]
+        return Proposal(self._coordinates, tuple(students), shares / shares.sum())
 
     @property
     def _spent(self) -> int:
@@ -182,7 +185,9 @@ class ImportanceRun:
     def _add_round(self, proposal: Proposal, number: int, *more: Rounds) -> None:
         """Draw from a proposal, and add that to all rounds, and to others."""
         z = proposal.draw(number, self._rng)
-        log_likelihood = self._likelihoods.evaluate(self._coordinates.to_parameters(z))
+        log_likelihood = np.full(number, -np.inf)
+        inside = np.isfinite(self._coordinates.log_prior(z))
+        log_likelihood[inside] = self._likelihoods.evaluate(self._coordinates.to_parameters(z[inside]))
         for rounds in (self._all, *more):
             rounds.add(proposal, z, log_likelihood)
 
@@ -207,7 +212,7 @@ class ImportanceRun:
         proposal = self._first if start is None else self._adapted(start, 0.0)
         best, most_effective, without_gain = proposal, 0.0, 0
         while True:
-            counting = Rounds(self._problem.ndim)
+            counting = Rounds(self._coordinates)
             self._add_round(proposal, first, counting)
             fraction = effective_number(counting.log_weights(), counting.z) / first
             if fraction >= _GOOD and proposal is self._first:
@@ -216,7 +221,7 @@ class ImportanceRun:
             if fraction > most_effective:
                 best, most_effective = proposal, fraction
             if most_effective >= _GOOD or without_gain == _NO_GAIN or self._spent >= _LOOKING * most:
-                return best, Rounds(self._problem.ndim), max(most_effective, 1 / first)
+                return best, Rounds(self._coordinates), max(most_effective, 1 / first)
             self._checkpoint.offer(self.state)
             proposal = self._adapted(proposal, fraction)
 
