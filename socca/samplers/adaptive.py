@@ -49,7 +49,7 @@ class Adaptive(Sampler):
         "n_eff": 2000,
         "n_prior": 400,
         "n_starts": 3,
-        "n_first": 1000,
+        "n_first": 500,
         "max_draws": 20_000,
         "maxiter": 200,
         "fallback": "nautilus",
