@@ -37,9 +37,10 @@ def run(method, seeds, file, names):
             if (method, name, seed) in done:
                 continue
             problem = CASES[name][1]()
-            pool = Counting(problem.log_likelihood)
+            sampler = get_sampler(method)(**OPTIONS[method])
+            pool = Counting(sampler.likelihood(problem))
             start = time.perf_counter()
-            draws = get_sampler(method)(**OPTIONS[method]).run(problem, pool, seed)
+            draws = sampler.run(problem, pool, seed)
             line = {
                 "run": [method, name, seed],
                 **summary(problem, draws),
@@ -55,6 +56,7 @@ def run(method, seeds, file, names):
                         "maxima_shares",
                         "maxima_missing",
                         "n_gradients",
+                        "escalated",
                     )
                 },
             }

@@ -10,12 +10,26 @@ from scipy.stats import t as student_t
 from socca.samplers.importance.proposal import FREEDOM, PRIOR_SHARE, Proposal, student_of
 from socca.samplers.importance.rounds import Rounds, agree, effective_number, evidence, tail_shape, truncated
 
+
+class StandardNormal:
+    """A prior of two parameters."""
+
+    ndim = 2
+
+    def log_prior(self, z):
+        return multivariate_normal(np.zeros(2), np.eye(2)).logpdf(z)
+
+    def draw_prior(self, n, rng):
+        return rng.standard_normal((n, 2))
+
+
+PRIOR = StandardNormal()
 COVARIANCE = np.array([[0.04, 0.015], [0.015, 0.09]])
 
 
 def proposal(*middles, scale=1.0, shares=None):
     students = tuple(student_of(np.array(middle, float), scale * COVARIANCE) for middle in middles)
-    return Proposal(students, np.full(len(middles), 1 / len(middles)) if shares is None else np.array(shares), 2)
+    return Proposal(PRIOR, students, np.full(len(middles), 1 / len(middles)) if shares is None else np.array(shares))
 
 
 def target(z, middle=(0.5, -1.0)):
@@ -43,7 +57,7 @@ def test_each_part_has_its_number_of_draws():
 
 
 def test_a_proposal_without_students_is_the_prior():
-    alone = Proposal((), np.zeros(0), 2)
+    alone = Proposal(PRIOR)
     z = alone.draw(5, np.random.default_rng(1))
     assert z.shape == (5, 2)
     np.testing.assert_allclose(alone.log_density(z), multivariate_normal(np.zeros(2), np.eye(2)).logpdf(z))
@@ -84,7 +98,7 @@ def test_another_student_goes_where_weight_is_far_from_the_first():
 
 def test_rounds_are_weighted_by_the_mixture_of_all_their_proposals():
     rng = np.random.default_rng(8)
-    rounds, parts = Rounds(2), [proposal((0.0, 0.0), scale=9), proposal((0.5, -1.0))]
+    rounds, parts = Rounds(PRIOR), [proposal((0.0, 0.0), scale=9), proposal((0.5, -1.0))]
     for one, number in zip(parts, (300, 700), strict=True):
         z = one.draw(number, rng)
         rounds.add(one, z, target(z))
@@ -96,7 +110,7 @@ def test_rounds_are_weighted_by_the_mixture_of_all_their_proposals():
 
 
 def test_impossible_points_have_no_weight():
-    rounds, one = Rounds(2), proposal((0.0, 0.0))
+    rounds, one = Rounds(PRIOR), proposal((0.0, 0.0))
     z = one.draw(10, np.random.default_rng(9))
     rounds.add(one, z, np.array([np.nan, -np.inf, *[0.0] * 8]))
     assert np.isneginf(rounds.log_weights()[:2]).all()
