@@ -32,6 +32,7 @@ def test_no_sampler_is_wrong_in_silence(method, name):
         pytest.importorskip("pocomc")
     problem, known = CASES[name][1](), posteriors.reference()[name]
     for seed in range(1, SEEDS[method] + 1):
-        draws = get_sampler(method)(**OPTIONS[method]).run(problem, SerialPool(problem.log_likelihood), seed)
+        sampler = get_sampler(method)(**OPTIONS[method])
+        draws = sampler.run(problem, SerialPool(sampler.likelihood(problem)), seed)
         off = posteriors.deviations(known, posteriors.summary(problem, draws))
         assert max(map(abs, off.values())) < 4 or not draws.converged, (seed, off, draws.notes)
