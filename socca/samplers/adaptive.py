@@ -85,13 +85,17 @@ class Adaptive(Sampler):
         shape = _shape_of(problem)
         run = ImportanceRun(problem if shape is None else shape, pool, seed, self.options, checkpoint)
         draws, why = run.explore(self.progress_logger())
+        # The fallback goes on without intensities too, unless it is they that spoil the weights.
+        explored = shape if why else None
         if shape is not None:
             draws, why = self._completed(draws, why, shape, np.random.default_rng([seed, 7]))
         if not why or self._fallback is None:
             return draws
         log.info("importance sampling is not enough (%s): %s goes on", "; ".join(why), self._fallback.name)
-        deeper = self._fallback.explore(problem, pool, seed, _Nested(checkpoint, run.state()))
+        deeper = self._fallback.explore(explored or problem, pool, seed, _Nested(checkpoint, run.state()))
         gradients = int(draws.notes["n_gradients"]) + int(deeper.notes.get("n_gradients", 0))
+        if explored is not None:
+            deeper = completed(deeper, explored, np.random.default_rng([seed, 8]))
         deeper.notes = {**draws.notes, **deeper.notes, "tier": self._fallback.name, "n_gradients": gradients}
         return deeper
 
