@@ -15,6 +15,7 @@ from socca.data.bit_planes import bit_mask, good_pixels
 from socca.data.cutout import part_like
 from socca.data.fits import PartOf, PlainInput, Plane, read_image
 from socca.data.hdus import HduIndex, one_of, split_hdu
+from socca.data.maps import MappedImage
 from socca.data.pixels import MAX_PIXELS, Window
 from socca.data.region_files import HEAD, REGION_FILES, RegionFile, begins_like_regions
 from socca.data.wcs import celestial_wcs, shifted_header, shifted_tables
@@ -32,18 +33,11 @@ FEW = 0.05
 SAME_PIXEL = 0.1
 
 
-class MaskableImage(Protocol):
+class MaskableImage(MappedImage, Protocol):
     """What masks ask of the image that they are laid on; see `socca.data.Image`."""
 
     wcs: WCS | None
     hdu: Any
-    original_shape: tuple[int, int]
-    window: Window
-    max_pixels: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of rows and columns."""
 
     def matching(self, plane: np.ndarray, what: str) -> np.ndarray:
         """Return an array on the image's pixels; `what` is for the error if it has another shape."""
