@@ -9,7 +9,8 @@ from astropy.table import QTable
 
 from socca.errors import ConfigError
 from socca.posterior import Posterior
-from socca.posterior.record import FitRecord, ImageDescription, SamplerRecord
+from socca.posterior.record import FitRecord, ImageDescription
+from socca.posterior.sampler_record import SamplerRecord
 
 N = 4000
 

@@ -16,18 +16,11 @@ import pytest
 
 from socca.errors import PosteriorError
 from socca.posterior import Posterior
+from socca.posterior.container import read_container, read_headers, write_container
 from socca.posterior.hdf5 import write_text
-from socca.posterior.record import Failure, FitRecord, SamplerRecord
-from socca.posterior.storage import (
-    ResultLocation,
-    check_result,
-    header_of,
-    open_result,
-    read_container,
-    read_headers,
-    save_failure,
-    write_container,
-)
+from socca.posterior.record import Failure, FitRecord
+from socca.posterior.sampler_record import SamplerRecord
+from socca.posterior.storage import ResultLocation, check_result, header_of, open_result, save_failure
 
 SECRET = np.arange(100.0)
 GOLDEN = Path(__file__).parent / "golden"
@@ -237,7 +230,7 @@ import resource, h5py
 from pathlib import Path
 from socca.errors import PosteriorError
 from socca.posterior import Posterior
-from socca.posterior.storage import read_headers
+from socca.posterior.container import read_headers
 used = int(Path("/proc/self/statm").read_text().split()[0]) * {resource.getpagesize()}
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
 for read, path in ((Posterior.load, {str(path)!r}), (read_headers, {str(many)!r})):

@@ -9,7 +9,7 @@ import pytest
 
 import socca
 from socca.errors import ConfigError, PoolError, PosteriorError
-from socca.posterior.storage import read_headers
+from socca.posterior.container import read_headers
 from socca.survey.catalog import build_catalog, survey_status
 from socca.survey.chunk_job import ChunkJob
 from socca.survey.chunks import Chunk, Members, number_of
