@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -92,15 +94,23 @@ def _any_on(places: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...]) -> bo
     return bool(np.any(on[0] & on[1]))
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of places that a distortion does not reach, or of those on the other side of the sky: NaN."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*all_world2pix.*", category=UserWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
 def _pixel_to_pixel(one: Any, other: WCS, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return where pixels of one WCS lie in another, through their sky frames."""
     from astropy.wcs.utils import pixel_to_pixel
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(?s).*all_world2pix.*", category=UserWarning)
+    with _quiet():
         try:
             x, y = pixel_to_pixel(one, other, cols, rows)
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError) as error:  # what astropy stumbles over, of another kind of sky
             raise DataError(f"mask: its WCS cannot be compared with the image's: {error}") from error
     return np.asarray(y), np.asarray(x)
 
@@ -127,18 +137,17 @@ def reprojected(used: np.ndarray, wcs: WCS, image: PlacedImage, what: str) -> np
     Raises
     ------
     DataError
-        If it has the shape of the image, and lies elsewhere on the sky.
+        If it has the shape of the image, and lies elsewhere on the sky, or if its sky is not that of the image.
     """
     from reproject import reproject_interp
 
     log.info("%s: its WCS or shape %s differs from the image's %s: reprojected", what, used.shape, image.shape)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(?s).*all_world2pix.*", category=UserWarning)
+    meets = _meets(wcs, used.shape, image)
+    with _quiet():
         found, footprint = reproject_interp(
             (used.astype(float), wcs), image.wcs, shape_out=image.shape, order="nearest-neighbor"
         )
-    shapes = (image.shape, image.original_shape)
-    if not footprint.any() and used.shape in shapes and not _meets(wcs, used.shape, image):
+    if not footprint.any() and not meets and used.shape in (image.shape, image.original_shape):
         raise DataError(
             f"{what}: it has the shape of the image, and its WCS puts it elsewhere on the sky, where it covers no "
             "pixel of the image: correct its WCS, or remove it (CTYPE1, CTYPE2) if the pixels are those of the image"

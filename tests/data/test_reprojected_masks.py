@@ -97,9 +97,11 @@ def test_masks_in_other_sky_frames(sky):
     np.testing.assert_array_equal(found[sure], wanted[sure])
 
 
-def test_a_mask_of_another_place_is_told(sky, make_header, caplog):
-    hdu = fits.PrimaryHDU(np.zeros((40, 41)), make_header((40, 41), ra=151))
-    assert not masked(sky(), hdu).any()
+@pytest.mark.parametrize("sip", [0.0, 3.0])
+@pytest.mark.parametrize("where", [{"ra": 151}, {"ra": 330, "dec": -2}, {"ra": 10, "dec": -80}])
+def test_a_mask_of_another_place_is_told(sky, make_header, caplog, where, sip):
+    hdu = fits.PrimaryHDU(np.zeros((40, 41)), make_header((40, 41), sip=sip, **where))
+    assert not masked(sky(sip=sip), hdu).any()
     assert "covers no pixel" in caplog.text
 
 
@@ -137,6 +139,15 @@ def test_a_mask_that_reaches_part_of_the_whole_image_is_laid_on_any_cutout(sky, 
     image.cutout((4, 4), 9)
     with pytest.raises(DataError, match="it has the shape of the image, and its WCS puts it elsewhere"):
         image.addmask(fits.PrimaryHDU(np.zeros((9, 9)), make_header((9, 9), ra=151)))
+
+
+def test_a_mask_of_a_sky_that_the_images_does_not_know(sky, make_header):
+    """Such as that of a planet."""
+    header = make_header((9, 9))
+    header["CTYPE1"], header["CTYPE2"] = "MALN-TAN", "MALT-TAN"
+    del header["RADESYS"]
+    with pytest.raises(DataError, match="mask: its WCS cannot be compared with the image's"):
+        sky().addmask(fits.PrimaryHDU(np.ones((9, 9)), header))
 
 
 def test_masks_that_cannot_be_placed(sky, make_header):

@@ -68,6 +68,7 @@ def test_response_and_exposure(scene, make_psf, doresp, doexp):
     assert not negative
 
 
+@pytest.mark.thorough
 def test_getmodel_leaves_both_out_by_default(scene):
     image, model = scene
     plain, without = model.getmodel(image, [1.5]), model.getmodel(image, [1.5], doresp=False, doexp=False)
@@ -75,13 +76,19 @@ def test_getmodel_leaves_both_out_by_default(scene):
     np.testing.assert_array_equal(plain.background, without.background)
 
 
-def test_the_likelihood_uses_both(scene, make_psf):
+def test_the_likelihood_uses_both(scene):
     image, model = scene
     problem = Problem(image, model)
     both = model.getmodel(image, [1.5], doresp=True, doexp=True)
     expected = stats.norm.logpdf(image.data, both.smoothed, 0.3).sum()
     assert problem.log_likelihood([1.5])[0] == pytest.approx(expected, rel=1e-11)
-    np.testing.assert_allclose(problem.predict([1.5])[0], both.smoothed, rtol=1e-12)
+
+
+@pytest.mark.thorough
+def test_predictions_have_both(scene):
+    image, model = scene
+    both = model.getmodel(image, [1.5], doresp=True, doexp=True)
+    np.testing.assert_allclose(Problem(image, model).predict([1.5])[0], both.smoothed, rtol=1e-12)
 
 
 @pytest.mark.parametrize("finer", [pytest.param({}, marks=pytest.mark.slow), {"subgrid": 2}])

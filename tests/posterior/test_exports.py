@@ -97,6 +97,11 @@ def test_arviz_gets_samples_of_equal_weight_as_they_are(posterior):
     np.testing.assert_array_equal(found.posterior["disk.re"][0], posterior.samples[:, 0])
 
 
+def test_the_number_of_draws_is_positive(posterior):
+    with pytest.raises(ConfigError, match="n_draws must be at least 1, got 0"):
+        posterior.to_arviz(n_draws=0)
+
+
 def test_without_arviz(posterior, monkeypatch):
     monkeypatch.setitem(sys.modules, "arviz", None)
     with pytest.raises(ConfigError, match=r"pip install 'socca\[arviz\]'"):

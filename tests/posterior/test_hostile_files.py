@@ -133,6 +133,8 @@ LARGE = {
     "names": (dataset("names", (10**12,), h5py.string_dtype(), chunks=(1000,)), "more than the file"),
 }
 WRONG = {
+    "other periods": (dataset("periods", data=np.zeros(3)), r"'periods' has the shape \(3,\), expected \(2\)"),
+    "no values at all": (dataset("log_prior", data=h5py.Empty("f8")), "'log_prior' is empty"),
     "texts": (dataset("log_prior", data=["a"] * 50), "'log_prior' holds no numbers"),
     "complex": (dataset("samples", data=np.zeros((50, 2), complex)), "'samples' holds no numbers"),
     "record type": (dataset("periods", data=np.zeros(2, [("a", "f8")])), "'periods' holds no numbers"),
