@@ -156,6 +156,7 @@ def test_a_power_law_of_infinite_light_is_refused(make_image, pixel, alpha):
     Problem(image, Model(models.MesaBridge(**BRIDGE, **{"parallel.alpha": alpha})))
 
 
+@pytest.mark.thorough
 def test_a_power_law_of_nearly_infinite_light(make_image, pixel):
     free = models.Power(**PLACE, rc=pixel, Ic=1.0, alpha=uniform(1, 2))
     found = Problem(make_image(shape=(9, 9)), Model(free)).log_likelihood([[1.5], [2.0]])
