@@ -114,6 +114,7 @@ def test_convolution_is_scipys(make_psf, pixel, psf, sigma, includes_pixel):
     np.testing.assert_allclose(got, truth, rtol=0, atol=4e-4 * truth.max())
 
 
+@pytest.mark.thorough
 def test_light_beyond_the_frame_is_that_of_a_larger_frame(make_image, make_psf, pixel):
     shape, margin, kernel = (40, 41), 10, make_psf((13, 11), sigma=1.2, skewed=True)
     source = {"xc": 4.3 * pixel, "yc": 17.7 * pixel, "rs": 2.0 * pixel, "Is": 1.0, "e": 0.3, "theta": 0.5}
@@ -127,7 +128,7 @@ def test_light_beyond_the_frame_is_that_of_a_larger_frame(make_image, make_psf, 
     np.testing.assert_allclose(got.smoothed, large, rtol=0, atol=1e-12 * large.max())
 
 
-@pytest.mark.parametrize("includes_pixel", [True, False])
+@pytest.mark.parametrize("includes_pixel", [True, thorough(False)])
 def test_flux_through_the_psf(make_psf, pixel, includes_pixel):
     image = through((40, 41), make_psf((9, 9), sigma=1.1, skewed=True), includes_pixel)
     out = render(image, Gaussian(xc=pixel, yc=-2 * pixel, rs=1.2 * pixel, Is=3.0))
