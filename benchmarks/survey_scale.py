@@ -30,7 +30,8 @@ import numpy as np
 import yaml
 from astropy.io import fits
 
-from socca.posterior.storage import CONTAINER_FORMAT, FORMAT_VERSION, read_headers
+from socca.posterior.container import read_headers
+from socca.posterior.storage import CONTAINER_FORMAT, FORMAT_VERSION
 from socca.survey.survey import Survey
 
 ROOT = Path(__file__).parents[1]

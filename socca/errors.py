@@ -46,7 +46,7 @@ class PosteriorError(SoccaError, ValueError):
     """A file of results cannot be read, or holds no posterior."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:
     """Say which known names an unknown one may have meant.
 
     Parameters
@@ -55,38 +55,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
         The name that was not found.
     known : iterable of str
         The names that exist.
+    listed : bool
+        Whether to list them also where one of them is close: the closest ones come first.
 
     Returns
     -------
     str
-        ``"; did you mean 'x'?"`` or, without a close match, ``"; known: a, b, c"``.
-    """
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return "; known: " + (", ".join(known) if known else "none")
-
-
-def known_names(name: str, known: Iterable[str]) -> str:
-    """List the known names, those that an unknown one may have meant first.
-
-    Parameters
-    ----------
-    name : str
-        The name that was not found.
-    known : iterable of str
-        The names that exist.
-
-    Returns
-    -------
-    str
-        ``"; did you mean 'x'? known: x, a, b"``, or ``"; known: a, b, x"`` without a close match.
+        ``"; did you mean 'x'?"``, listed ``"; did you mean 'x'? known: x, a, b"``; without a close match
+        ``"; known: a, b, x"``.
     """
     known = list(dict.fromkeys(known))
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    listed = "known: " + (", ".join(dict.fromkeys([*close, *known])) or "none")
-    return f"; did you mean {close[0]!r}? {listed}" if close else f"; {listed}"
+    all_names = "known: " + (", ".join(dict.fromkeys([*close, *known])) or "none")
+    if not close:
+        return f"; {all_names}"
+    return f"; did you mean {close[0]!r}?" + (f" {all_names}" if listed else "")
 
 
 def one_line(error: Exception | str) -> str:

@@ -24,7 +24,7 @@ PIXEL = 0.2
 FAST = (
     *("parameters", "priors", "posterior/test_statistics.py", "posterior/test_record.py", "posterior/test_golden.py"),
     *("data/test_broken_files.py", "data/test_cutout.py", "data/test_frames.py", "data/test_images.py"),
-    *("data/test_maps.py", "data/test_mask_arrays.py", "data/test_psf.py"),
+    *("data/test_maps.py", "data/test_mask_arrays.py", "data/test_properties.py", "data/test_psf.py"),
     *("data/test_region_files.py", "data/test_regions.py", "data/test_survey_masks.py"),
     *("data/test_bit_planes.py", "data/test_hdu_names.py", "data/test_nddata.py", "data/test_stored_values.py"),
     "data/test_wcs_headers.py",

@@ -68,6 +68,23 @@ def find_window(shape: tuple[int, int], frame: Frame, wcs: WCS | None, center: A
     return rows, cols
 
 
+def refuse_masked(mask: np.ndarray, window: Window) -> None:
+    """Raise `DataError` if a cutout holds no used pixel.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (ny, nx)
+        Of the cutout, 0 where a pixel is not used.
+    window : tuple of slice
+        Its rows and columns, for the error.
+    """
+    rows, cols = window
+    if not mask.any():
+        raise DataError(
+            f"cutout: all pixels of rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop} are masked"
+        )
+
+
 def _pixel(shape: tuple[int, int], wcs: WCS | None, center: Any) -> tuple[float, float]:
     """Return the row and column of a cutout's centre."""
     if center is None:

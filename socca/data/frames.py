@@ -7,7 +7,7 @@ rendered in the field plane; a frame maps it to pixels and to the sky.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,19 @@ from socca.errors import DataError
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
+
+
+class PixelGrid(NamedTuple):
+    """Coordinates of the centres of all pixels.
+
+    Attributes
+    ----------
+    x, y : ndarray, shape (ny, nx)
+        RA and Dec or, in an image without a WCS, offsets to the east and north (degrees): as ``xc``, ``yc``.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
 
 
 class Frame:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.data.cutout import cutout_part, find_window, part_like
-from socca.data.fits import PlainInput, Plane, read_image, to_plane
-from socca.data.frames import Frame, frame_of
+from socca.data.cutout import cutout_part, find_window, refuse_masked
+from socca.data.fits import PlainInput, read_image
+from socca.data.frames import Frame, PixelGrid, frame_of
 from socca.data.hdus import HduIndex
-from socca.data.pixels import MAX_PIXELS, Window
+from socca.data.maps import matching, read_map, throughput
+from socca.data.pixels import MAX_PIXELS
 from socca.data.wcs import celestial_wcs, shifted_header, shifted_tables
 from socca.errors import DataError
 from socca.utils.numbers import whole_number
@@ -21,19 +22,6 @@ if TYPE_CHECKING:
     from socca.noise.base import NoiseModel
 
 __all__ = ["Image", "PixelGrid"]
-
-
-class PixelGrid(NamedTuple):
-    """Coordinates of the centres of all pixels.
-
-    Attributes
-    ----------
-    x, y : ndarray, shape (ny, nx)
-        RA and Dec or, in an image without a WCS, offsets to the east and north (degrees): as ``xc``, ``yc``.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
 
 
 class Image:
@@ -151,7 +139,7 @@ class Image:
         self._pixel_scale = pixel_scale
         self.frame: Frame = frame_of(self.wcs, self.shape, pixel_scale)
         if read.window is not None:
-            _refuse_masked(self.mask, read.window)
+            refuse_masked(self.mask, read.window)
         elif wanted is not None:
             self.cutout(center, csize)
         self.response = self._map(response, "response", resp_idx)
@@ -183,73 +171,21 @@ class Image:
         return functools.partial(convolved, psf=self.psf, oversample=self.psf_oversample)
 
     def read(self, source: PlainInput, what: str, index: HduIndex | None = None) -> np.ndarray:
-        """Read a number, or a map on the image's pixels: of a file of the whole image, the part that belongs to it.
+        """Read a number, or a map on the image's pixels: see `socca.data.maps.read_map`."""
+        return read_map(self, source, what, index)
 
-        Parameters
-        ----------
-        source : number, array, HDU, HDUList, NDData, str or Path
-            Where it comes from.
-        what : str
-            What it is, for errors.
-        index : int, str or tuple, optional
-            Which HDU.
-
-        Returns
-        -------
-        ndarray, shape (ny, nx) or ()
-            Native float64.
-
-        Raises
-        ------
-        DataError
-            If it cannot be read, or has another shape.
-        """
-        found = read_image(
-            source, index, what, part=part_like(self.original_shape, self.window), max_pixels=self.max_pixels
-        )
-        return self.matching(found.data, what) if found.data.ndim else found.data
+    def matching(self, plane: np.ndarray, what: str) -> np.ndarray:
+        """Return an array on the image's pixels, cut like the image if need be: see `socca.data.maps.matching`."""
+        return matching(self, plane, what)
 
     def _map(self, source: PlainInput, what: str, index: HduIndex | None) -> np.ndarray | None:
         """Read the response or the exposure, and mask the pixels where it is unknown."""
         if source is None:
             return None
-        plane = self.matching(self.read(source, what, index), what)
-        known = np.isfinite(plane)
-        negative = int(np.sum(plane[known] < 0))
-        if negative:
-            raise DataError(f"{what}: it is negative in {negative} pixel(s); set them to NaN to have them masked")
-        if not np.any(plane[known] > 0):
-            raise DataError(f"{what}: it is nowhere positive")
+        plane, known = throughput(self.matching(self.read(source, what, index), what), what)
         self._finite &= known
         self.mask[~known] = 0
-        return np.where(known, plane, 0.0)
-
-    def matching(self, plane: np.ndarray, what: str) -> np.ndarray:
-        """Return an array on the image's pixels, cut like the image if it has the shape from before the cutout.
-
-        Parameters
-        ----------
-        plane : ndarray
-            Of the shape of the image, or of the image as it was read.
-        what : str
-            What it is, for the error.
-
-        Returns
-        -------
-        ndarray, shape (ny, nx)
-            The array, or the part of it that belongs to the cutout.
-
-        Raises
-        ------
-        DataError
-            If it has another shape.
-        """
-        if plane.shape == self.shape:
-            return plane
-        if plane.shape == self.original_shape:
-            return plane[self.window]
-        cut = "" if self.shape == self.original_shape else f" (cut out of {self.original_shape})"
-        raise DataError(f"{what}: its shape is {plane.shape}, the image's {self.shape}{cut}")
+        return plane
 
     def cutout(self, center: Any, csize: Any) -> None:
         """Keep a part of the image, in place: pixels, mask, WCS and header, response and exposure.
@@ -279,7 +215,7 @@ class Image:
         window = find_window(self.shape, self.frame, self.wcs, center, csize)
         rows, cols = window
         mask = self.mask[window].copy()
-        _refuse_masked(mask, window)
+        refuse_masked(mask, window)
         if self.psf is not None:
             check_size((self.psf.shape[0], self.psf.shape[1]), (mask.shape[0], mask.shape[1]), self.psf_oversample)
         header = shifted_header(self.hdu.header, window)
@@ -449,57 +385,6 @@ class Image:
         """Raise `DataError` if no pixel is left."""
         if not self.mask.any():
             raise DataError("image: all pixels are masked")
-
-    def state(self) -> dict[str, Any]:
-        """Return all but the noise as numbers, text and arrays, by name, for `from_state`."""
-        made = ("noise", "wcs", "frame", "hdu", "_tables")
-        own = {key: value for key, value in vars(self).items() if key not in made}
-        tables = [(hdu.data, _header_text(hdu.header)) for hdu in (self._tables or [])[1:]]
-        return {**own, "plane": self.hdu.data, "header": _header_text(self.hdu.header), "tables": tables}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any], noise: NoiseModel) -> Image:
-        """Return the image that `state` describes.
-
-        Parameters
-        ----------
-        state : dict
-            From `state`.
-        noise : NoiseModel
-            How the pixels scatter.
-
-        Returns
-        -------
-        Image
-            An equal one.
-        """
-        from astropy.io import fits
-
-        own = dict(state)
-        header, *headers = (
-            fits.Header.fromstring(text, sep="\n") for text in (own.pop("header"), *(text for _, text in own["tables"]))
-        )
-        tables = [fits.ImageHDU(data, of) for (data, _), of in zip(own.pop("tables"), headers, strict=True)]
-        plane = Plane(
-            to_plane(own.pop("plane"), "image"),
-            header,
-            fits.HDUList([fits.PrimaryHDU(), *tables]) if tables else None,
-        )
-        image = cls(plane, noise=noise, pixel_scale=own["_pixel_scale"])
-        image.__dict__.update(own)
-        return image
-
-
-def _header_text(header: Any) -> str:
-    return str(header.tostring(sep="\n"))
-
-
-def _refuse_masked(mask: np.ndarray, window: Window) -> None:
-    rows, cols = window
-    if not mask.any():
-        raise DataError(
-            f"cutout: all pixels of rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop} are masked"
-        )
 
 
 def _default_noise(**level: np.ndarray) -> NoiseModel:

@@ -17,6 +17,7 @@ from socca.data.fits import PartOf, PlainInput, Plane, read_image
 from socca.data.hdus import HduIndex, one_of, split_hdu
 from socca.data.pixels import MAX_PIXELS, Window
 from socca.data.region_files import HEAD, REGION_FILES, RegionFile, begins_like_regions
+from socca.data.reprojection import SAME_PIXEL, PlacedImage, pixels_apart, reprojected, same_place
 from socca.data.wcs import celestial_wcs, shifted_header, shifted_tables
 from socca.errors import DataError
 from socca.utils.files import is_file
@@ -28,22 +29,12 @@ log = logging.getLogger(__name__)
 
 #: A mask that leaves less than this share of its pixels may be the wrong way round.
 FEW = 0.05
-#: How far apart, in pixels, a mask's and an image's WCS may put the same pixel and still be called the same.
-SAME_PIXEL = 0.1
 
 
-class MaskableImage(Protocol):
+class MaskableImage(PlacedImage, Protocol):
     """What masks ask of the image that they are laid on; see `socca.data.Image`."""
 
-    wcs: WCS | None
     hdu: Any
-    original_shape: tuple[int, int]
-    window: Window
-    max_pixels: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of rows and columns."""
 
     def matching(self, plane: np.ndarray, what: str) -> np.ndarray:
         """Return an array on the image's pixels; `what` is for the error if it has another shape."""
@@ -115,7 +106,7 @@ def mask_part(wcs: WCS | None, whole: tuple[int, int], window: Window) -> PartOf
         own = celestial_wcs(shifted_header(header, chosen), "mask", shifted_tables(tables, chosen), warn=False)
         rows, cols = chosen
         here = (rows.stop - rows.start, cols.stop - cols.start)
-        return chosen if own is None or _apart(wcs, own, here, (0, 0)) < SAME_PIXEL else None
+        return chosen if own is None or pixels_apart(wcs, own, here, (0, 0)) < SAME_PIXEL else None
 
     return part
 
@@ -328,65 +319,6 @@ def _plane_leaves(
     wcs = celestial_wcs(read.header, read.called("mask"), read.tables)
     if wcs is not None and np.linalg.cond(wcs.pixel_scale_matrix) > 1e10:
         raise DataError("mask: its WCS gives pixels of no area")
-    if wcs is None or _same_place(wcs, plane.shape, image):
+    if wcs is None or same_place(wcs, plane.shape, image):
         return image.matching(used, "mask")
-    return _reprojected(used, wcs, image, read.called("mask"))
-
-
-def _same_place(wcs: WCS, shape: tuple[int, ...], image: MaskableImage) -> bool:
-    """Tell whether a mask has the image's pixels, or those that it was cut out of."""
-    if shape not in (image.shape, image.original_shape):
-        return False
-    start = (0, 0) if shape == image.shape else (image.window[0].start, image.window[1].start)
-    return _apart(image.wcs, wcs, image.shape, start) < SAME_PIXEL
-
-
-def _apart(one: Any, other: WCS, shape: tuple[int, int], start: tuple[int, int]) -> float:
-    """Return how far apart two WCS put the same pixels at most, in pixels of the second; inf where one has none.
-
-    Parameters
-    ----------
-    one, other : WCS
-        Celestial.
-    shape : tuple of int
-        Rows and columns of the first.
-    start : tuple of int
-        Row and column, in the second, of the first pixel of the first.
-    """
-    rows, cols = (part.ravel() for part in np.meshgrid(*(np.linspace(0, n - 1, 5) for n in shape), indexing="ij"))
-    there = _pixel_to_pixel(one, other, rows, cols)
-    apart = np.hypot(there[0] - rows - start[0], there[1] - cols - start[1])
-    return float(np.max(apart)) if np.all(np.isfinite(apart)) else np.inf
-
-
-def _pixel_to_pixel(one: Any, other: WCS, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where pixels of one WCS lie in another, through their sky frames."""
-    from astropy.wcs.utils import pixel_to_pixel
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(?s).*all_world2pix.*", category=UserWarning)
-        try:
-            x, y = pixel_to_pixel(one, other, cols, rows)
-        except ValueError as error:
-            raise DataError(f"mask: its WCS cannot be compared with the image's: {error}") from error
-    return np.asarray(y), np.asarray(x)
-
-
-def _reprojected(used: np.ndarray, wcs: WCS, image: MaskableImage, what: str) -> np.ndarray:
-    """Lay a mask with another WCS on the image, by the nearest pixel; where it does not reach, pixels stay used."""
-    from reproject import reproject_interp
-
-    log.info("%s: its WCS or shape %s differs from the image's %s: reprojected", what, used.shape, image.shape)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(?s).*all_world2pix.*", category=UserWarning)
-        found, footprint = reproject_interp(
-            (used.astype(float), wcs), image.wcs, shape_out=image.shape, order="nearest-neighbor"
-        )
-    if not footprint.any() and used.shape in (image.shape, image.original_shape):
-        raise DataError(
-            f"{what}: it has the shape of the image, and its WCS puts it elsewhere on the sky, where it covers no "
-            "pixel of the image: correct its WCS, or remove it (CTYPE1, CTYPE2) if the pixels are those of the image"
-        )
-    if not footprint.any():
-        log.warning("%s: it covers no pixel of the image", what)
-    return ~((footprint > 0) & (found == 0))
+    return reprojected(used, wcs, image, read.called("mask"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from socca.errors import ConfigError, known_names
+from socca.errors import ConfigError, nearest
 from socca.posterior.pixelwise import median_and_std
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Statistic:
 
     def __post_init__(self) -> None:
         if self.name not in STATISTICS:
-            raise ConfigError(f"statistic: there is no {self.name!r}{known_names(str(self.name), STATISTICS)}")
+            raise ConfigError(f"statistic: there is no {self.name!r}{nearest(str(self.name), STATISTICS, listed=True)}")
 
     @classmethod
     def chosen(cls, usebest: bool, statistic: str | None, n_draws: int, seed: int) -> Statistic:
@@ -113,9 +113,9 @@ def parts_of(what: str | Sequence[str]) -> list[str]:
         names = list(FittedMaps._fields)
     for name in names:
         if name not in MAPS:
-            raise ConfigError(f"what: there is no map {name!r}{known_names(str(name), ['all', *MAPS])}")
+            raise ConfigError(f"what: there is no map {name!r}{nearest(str(name), ['all', *MAPS], listed=True)}")
     if not names:
-        raise ConfigError(f"what: no map is asked for{known_names('', ['all', *MAPS])}")
+        raise ConfigError(f"what: no map is asked for{nearest('', ['all', *MAPS], listed=True)}")
     return [MAPS[name] for name in names]
 
 

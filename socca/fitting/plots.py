@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from socca.errors import ConfigError, known_names
+from socca.errors import ConfigError, nearest
 from socca.fitting.model_maps import Statistic
 from socca.utils.launcher import root_only
 
@@ -152,7 +152,7 @@ class FitPlots:
     def _statistic(self, given: Mapping[str, Any]) -> Statistic:
         for key in given:
             if key not in _MODEL:
-                raise ConfigError(f"model_kwargs: unknown argument {key!r}{known_names(key, _MODEL)}")
+                raise ConfigError(f"model_kwargs: unknown argument {key!r}{nearest(key, _MODEL, listed=True)}")
         for key, plane in (("doresp", self._fit.img.response), ("doexp", self._fit.img.exposure)):
             if plane is not None and given.get(key) is False:
                 message = f"model_kwargs: {key}=False has no effect: the data are compared with model times map"
@@ -245,7 +245,7 @@ def _colormaps(given: Any) -> dict[str, Any]:
     if isinstance(given, Mapping):
         for key in given:
             if key not in names:
-                raise ConfigError(f"cmaps: unknown panel {key!r}{known_names(str(key), names)}")
+                raise ConfigError(f"cmaps: unknown panel {key!r}{nearest(str(key), names, listed=True)}")
         return dict(given)
     if isinstance(given, Sequence) and not isinstance(given, str):
         if len(given) != len(names):

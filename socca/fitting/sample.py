@@ -20,7 +20,8 @@ from socca.errors import ConfigError
 from socca.likelihood.marginal import Marginal
 from socca.pool import Pool, advise, chosen_kind, open_pool
 from socca.posterior.posterior import Posterior
-from socca.posterior.record import FitRecord, Notes, Provenance, SamplerRecord, Timing
+from socca.posterior.record import FitRecord, Provenance, Timing
+from socca.posterior.sampler_record import Notes, SamplerRecord
 from socca.samplers import Draws, Sampler, get_sampler
 from socca.samplers.base import completed
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile

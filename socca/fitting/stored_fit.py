@@ -12,6 +12,7 @@ import numpy as np
 
 import socca.priors  # noqa: F401  (whose classes have their tags then)
 from socca.data.image import Image
+from socca.data.image_state import image_from_state, image_state
 from socca.errors import DataError, PosteriorError
 from socca.fitting.object_tree import ARRAYS, Packer, Unpacker
 from socca.likelihood.problem import Problem
@@ -124,7 +125,7 @@ def packed(problem: Problem, image: Image, model: Model, history: Mapping[str, n
     tree = {
         "version": VERSION,
         "digest": problem.digest(),
-        "image": packer.pack(image.state()),
+        "image": packer.pack(image_state(image)),
         "model": packer.pack(model),
         "history": packer.pack(dict(history)),
         "noise": {
@@ -176,7 +177,7 @@ def read_fit(file: Any, allow_pickle: bool) -> StoredFit | None:
     model, state, history = (unpacker.unpack(tree[key]) for key in ("model", "image", "history"))
     if not isinstance(model, Model):
         raise ValueError("the model is none")
-    image = Image.from_state(state, _noise(unpacker, tree["noise"], state))
+    image = image_from_state(state, _noise(unpacker, tree["noise"], state))
     return StoredFit(image, model, history, str(tree["digest"]))
 
 

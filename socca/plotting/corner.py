@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.errors import ConfigError, PosteriorError, known_names
+from socca.errors import ConfigError, PosteriorError, nearest
 from socca.plotting.axes import Axis, axes_of, labelled, parameters_of
 from socca.plotting.comparison import DATA, MODEL
 from socca.plotting.output import NewFigure, draw_to
@@ -51,7 +51,9 @@ def check_options(given: Mapping[str, Any]) -> None:
         if name in _RESERVED:
             raise ConfigError(f"corner: {name} is set by socca{_RESERVED[name]}")
         if name not in known:
-            raise ConfigError(f"corner: unknown option {name!r}{known_names(name, sorted(known - _RESERVED.keys()))}")
+            raise ConfigError(
+                f"corner: unknown option {name!r}{nearest(name, sorted(known - _RESERVED.keys()), listed=True)}"
+            )
 
 
 class PosteriorPlots:

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from socca.errors import ConfigError, known_names
+from socca.errors import ConfigError, nearest
 from socca.pool.base import BorrowedPool, LentPool, Likelihood, MapPool, Pool, SerialPool
 from socca.utils.launcher import ranks
 
@@ -93,7 +93,7 @@ def chosen_kind(kind: str = "auto", ncores: int | None = None, pool: int | MapPo
         If `ncores` and `pool` are given both, a number is not positive, or the kind is none of these or cannot be had.
     """
     if kind not in KINDS:
-        raise ConfigError(f"unknown kind of pool {kind!r}{known_names(kind, KINDS)}")
+        raise ConfigError(f"unknown kind of pool {kind!r}{nearest(kind, KINDS, listed=True)}")
     if ncores is not None and pool is not None:
         raise ConfigError("give ncores or pool, not both: they mean the same")
     wanted = ncores if pool is None else pool

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 
 from socca.errors import PosteriorError
-from socca.posterior.hdf5 import check_file, has_old_texts
+from socca.posterior.hdf5_files import check_file, has_old_texts
 from socca.posterior.storage import FORMAT, FORMAT_VERSION
 
 

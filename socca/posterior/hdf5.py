@@ -1,28 +1,23 @@
-"""Reading of HDF5 files that may be damaged or hostile.
+"""Groups, arrays and texts of HDF5 files that may be damaged or hostile.
 
 What is read lies in the file itself, and has the type and the size that are asked for. HDF5 would also follow links to
 other files, read data that lie outside of the file, and set memory aside for numbers that nobody wrote: all this is
-refused before anything is read.
+refused before anything is read. `socca.posterior.hdf5_files` says which files are opened.
 
-Texts are of fixed length. Those of variable length, as in files of earlier versions, lie in heaps without a checksum,
-and a damaged heap can keep HDF5 busy for ever: these heaps are looked through first.
+Texts are written with a fixed length. Those of variable length are read in files of earlier versions only.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-import mmap
-import struct
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from socca.errors import PosteriorError
-from socca.utils.files import open_regular
+from socca.posterior.hdf5_files import has_old_texts
 
 #: Largest array that is read, bytes.
 LARGEST = 2**33
@@ -30,101 +25,8 @@ LARGEST = 2**33
 _STRONGEST = 1100
 #: Bytes that are read whatever they take in the file.
 _SMALL = 2**16
-#: First bytes of the file, and after them the version of its format; from which one on it has checksums.
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_SUPERBLOCK, _CHECKED = len(_SIGNATURE), 2
-#: First bytes of a pickle: a mark, and the version of its format.
-_PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
-#: First bytes of a heap, of version 1; bytes before its objects, and before what an object holds.
-_HEAP = b"GCOL\x01\0\0\0"
-_HEAD = 16
 #: Filters of HDF5 that are used: gzip, shuffle and Fletcher's checksum. Others may be plug-ins.
 _FILTERS = {1, 2, 3}
-
-
-def check_file(path: str | Path) -> None:
-    """Refuse what would keep HDF5 waiting or busy for ever.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Raises
-    ------
-    PosteriorError
-        If it is missing, no regular file, a pickle, no HDF5, or has a damaged heap.
-    """
-    try:
-        with open_regular(path) as stream:
-            head = stream.read(_SUPERBLOCK + 1)
-            if head.startswith(_PICKLES):
-                raise PosteriorError(
-                    f"{path}: is a pickle, such as the published package dumps. It is not opened, as it could run any "
-                    "code: run the fit again, and dump it"
-                )
-            if head and head[:_SUPERBLOCK] != _SIGNATURE:
-                raise PosteriorError(f"{path}: cannot be read: it is no HDF5 file, or a damaged one")
-            if head[_SUPERBLOCK:] < bytes([_CHECKED]):
-                _check_heaps(stream)
-    except FileNotFoundError:
-        raise PosteriorError(f"{path}: no such file") from None
-    except PosteriorError:
-        raise
-    except (OSError, ValueError) as error:
-        raise PosteriorError(f"{path}: cannot be read: {error}") from error
-
-
-@contextlib.contextmanager
-def open_file(path: str | Path) -> Iterator[Any]:
-    """Open an HDF5 file for reading.
-
-    Parameters
-    ----------
-    path : str or Path
-        A regular file: anything else (a pipe, a device) could keep the reader waiting for ever.
-
-    Yields
-    ------
-    h5py.File
-        The open file.
-
-    Raises
-    ------
-    PosteriorError
-        If it is missing, or no HDF5.
-    """
-    import h5py
-
-    check_file(path)
-    try:
-        file = h5py.File(path, "r", locking=False)  # files are replaced whole: nothing to lock
-    except FileNotFoundError:
-        raise PosteriorError(f"{path}: no such file") from None
-    except (OSError, ValueError, RuntimeError) as error:
-        raise PosteriorError(f"{path}: cannot be read: {error}") from error
-    with file:
-        yield file
-
-
-def _check_heaps(stream: io.BufferedReader) -> None:
-    """Raise `ValueError` if a heap has an object after which there is no next one.
-
-    Heaps do not overlap, so that the file has room for as many objects as are looked at; a file that was made so that
-    they do is refused as well, before it takes long.
-    """
-    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start, left = content.find(_HEAP), len(content) // _HEAD
-        while start >= 0:
-            (size,) = struct.unpack_from("<Q", content, start + 8) if start + _HEAD <= len(content) else (0,)
-            place, end = start + _HEAD, min(start + size, len(content))
-            while place + _HEAD <= end:
-                index, _, _, held = struct.unpack_from("<HHIQ", content, place)
-                step = _HEAD + -(-held // 8) * 8 if index else held
-                if not _HEAD <= step <= end - place or not left:
-                    raise ValueError("a heap of its texts is damaged")
-                place, left = place + step, left - 1
-            start = content.find(_HEAP, start + 1)
 
 
 @contextlib.contextmanager
@@ -298,27 +200,11 @@ def _encoded(text: str) -> bytes:
 
 
 def _is_text(dtype: np.dtype, holder: Any) -> bool:
-    """Tell whether a type is that of texts which can be read: see `_check_heaps` about those of variable length."""
+    """Tell whether a type is that of texts which can be read: see `has_old_texts` about those of variable length."""
     import h5py
 
     found = h5py.check_string_dtype(dtype)
     return found is not None and (found.length is not None or has_old_texts(holder.file.id))
-
-
-def has_old_texts(file: Any) -> bool:
-    """Tell whether an open file is of an earlier version, whose texts may have any length.
-
-    Parameters
-    ----------
-    file : h5py.h5f.FileID
-        The file, after `check_file`, which looks through the heaps of such a one.
-
-    Returns
-    -------
-    bool
-        Whether they may.
-    """
-    return bool(file.get_create_plist().get_version()[0] < _CHECKED)
 
 
 def _dataset(group: Any, name: str, shape: Sequence[int | None] | None) -> Any:

@@ -1,7 +1,7 @@
 """Typed records of a fit: sampler, timing, inputs, provenance and quality, and their form on disk.
 
-A record is one mapping in JSON, whose keys have been the same since the first version. Only this module knows that
-form: whoever makes or reads a result uses the attributes of `FitRecord`.
+A record is one mapping in JSON, whose keys have been the same since the first version. Only this module and
+`socca.posterior.sampler_record` know them: whoever makes or reads a result uses the attributes of `FitRecord`.
 
 - A key that is missing, as in files of earlier versions, or null leaves its attribute at the default: nothing is known.
 - A key that is not known here, as in files of later versions or in the notes of one sampler, is kept in ``extra`` and
@@ -13,18 +13,15 @@ form: whoever makes or reads a result uses the attributes of `FitRecord`.
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from socca.errors import PosteriorError
-from socca.posterior.values import plain_hints, read_value
+from socca.posterior.record_mappings import all_values, known_values, mapping_at, read_part, read_plain, take_values
+from socca.posterior.sampler_record import Notes, SamplerRecord
 
 #: Version of the records that are written. Those of version 1 do not say so; 2 does, and is the same otherwise.
 RECORD_VERSION = 2
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -50,99 +47,6 @@ class Timing:
     loading: float | None = None
     total: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Notes:
-    """What a sampler says about its run.
-
-    Parameters
-    ----------
-    maximum, covariance : list of float, shape (n,), and list of list, shape (n, n)
-        Of ``optimizer``: the highest maximum, and the covariance of the Gaussian around it.
-    maxima : int
-        How many maxima matter.
-    maxima_shares : list of float
-        Share of the posterior at each maximum.
-    maxima_missing : bool
-        Whether the samples lack one of them.
-    maxima_left_out : float
-        Share of the posterior of maxima that were found beyond the number that is kept.
-    searches, searches_at_highest : int
-        How many searches for a maximum there were, and how many ended at the highest.
-    n_gradients : int
-        Gradients that the sampler took.
-    focused : bool
-        Whether the unit cube was stretched around the maxima to the end.
-    marginalized : list of str
-        Labels of the intensities that were integrated out.
-    tier : str
-        Of ``adaptive``: ``importance``, or the nested sampler that took over.
-    escalated : list of str
-        Why it took over, or was to.
-    extra : dict
-        What only one method says, by the sampler's own keys.
-    """
-
-    maximum: list[float] | None = None
-    covariance: list[list[float]] | None = None
-    maxima: int | None = None
-    maxima_shares: list[float] = field(default_factory=list)
-    maxima_missing: bool | None = None
-    maxima_left_out: float | None = None
-    searches: int | None = None
-    searches_at_highest: int | None = None
-    n_gradients: int | None = None
-    focused: bool | None = None
-    marginalized: list[str] = field(default_factory=list)
-    tier: str | None = None
-    escalated: list[str] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, notes: Mapping[str, Any]) -> Notes:
-        """Return the notes of `socca.samplers.Draws`, or of a file."""
-        if "map" in notes:  # the name of `maximum` in early files
-            notes = {"maximum": notes["map"], **notes}
-            del notes["map"]
-        return _part(cls, notes, "notes")
-
-
-@dataclass(frozen=True)
-class SamplerRecord:
-    """The sampler and its run.
-
-    Parameters
-    ----------
-    method : str
-        One of `socca.samplers.METHODS`.
-    options : dict
-        Those of the run, defaults of ours included.
-    seed : int
-        Of all random numbers.
-    converged : bool
-        Whether the sampler met its own criterion.
-    n_calls : int
-        Likelihoods evaluated.
-    n_eff : float
-        Effective number of samples.
-    pool : str
-        Kind of the pool.
-    workers : int
-        Size of the pool.
-    notes : Notes
-        What the sampler says about the run.
-    """
-
-    method: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-    seed: int | None = None
-    converged: bool | None = None
-    n_calls: int | None = None
-    n_eff: float | None = None
-    pool: str = ""
-    workers: int | None = None
-    notes: Notes = field(default_factory=Notes)
 
 
 @dataclass(frozen=True)
@@ -349,17 +253,19 @@ class FitRecord:
         PosteriorError
             If it is no mapping, or a value in it is of another kind.
         """
-        left = dict(_mapping(meta, "record"))
-        version = _read(int, left.pop("record_version", 1), "record_version")
-        notes, files = left.pop("notes", None) or {}, _mapping(left.pop("files", None) or {}, "files")
-        parts = {name: _part(kind, left.pop(key, None), key) for name, (key, kind) in _NESTED.items()}
-        failure = _flat(Failure, left)
+        left = dict(mapping_at(meta, "record"))
+        version = read_plain(int, left.pop("record_version", 1), "record_version")
+        notes, files = left.pop("notes", None) or {}, mapping_at(left.pop("files", None) or {}, "files")
+        parts = {name: read_part(kind, left.pop(key, None), key) for name, (key, kind) in _NESTED.items()}
+        failure = take_values(Failure, left)
         return cls(
-            **_flat(cls, left),
-            sampler=SamplerRecord(**_flat(SamplerRecord, left), notes=Notes.from_dict(_mapping(notes, "notes"))),
-            provenance=Provenance(**_flat(Provenance, left)),
+            **take_values(cls, left),
+            sampler=SamplerRecord(
+                **take_values(SamplerRecord, left), notes=Notes.from_dict(mapping_at(notes, "notes"))
+            ),
+            provenance=Provenance(**take_values(Provenance, left)),
             **parts,
-            files={role: _part(InputFile, entry, f"files.{role}") for role, entry in files.items()},
+            files={role: read_part(InputFile, entry, f"files.{role}") for role, entry in files.items()},
             failure=None if failed is None else Failure(failed, **failure),
             version=version,
             extra=left,
@@ -374,19 +280,19 @@ class FitRecord:
             Of version `RECORD_VERSION`, without what is not known, and without the message of a failure.
         """
         parts = {
-            "notes": {**_known(self.sampler.notes), **self.sampler.notes.extra},
-            "timing": {**_known(self.timing), **self.timing.extra},
-            "image": _whole(self.image),
-            "fit": _whole(self.quality),
-            "files": {role: {**_known(file), **file.extra} for role, file in self.files.items()},
+            "notes": {**known_values(self.sampler.notes), **self.sampler.notes.extra},
+            "timing": {**known_values(self.timing), **self.timing.extra},
+            "image": all_values(self.image),
+            "fit": all_values(self.quality),
+            "files": {role: {**known_values(file), **file.extra} for role, file in self.files.items()},
         }
         found = {
             "record_version": RECORD_VERSION,
-            **_known(self),
-            **_known(self.sampler),
-            **_known(self.provenance),
+            **known_values(self),
+            **known_values(self.sampler),
+            **known_values(self.provenance),
             **{key: part for key, part in parts.items() if part},
-            **({} if self.failure is None else _known(self.failure)),
+            **({} if self.failure is None else known_values(self.failure)),
             **self.extra,
         }
         return copy.deepcopy(found)
@@ -398,63 +304,3 @@ _NESTED: dict[str, tuple[str, Callable[..., Any]]] = {
     "image": ("image", ImageDescription),
     "quality": ("fit", FitQuality),
 }
-
-
-#: Attributes that have no key of their name, or one that is read apart.
-_APART = ("extra", "files", "message", "version")
-
-
-@functools.cache
-def _hints(kind: Callable[..., Any]) -> dict[str, Any]:
-    """Return the type that each key of a part is declared with."""
-    return {name: hint for name, hint in plain_hints(kind).items() if name not in _APART}
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict | Mapping):
-        raise PosteriorError(f"{where}: expected a mapping, got {type(value).__name__}")
-    return value
-
-
-def _read(hint: Any, value: Any, where: str) -> Any:
-    try:
-        return read_value(hint, value)
-    except ValueError as error:
-        raise PosteriorError(f"{where}: {error}") from error
-
-
-def _flat(kind: Callable[..., Any], left: dict[str, Any], where: str = "") -> dict[str, Any]:
-    """Take the values of a part out of the mapping that it shares with others."""
-    found = {}
-    for key, hint in _hints(kind).items():
-        value = left.pop(key, None)
-        if value is not None:  # most are of the right kind: surveys have many records
-            found[key] = value if type(value) is hint else _read(hint, value, where + key)
-    return found
-
-
-def _part(kind: Callable[..., _T], found: Any, where: str) -> _T:
-    """Return a part that is a mapping of its own."""
-    left = dict(_mapping({} if found is None else found, where))
-    values = _flat(kind, left, f"{where}.")
-    return kind(**values, extra=left)
-
-
-def _known(part: Any) -> dict[str, Any]:
-    """Return the values of a part that are not its defaults."""
-    kind: Callable[..., Any] = type(part)
-    return {key: value for key in _hints(kind) if (value := getattr(part, key)) != getattr(_blank(kind), key)}
-
-
-def _whole(part: Any) -> dict[str, Any]:
-    """Return all values of a part, None included; nothing if none of them is known."""
-    kind: Callable[..., Any] = type(part)
-    if part == _blank(kind):
-        return {}
-    values = {key: getattr(part, key) for key in _hints(kind)}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()} | part.extra
-
-
-@functools.cache
-def _blank(kind: Callable[..., Any]) -> Any:
-    return kind()

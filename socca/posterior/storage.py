@@ -1,8 +1,7 @@
-"""Storage of results in HDF5: single files, and containers of many targets.
+"""Storage of results in HDF5.
 
 A fit is a group with its samples, and attributes that say how it went. It is the root of a file of its own, or one of
-the groups below ``fits`` of a container, which also keeps the attributes of all of them in one place: a catalogue of a
-whole survey reads that and no sample.
+the groups below ``fits`` of a container of many targets (`socca.posterior.container`).
 
 Files have checksums: HDF5's own, of all that says where things are, and those of a fit, of its attributes and of its
 samples. Files of earlier versions have none. `socca.posterior.hdf5` says what is refused of a file that is no result.
@@ -13,10 +12,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,26 +21,14 @@ import numpy as np
 
 from socca.errors import PosteriorError
 from socca.posterior.contents import GROUPS, contents_digest, read_contents, write_contents
-from socca.posterior.hdf5 import (
-    check_dataset,
-    copy_group,
-    member,
-    open_file,
-    read_array,
-    read_number,
-    read_text,
-    reading,
-    write_text,
-)
+from socca.posterior.hdf5 import check_dataset, member, read_array, read_number, read_text, reading, write_text
+from socca.posterior.hdf5_files import open_file
 from socca.posterior.header import ResultHeader, read_summary
 from socca.posterior.record import FitRecord
-from socca.posterior.values import read_value
 from socca.utils.files import atomic_path
 
 if TYPE_CHECKING:
     from socca.posterior.protocols import WeightedSamples
-
-log = logging.getLogger(__name__)
 
 #: Written into every file; readers refuse what they do not know.
 FORMAT = "socca-posterior"
@@ -54,7 +39,7 @@ _EVIDENCES = ("logz", "logz_err", "logz_prior", "logz_prior_err", "logz_data")
 #: Of the file format of HDF5: the first one with checksums of all that says where things are.
 _LIBRARY = ("v110", "v110")
 #: What to do about a damaged file of one fit, and about a damaged fit of a container.
-_REMEDIES = ("delete the file, and run the fit again", "run the survey again, which makes this fit anew")
+_DELETE, FIT_ANEW = "delete the file, and run the fit again", "run the survey again, which makes this fit anew"
 
 
 class ResultLocation(NamedTuple):
@@ -72,20 +57,24 @@ class ResultLocation(NamedTuple):
     target: str | None = None
 
 
-@dataclass(frozen=True)
-class ContainerHeaders:
-    """What a container says of its fits.
+@contextlib.contextmanager
+def new_file(path: str | Path) -> Iterator[Any]:
+    """Make an HDF5 file, whole or not at all.
 
     Parameters
     ----------
-    intact : dict of ResultHeader
-        By target.
-    damaged : dict of PosteriorError
-        Of the others, what is wrong with them, by target.
-    """
+    path : str or Path
+        The file; an existing one is replaced when the block ends without an error.
 
-    intact: dict[str, ResultHeader] = field(default_factory=dict)
-    damaged: dict[str, PosteriorError] = field(default_factory=dict)
+    Yields
+    ------
+    h5py.File
+        What to write into.
+    """
+    import h5py
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY, locking=False) as file:
+        yield file
 
 
 def save_posterior(path: str | Path, posterior: WeightedSamples, more: Callable[[Any], None] | None = None) -> None:
@@ -100,9 +89,7 @@ def save_posterior(path: str | Path, posterior: WeightedSamples, more: Callable[
     more : callable, optional
         Called with the open file, to write what else belongs into it.
     """
-    import h5py
-
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY, locking=False) as file:
+    with new_file(path) as file:
         _stamp(file, posterior.record)
         write_text(file, "summary", json.dumps(posterior.summary()))
         for key in _EVIDENCES:
@@ -124,9 +111,7 @@ def save_failure(path: str | Path, record: FitRecord) -> None:
     record : FitRecord
         With its `failure`.
     """
-    import h5py
-
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY, locking=False) as file:
+    with new_file(path) as file:
         _stamp(file, record)
         write_text(file, "sha256", _header_digest(file))
 
@@ -168,7 +153,7 @@ def posterior_fields(group: Any) -> dict[str, Any]:
     header = header_of(group)
     if header.record.failure is not None:
         raise PosteriorError(f"{_where(group)}: the fit failed: {header.message}")
-    with _reading(group):
+    with reading_fit(group):
         found = read_contents(group)
         if "samples_sha256" in group.attrs and read_text(group, "samples_sha256") != contents_digest(found):
             raise ValueError("its samples do not match their checksum")
@@ -207,27 +192,46 @@ def open_result(path: str | Path, target: str | None = None) -> Iterator[Any]:
         If it is missing, damaged or of another kind, or a container from which no target, or one that it lacks, is
         asked.
     """
-    with _opened(path, FORMAT if target is None else CONTAINER_FORMAT) as file:
-        yield file if target is None else _fit_of(file, target)
+    with open_results(path, FORMAT if target is None else CONTAINER_FORMAT) as file:
+        yield file if target is None else fit_of(file, target)
 
 
-def _fit_of(file: Any, target: str) -> Any:
-    """Return the group of a target's fit in an open container."""
+def fit_of(file: Any, target: str) -> Any:
+    """Return the group of a target's fit in an open container; `PosteriorError` if it is missing or damaged."""
     import h5py
 
-    with reading(file.filename, _REMEDIES[1]):
+    with reading(file.filename, FIT_ANEW):
         fits = member(file, "fits", h5py.Group)
         known = "/" not in target and target not in ("", ".") and target in fits
     if not known:
         raise PosteriorError(f"{file.filename}: has no fit of {target!r}")
-    with reading(f"{file.filename}: fit of {target}", _REMEDIES[1]):
+    with reading(f"{file.filename}: fit of {target}", FIT_ANEW):
         return member(fits, target, h5py.Group)
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path, wanted: str) -> Iterator[Any]:
+def open_results(path: str | Path, wanted: str) -> Iterator[Any]:
+    """Open a file of one kind for reading.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    wanted : str
+        `FORMAT` or `CONTAINER_FORMAT`.
+
+    Yields
+    ------
+    h5py.File
+        The open file.
+
+    Raises
+    ------
+    PosteriorError
+        If it is missing, damaged, of another kind or of a later version.
+    """
     with open_file(path) as file:
-        with reading(str(path), _REMEDIES[0]):
+        with reading(str(path), _DELETE):
             found = read_text(file, "format") if "format" in file.attrs else ""
             attributes = ("status", "message", "meta") if wanted == FORMAT else ()
             complete = all(key in file.attrs for key in ("format_version", *attributes))
@@ -236,7 +240,7 @@ def _opened(path: str | Path, wanted: str) -> Iterator[Any]:
             hint = "holds many fits: say of which target" if found == CONTAINER_FORMAT else "holds a single fit"
             raise PosteriorError(f"{path}: {hint}")
         if found != wanted or not complete:
-            raise PosteriorError(f"{path}: is no result of socca, or a damaged one; {_REMEDIES[0]}")
+            raise PosteriorError(f"{path}: is no result of socca, or a damaged one; {_DELETE}")
         if not version <= FORMAT_VERSION:
             raise PosteriorError(
                 f"{path}: format {version:g} is newer than this version of socca reads ({FORMAT_VERSION})"
@@ -249,8 +253,9 @@ def _where(group: Any) -> str:
     return group.file.filename + ("" if group.name == "/" else f": fit of {group.name.rsplit('/')[-1]}")
 
 
-def _reading(group: Any) -> contextlib.AbstractContextManager[None]:
-    return reading(_where(group), _REMEDIES[group.name != "/"])
+def reading_fit(group: Any) -> contextlib.AbstractContextManager[None]:
+    """Within this block, whatever stumbles over a fit becomes a `PosteriorError` that names it, and says what to do."""
+    return reading(_where(group), _DELETE if group.name == "/" else FIT_ANEW)
 
 
 def header_of(group: Any) -> ResultHeader:
@@ -271,7 +276,7 @@ def header_of(group: Any) -> ResultHeader:
     PosteriorError
         If it is damaged.
     """
-    with _reading(group):
+    with reading_fit(group):
         if "sha256" in group.attrs and read_text(group, "sha256") != _header_digest(group):
             raise ValueError("its attributes do not match their checksum")
         meta, status = json.loads(read_text(group, "meta")), read_text(group, "status")
@@ -313,118 +318,10 @@ def check_result(group: Any) -> ResultHeader:
     header = header_of(group)
     if header.record.failure is None:
         posterior_fields(group)
-    with _reading(group):
+    with reading_fit(group):
         json.dumps(header.to_dict())  # which fails if it is nested too deeply
         for holder in (group, *(member(group, name, h5py.Group) for name in GROUPS if name in group)):
             for name in holder:
                 if holder is not group or name not in GROUPS:
                     check_dataset(member(holder, name, h5py.Dataset), name)
     return header
-
-
-def read_container(path: str | Path, *, whole: bool = False) -> ContainerHeaders:
-    """Return what each fit of a container says of itself, as far as it is not damaged.
-
-    Parameters
-    ----------
-    path : str or Path
-        The container.
-    whole : bool
-        Whether to read the fits from end to end too: a fit with a damaged sample is then a damaged one.
-
-    Returns
-    -------
-    ContainerHeaders
-        By target; empty if there is no such file.
-
-    Raises
-    ------
-    PosteriorError
-        If the container is damaged as a whole, or of another kind.
-    """
-    if not Path(path).exists():
-        return ContainerHeaders()
-    found = ContainerHeaders()
-    with _opened(path, CONTAINER_FORMAT) as file:
-        with reading(str(path), "run the survey again, which makes these fits anew"):
-            text = read_array(file, "records", kinds="u").tobytes()
-            entries = read_value(dict[str, Any], json.loads(text))
-        for target, entry in entries.items():
-            try:
-                with reading(f"{path}: fit of {target}", _REMEDIES[1]):
-                    header = ResultHeader.from_dict(read_value(dict[str, Any], entry))
-                if whole:
-                    check_result(_fit_of(file, target))
-                found.intact[target] = header
-            except PosteriorError as error:
-                found.damaged[target] = error
-    return found
-
-
-def read_headers(path: str | Path) -> dict[str, ResultHeader]:
-    """Return what each fit of a container says of itself, by target; empty if there is no such file.
-
-    Parameters
-    ----------
-    path : str or Path
-        The container.
-
-    Returns
-    -------
-    dict of ResultHeader
-        As `header_of` returns them. Damaged ones are left out, with a warning in the log that names them.
-
-    Raises
-    ------
-    PosteriorError
-        If the container is damaged as a whole, or of another kind.
-    """
-    found = read_container(path)
-    for error in found.damaged.values():
-        log.warning("%s", error)
-    return found.intact
-
-
-def write_container(path: str | Path, places: Mapping[str, ResultLocation]) -> None:
-    """Gather fits into one container, whole or not at all.
-
-    Parameters
-    ----------
-    path : str or Path
-        The container; it may be among the files that are read, and is replaced.
-    places : mapping of str to ResultLocation
-        Where the fit of each target is now.
-
-    Raises
-    ------
-    PosteriorError
-        If one of them cannot be read.
-    """
-    import h5py
-
-    records: dict[str, dict[str, Any]] = {}
-    with contextlib.ExitStack() as stack:
-        temporary = stack.enter_context(atomic_path(path))
-        file = stack.enter_context(h5py.File(temporary, "w", libver=_LIBRARY, locking=False))
-        file.attrs["format_version"] = FORMAT_VERSION
-        write_text(file, "format", CONTAINER_FORMAT)
-        fits = file.create_group("fits")
-        opened: dict[Path, Any] = {}
-        for name, place in places.items():
-            if place.target is None:
-                with open_result(place.path) as group:
-                    records[name] = _copied(group, fits, name)
-            else:
-                if place.path not in opened:
-                    opened[place.path] = stack.enter_context(_opened(place.path, CONTAINER_FORMAT))
-                records[name] = _copied(_fit_of(opened[place.path], place.target), fits, name)
-        text = np.frombuffer(json.dumps(records).encode(), dtype=np.uint8)
-        file.create_dataset("records", data=text, compression="gzip")
-
-
-def _copied(group: Any, fits: Any, name: str) -> dict[str, Any]:
-    """Copy a fit, and return the entry of the container that says what it is."""
-    header = check_result(group)
-    with _reading(group):
-        copy_group(group["/"] if group.name == "/" else group, fits, name)
-        return header.to_dict()

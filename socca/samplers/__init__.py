@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from socca.errors import ConfigError, PluginError, known_names
+from socca.errors import ConfigError, PluginError, nearest
 from socca.samplers.base import Draws, Sampler
 from socca.utils.plugins import Plugin, find, offered
 
@@ -46,7 +46,9 @@ def get_sampler(method: str) -> type[Sampler]:
         loaded: type[Sampler] = plugin.load()
         return loaded
     if method not in METHODS:
-        raise ConfigError(f"unknown method {method!r}{known_names(str(method), [*METHODS, *offered('sampler')])}")
+        raise ConfigError(
+            f"unknown method {method!r}{nearest(str(method), [*METHODS, *offered('sampler')], listed=True)}"
+        )
     module, name = METHODS[method]
     found: type[Sampler] = getattr(import_module(module), name)
     return found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from socca.errors import ConfigError, ModelError, known_names
+from socca.errors import ConfigError, ModelError, nearest
 from socca.samplers.checkpoint import Checkpoint
 from socca.samplers.options import TRUTH, Allowed, derived
 
@@ -177,7 +177,7 @@ class Sampler(ABC):
                 raise ConfigError(f"{self.name} has no option {key!r}: {self.instead[key]}")
             elif option not in known:
                 names = [*known, *self.aliases, *self.without_effect]
-                raise ConfigError(f"{self.name} has no option {key!r}{known_names(key, names)}")
+                raise ConfigError(f"{self.name} has no option {key!r}{nearest(key, names, listed=True)}")
             elif option in found:
                 raise ConfigError(f"{self.name}: {said[option]} and {key} mean the same: give one of them")
             else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.errors import ConfigError, known_names
+from socca.errors import ConfigError, nearest
 from socca.samplers.base import Draws, Sampler
 from socca.samplers.cube.unit_cube import UnitCube
 from socca.samplers.lockstep import LockstepPool
@@ -87,7 +87,7 @@ class Dynesty(Sampler):
         for key in self.options.keys() - taken - self.defaults.keys():
             raise ConfigError(
                 f"dynesty: {key} is an option of {kinds[0]} runs, and this one is {kinds[1]} "
-                f"(dynamic={self.options['dynamic']}){known_names(key, sorted(taken - self.reserved))}"
+                f"(dynamic={self.options['dynamic']}){nearest(key, sorted(taken - self.reserved), listed=True)}"
             )
 
     @classmethod

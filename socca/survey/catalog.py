@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.errors import PosteriorError
+from socca.posterior.container import ContainerHeaders, read_container
 from socca.posterior.endings import read_ending
 from socca.posterior.header import ResultHeader
 from socca.posterior.record import FitRecord
-from socca.posterior.storage import ContainerHeaders, ResultLocation, header_of, open_result, read_container
+from socca.posterior.storage import ResultLocation, header_of, open_result
 from socca.survey.chunks import Chunk
 from socca.survey.flags import DEFAULTS, Thresholds, flags_of
 from socca.survey.status import finished_at, rate, running

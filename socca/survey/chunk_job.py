@@ -12,15 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from socca.errors import PosteriorError
+from socca.posterior.container import ContainerHeaders, read_container, write_container
 from socca.posterior.header import ResultHeader
-from socca.posterior.storage import (
-    ContainerHeaders,
-    ResultLocation,
-    check_result,
-    open_result,
-    read_container,
-    write_container,
-)
+from socca.posterior.storage import ResultLocation, check_result, open_result
 from socca.survey.fit_targets import Outcome, Outputs, fit_all
 from socca.survey.freshness import file_state
 from socca.survey.locks import exclusive_lock

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from socca.errors import PosteriorError, SoccaError
+from socca.posterior.container import read_headers
 from socca.posterior.header import ResultHeader
-from socca.posterior.storage import ResultLocation, read_headers
+from socca.posterior.storage import ResultLocation
 from socca.survey.flags import flags_of
 from socca.survey.targets import is_name
 from socca.utils.files import atomic_path, read_json

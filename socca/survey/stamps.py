@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from socca.errors import SoccaError
-from socca.posterior.storage import read_headers
+from socca.posterior.container import read_headers
 from socca.survey.chunk_job import ChunkJob
 from socca.survey.freshness import file_state
 from socca.survey.single_job import SingleJob

@@ -13,6 +13,8 @@ from astropy.nddata import (
     VarianceUncertainty,
 )
 from astropy.wcs import WCS
+from astropy.wcs.wcsapi import HighLevelWCSWrapper
+from astropy.wcs.wcsapi.wrappers import SlicedLowLevelWCS
 
 from socca.data import Image
 from socca.errors import DataError
@@ -71,6 +73,12 @@ def test_what_cannot_be_used_is_refused():
         Image(NDData(VALUES, uncertainty=UnknownUncertainty(np.ones(SHAPE))), pixel_scale=0.2)
     with pytest.raises(DataError, match=r"its mask has shape \(4, 5\)"):
         Image(NDData(VALUES, mask=np.zeros((4, 5), bool)), pixel_scale=0.2)
+
+
+def test_a_wcs_that_no_header_holds_is_refused(make_header):
+    sliced = SlicedLowLevelWCS(WCS(make_header(SHAPE)), np.s_[:, :])
+    with pytest.raises(DataError, match="image: its WCS is a SlicedLowLevelWCS; only WCS of FITS headers"):
+        Image(NDData(VALUES, wcs=HighLevelWCSWrapper(sliced)))
 
 
 def test_the_psf_is_used(make_psf):

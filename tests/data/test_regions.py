@@ -170,3 +170,9 @@ def test_pixel_regions_of_a_cutout(tmp_path):
     np.testing.assert_array_equal(masked(image, path), CIRCLE[window])
     image = plain(center=(12, 14), csize=15)
     np.testing.assert_array_equal(masked(image, circle(5, 5)), CIRCLE[window])
+
+
+def test_a_region_that_cannot_be_placed_is_named(sky):
+    """As one of the observer's horizon, without an observer."""
+    with pytest.raises(DataError, match="regions: the given regions: cannot place a CircleSkyRegion: "):
+        sky().addmask(CircleSkyRegion(SkyCoord(10, 20, unit="deg", frame="altaz"), 1 * u.arcsec))

@@ -63,7 +63,7 @@ def test_values_of_masks_that_are_laid_on_the_image(sky, make_header):
 
 
 def test_a_mask_with_the_images_own_wcs_is_used_as_it_is(sky, make_header, monkeypatch):
-    monkeypatch.setattr("socca.data.masks._reprojected", None)
+    monkeypatch.setattr("socca.data.masks.reprojected", None)
     mask = np.random.default_rng(4).uniform(size=SHAPE) > 0.4
     for where in ({}, {"sip": 3.0, "rotation": 20}):
         header = make_header(SHAPE, **where)
@@ -97,9 +97,11 @@ def test_masks_in_other_sky_frames(sky):
     np.testing.assert_array_equal(found[sure], wanted[sure])
 
 
-def test_a_mask_of_another_place_is_told(sky, make_header, caplog):
-    hdu = fits.PrimaryHDU(np.zeros((40, 41)), make_header((40, 41), ra=151))
-    assert not masked(sky(), hdu).any()
+@pytest.mark.parametrize("sip", [0.0, 3.0])
+@pytest.mark.parametrize("where", [{"ra": 151}, {"ra": 330, "dec": -2}, {"ra": 10, "dec": -80}])
+def test_a_mask_of_another_place_is_told(sky, make_header, caplog, where, sip):
+    hdu = fits.PrimaryHDU(np.zeros((40, 41)), make_header((40, 41), sip=sip, **where))
+    assert not masked(sky(sip=sip), hdu).any()
     assert "covers no pixel" in caplog.text
 
 
@@ -115,6 +117,37 @@ def test_a_mask_of_the_images_shape_with_the_wcs_of_another_place_is_refused(sky
     header["CRPIX1"], header["CRPIX2"] = 19.0 + 5, 16.0
     found = masked(sky(), fits.PrimaryHDU(np.zeros(SHAPE), header))
     np.testing.assert_array_equal(found, np.broadcast_to(np.arange(37) < 32, SHAPE))
+
+
+def test_a_mask_that_reaches_part_of_the_whole_image_is_laid_on_any_cutout(sky, make_header, caplog):
+    """One of the same detector, pointed elsewhere, need not reach the target: before the cutout and after it."""
+    moved = fits.PrimaryHDU(np.zeros(SHAPE), make_header(SHAPE, offset=(0, -20)))
+    small = fits.PrimaryHDU(np.zeros((9, 9)), make_header((9, 9)))
+    for hdu in (moved, small):
+        image = sky()
+        image.addmask(hdu)
+        assert not image.mask.all()
+        caplog.clear()
+        for steps in (("addmask", "cutout"), ("cutout", "addmask")):
+            image = sky()
+            for step in steps:
+                getattr(image, step)(*{"addmask": (hdu,), "cutout": ((4, 4), 9)}[step])
+            assert image.mask.all()
+        assert "covers no pixel" in caplog.text
+    # That of another place is refused for the cutout too.
+    image = sky()
+    image.cutout((4, 4), 9)
+    with pytest.raises(DataError, match="it has the shape of the image, and its WCS puts it elsewhere"):
+        image.addmask(fits.PrimaryHDU(np.zeros((9, 9)), make_header((9, 9), ra=151)))
+
+
+def test_a_mask_of_a_sky_that_the_images_does_not_know(sky, make_header):
+    """Such as that of a planet."""
+    header = make_header((9, 9))
+    header["CTYPE1"], header["CTYPE2"] = "MALN-TAN", "MALT-TAN"
+    del header["RADESYS"]
+    with pytest.raises(DataError, match="mask: its WCS cannot be compared with the image's"):
+        sky().addmask(fits.PrimaryHDU(np.ones((9, 9)), header))
 
 
 def test_masks_that_cannot_be_placed(sky, make_header):

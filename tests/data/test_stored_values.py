@@ -149,3 +149,15 @@ def test_a_changed_header_does_not_fit_its_checksum(tmp_path, caplog):
     change(path, None, b"EXPTIME =                100.0", b"EXPTIME =                200.0")
     Image(path, pixel_scale=0.2)
     assert [record.args[1] for record in caplog.records] == ["CHECKSUM"]
+
+
+@pytest.mark.parametrize("key", ["BSCALE", "BZERO"])
+def test_a_scale_that_is_no_number_is_named(tmp_path, key):
+    path = tmp_path / "image.fits"
+    fits.PrimaryHDU(np.full(SHAPE, 50, ">i2"), fits.Header({"OBJECT": "x"})).writeto(path)
+    card = f"{key:8s}= 'two     '".ljust(80).encode()
+    content = path.read_bytes()
+    at = content.index(b"OBJECT  ")
+    path.write_bytes(content[:at] + card + content[at + 80 :])
+    with pytest.raises(DataError, match=rf"image\.fits.*: {key} must be a number, got 'two'"):
+        Image(path, pixel_scale=0.2)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from socca.errors import DataError
 from socca.survey.check import Severity, check_survey
 from socca.survey.config.build import build_image
 from socca.survey.config.schema import validate_config
@@ -58,3 +59,11 @@ def test_the_check_finds_mistakes(survey, tmp_path, columns, said):
     findings = [found for found in check_survey(survey(**columns)) if found.severity is Severity.PROBLEM]
     assert len(findings) == 1
     assert all(part in findings[0].message for part in said), findings
+
+
+def test_regions_in_a_file_that_looks_like_none(survey, tmp_path):
+    (tmp_path / "stars.txt").write_text("ra dec\n150 2\n")
+    own = survey(regions="stars.txt")
+    with pytest.raises(DataError, match=r"regions: .*stars\.txt is no DS9 or CRTF region file; FITS masks go in"):
+        build_image(own.target("t"), own.config)
+    assert [found.severity for found in check_survey(own)] == [Severity.PROBLEM]

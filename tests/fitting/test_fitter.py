@@ -6,6 +6,9 @@ from astropy.io import fits
 
 import socca
 from socca.data import Image
+from socca.errors import DataError
+from socca.fitting.null_evidence import null_evidence
+from socca.likelihood.problem import Problem
 from socca.models import Background, Gaussian, Model
 from socca.noise import Normal, StudentT
 from socca.priors import normal, uniform
@@ -13,14 +16,19 @@ from socca.priors import normal, uniform
 SCALE = 0.2 / 3600
 
 
+def make_model():
+    """Return the model of all fits here: of one structure, so that it is compiled once."""
+    mod = Model(Gaussian(xc=0.0, yc=0.0, rs=uniform(SCALE, 6 * SCALE), Is=uniform(1, 100)))
+    mod.addcomponent(Background(a0=normal(0, 1)))
+    return mod
+
+
 @pytest.fixture(scope="module")
 def fit():
     y, x = np.mgrid[:25, :25] - 12.0
     data = 30 * np.exp(-(x**2 + y**2) / 2 / 2.5**2) + np.random.default_rng(0).normal(size=(25, 25))
     img = Image(data, noise=Normal(sigma=1.0), pixel_scale=0.2)
-    mod = Model(Gaussian(xc=0.0, yc=0.0, rs=uniform(SCALE, 6 * SCALE), Is=uniform(1, 100)))
-    mod.addcomponent(Background(a0=normal(0, 1)))
-    fit = socca.fitter(img=img, mod=mod)
+    fit = socca.fitter(img=img, mod=make_model())
     fit.run(method="optimizer", seed=3)
     return fit
 
@@ -170,11 +178,31 @@ def test_what_a_loaded_posterior_can_do(fit, tmp_path):
         assert getattr(again.plot, name)(tmp_path / f"{name}.png").stat().st_size > 20_000
 
 
+def test_a_loaded_fit_on_other_data_needs_noise(fit, tmp_path):
+    """Its noise is known as it was compiled, and not by what it was made from."""
+    fit.dump(tmp_path / "fit.h5")
+    again = socca.load(tmp_path / "fit.h5")
+    again.img.data = again.img.data + 1
+    with pytest.raises(DataError, match=r"own image and mask: assign a new one to img\.noise"):
+        again.run("optimizer", seed=1)
+    again.img.noise = Normal(sigma=1.0)
+    level = again.run("optimizer", seed=1).median()[2]
+    assert level == pytest.approx(fit.posterior.median()[2] + 1, abs=0.1)
+
+
+def test_noise_of_many_parameters_has_no_null_evidence(caplog):
+    img = Image(np.ones((9, 9)), noise=Normal(sigma=1.0), pixel_scale=0.2)
+    sky = Background(a0=uniform(0, 1), a1x=uniform(0, 1), a1y=uniform(0, 1))
+    img.noise.scale = lambda comp_00_a0, comp_00_a1x, comp_00_a1y: 1 + comp_00_a0 + comp_00_a1x + comp_00_a1y
+    assert np.isnan(null_evidence(Problem(img, Model(sky))))
+    assert "the noise depends on 3 free parameters: no evidence of the null model" in caplog.text
+
+
 def test_next_run_sees_a_change(fit):
-    other = socca.fitter(fit.img, Model(Gaussian(xc=0.0, yc=0.0, rs=2.5 * SCALE, Is=uniform(1, 100))))
-    first = other.run("optimizer", seed=1).median()[0]
-    other.mod.components[0].rs = 5 * SCALE
-    assert other.run("optimizer", seed=1).median()[0] < 0.8 * first
+    other = socca.fitter(fit.img, make_model())
+    first = other.run("optimizer", seed=1).median()[1]
+    other.mod.components[0].xc = 3 * SCALE
+    assert other.run("optimizer", seed=1).median()[1] < 0.8 * first
 
 
 def test_mistakes(fit):

@@ -8,16 +8,11 @@ import h5py
 import numpy as np
 
 from socca.posterior import Posterior
+from socca.posterior.container import read_container, read_headers, write_container
 from socca.posterior.hdf5 import read_text, write_text, write_texts
-from socca.posterior.record import FitRecord, Notes, Provenance, SamplerRecord
-from socca.posterior.storage import (
-    ResultLocation,
-    check_result,
-    open_result,
-    read_container,
-    read_headers,
-    write_container,
-)
+from socca.posterior.record import FitRecord, Provenance
+from socca.posterior.sampler_record import Notes, SamplerRecord
+from socca.posterior.storage import ResultLocation, check_result, open_result
 from socca.samplers.checkpoint import CheckpointFile
 from socca.survey.catalog import build_catalog
 from socca.survey.chunks import Chunk

@@ -41,9 +41,23 @@ def gaussian_light(shape, north, east, sigma, includes_pixel, amplitude=1.0):
     return amplitude * np.exp(-0.5 * ((rows - north) ** 2 + (cols - east) ** 2) / sigma**2)
 
 
-@pytest.mark.parametrize("includes_pixel", [True, False])
+def thorough(*values):
+    """Return a further case of what the default tests try: each takes seconds to compile."""
+    return pytest.param(*values, marks=pytest.mark.thorough)
+
+
 @pytest.mark.parametrize(
-    ("shape", "psf"), [((40, 41), (25, 25)), ((40, 41), (24, 25)), ((45, 40), (24, 24)), ((45, 40), (25, 24))]
+    ("shape", "psf", "includes_pixel"),
+    [
+        ((40, 41), (25, 25), True),
+        thorough((40, 41), (25, 25), False),
+        thorough((40, 41), (24, 25), True),
+        thorough((40, 41), (24, 25), False),
+        thorough((45, 40), (24, 24), True),
+        ((45, 40), (24, 24), False),
+        thorough((45, 40), (25, 24), True),
+        thorough((45, 40), (25, 24), False),
+    ],
 )
 def test_gaussian_through_gaussian(make_psf, pixel, shape, psf, includes_pixel):
     image = through(shape, make_psf(psf, PSF_SIGMA), includes_pixel)
@@ -66,11 +80,11 @@ def test_gaussian_through_gaussian(make_psf, pixel, shape, psf, includes_pixel):
 @pytest.mark.parametrize(
     ("psf", "sigma", "includes_pixel"),
     [
-        ((9, 9), 1.1, True),
+        thorough((9, 9), 1.1, True),
         ((11, 9), 1.2, True),
-        ((11, 9), 1.2, False),
-        ((9, 9), 1.1, False),
-        ((24, 25), 1.7, True),
+        thorough((11, 9), 1.2, False),
+        thorough((9, 9), 1.1, False),
+        thorough((24, 25), 1.7, True),
         ((24, 25), 1.7, False),
     ],
 )
@@ -100,6 +114,7 @@ def test_convolution_is_scipys(make_psf, pixel, psf, sigma, includes_pixel):
     np.testing.assert_allclose(got, truth, rtol=0, atol=4e-4 * truth.max())
 
 
+@pytest.mark.thorough
 def test_light_beyond_the_frame_is_that_of_a_larger_frame(make_image, make_psf, pixel):
     shape, margin, kernel = (40, 41), 10, make_psf((13, 11), sigma=1.2, skewed=True)
     source = {"xc": 4.3 * pixel, "yc": 17.7 * pixel, "rs": 2.0 * pixel, "Is": 1.0, "e": 0.3, "theta": 0.5}
@@ -113,7 +128,7 @@ def test_light_beyond_the_frame_is_that_of_a_larger_frame(make_image, make_psf, 
     np.testing.assert_allclose(got.smoothed, large, rtol=0, atol=1e-12 * large.max())
 
 
-@pytest.mark.parametrize("includes_pixel", [True, False])
+@pytest.mark.parametrize("includes_pixel", [True, thorough(False)])
 def test_flux_through_the_psf(make_psf, pixel, includes_pixel):
     image = through((40, 41), make_psf((9, 9), sigma=1.1, skewed=True), includes_pixel)
     out = render(image, Gaussian(xc=pixel, yc=-2 * pixel, rs=1.2 * pixel, Is=3.0))

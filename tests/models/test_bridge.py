@@ -43,7 +43,7 @@ def test_bridges():
 @pytest.mark.parametrize(
     "laws",
     [
-        (None, None),
+        pytest.param((None, None), marks=pytest.mark.thorough),
         (models.Power(alpha=6), models.Power(alpha=3)),
         pytest.param(("TopHat", "TopHat"), marks=pytest.mark.slow),
     ],

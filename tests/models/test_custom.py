@@ -65,6 +65,8 @@ def test_custom_parameters_are_described():
         ({"full_profile": ""}, "full_profile * r", "'full_profile' cannot be the name"),
         (["a", "a"], "a * r", "'a' cannot be the name"),
         ("ab", "a * r", "must be a list or a mapping"),
+        ([{"name": "a", "unit": "deg", "units": "rad"}], "a * r", "give unit or units, not both"),
+        ([{"name": "a", "value": 1, "default": 2}], "a * r", "give value or default, not both"),
         ([{"name": "a", "unti": "deg"}], "a * r", "did you mean 'unit'"),
         ({"a": "arcsec"}, "a * r", "CustomProfile: a: unit 'arcsec': a parameter is held in deg, rad, image"),
     ],

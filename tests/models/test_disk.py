@@ -77,6 +77,7 @@ def test_flux_of_a_disk_is_that_of_its_law_at_any_inclination(make_image, pixel)
         assert disk.getmap(image).sum() == pytest.approx(2 * np.pi * 25, rel=2e-4)
 
 
+@pytest.mark.thorough
 def test_disk_of_a_top_hat(make_image, pixel):
     disk = Disk(models.TopHat(**PLACE, rc=8 * pixel, Ic=1.0), HyperSecantHeight(zs=0.5 * pixel, inc=1.0))
     disk.losdepth = 60 * pixel
@@ -150,6 +151,7 @@ def test_wrong_line_of_sight(options):
         disk.spec()
 
 
+@pytest.mark.thorough
 def test_memory_of_a_disk_does_not_grow_with_its_points():
     def needed(bins):
         disk = Disk(models.Exponential(**PLACE, rs=ARCSEC, Is=1.0), ExponentialHeight(zs=0.1 * ARCSEC), losbins=bins)

@@ -88,7 +88,9 @@ def test_at_the_centre_and_far_outside(name):
         assert profile(at, **numbers).tolist() == [numbers["Ic"]] * 2 + [0] * 3
 
 
-@pytest.mark.parametrize("name", sorted(LAWS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough) if name == "gNFW" else name for name in sorted(LAWS)]
+)
 def test_jax_traces_them_in_its_own_precision(name):
     profile, numbers = REGISTRY[name].profile, numbers_of(name)
     r = jnp.asarray([0.2, 0.5])

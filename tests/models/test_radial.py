@@ -30,7 +30,9 @@ def test_radial_laws(name):
     np.testing.assert_allclose(got, truth, rtol=1e-4 if name == "gNFW" else 1e-10)
 
 
-@pytest.mark.parametrize("name", sorted(LAWS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough) if name == "gNFW" else name for name in sorted(LAWS)]
+)
 def test_the_centre_has_a_finite_gradient(name):
     rng = np.random.default_rng(4)
     component = REGISTRY[name](**numbers(REGISTRY[name](), rng))
@@ -66,7 +68,15 @@ def test_gnfw_is_the_line_of_sight_integral(parameters, tolerance):
     assert center[0] == pytest.approx(2, rel=1e-6)
 
 
-def test_truncations():
+#: Of the same code, the others in the thorough tier: they take seconds each.
+some_laws = pytest.mark.parametrize(
+    "name",
+    [name if name in ("Sersic", "TopHat") else pytest.param(name, marks=pytest.mark.thorough) for name in sorted(LAWS)],
+)
+
+
+@some_laws
+def test_truncations(name):
     r = np.linspace(0, 12, 50) * ARCSEC
     rt, wt = 6 * ARCSEC, 1.5 * ARCSEC
     formulas = {
@@ -74,17 +84,19 @@ def test_truncations():
         "HyperTangent": (1 - np.tanh((r - rt) / wt)) / (1 - np.tanh(-rt / wt)),
     }
     assert set(truncation.REGISTRY) == set(formulas)
-    for name in LAWS:
-        values = numbers(REGISTRY[name](), np.random.default_rng(1)) | {"theta": 0.0, "e": 0.0, "cbox": 0.0}
-        if name == "TopHat":
-            values["rc"] = 8 * ARCSEC
-        plain = brightness(REGISTRY[name](**values), 0 * r, r)
-        for law, formula in formulas.items():
-            cut = REGISTRY[name](truncation=law, **values, rt=rt, wt=wt)
-            got = brightness(cut, 0 * r, r)
-            # At the centre the radius has a floor of 1e-10 degrees.
-            np.testing.assert_allclose(got, plain * formula, rtol=1e-7, atol=1e-14 * np.abs(plain[1:]).max())
-            assert np.all(got[r > rt + 1e-9] == 0) or law == "HyperTangent"
+    values = numbers(REGISTRY[name](), np.random.default_rng(1)) | {"theta": 0.0, "e": 0.0, "cbox": 0.0}
+    if name == "TopHat":
+        values["rc"] = 8 * ARCSEC
+    plain = brightness(REGISTRY[name](**values), 0 * r, r)
+    for law, formula in formulas.items():
+        cut = REGISTRY[name](truncation=law, **values, rt=rt, wt=wt)
+        got = brightness(cut, 0 * r, r)
+        # At the centre the radius has a floor of 1e-10 degrees.
+        np.testing.assert_allclose(got, plain * formula, rtol=1e-7, atol=1e-14 * np.abs(plain[1:]).max())
+        assert np.all(got[r > rt + 1e-9] == 0) or law == "HyperTangent"
+
+
+def test_names_of_truncations():
     assert models.Beta(truncation=True).truncation is truncation.HyperTangent
     assert models.Beta(truncation=truncation.HyperTangent).wt == 0.01
     with pytest.raises(ModelError, match="did you mean 'HyperTangent'"):
@@ -144,6 +156,7 @@ def test_a_power_law_of_infinite_light_is_refused(make_image, pixel, alpha):
     Problem(image, Model(models.MesaBridge(**BRIDGE, **{"parallel.alpha": alpha})))
 
 
+@pytest.mark.thorough
 def test_a_power_law_of_nearly_infinite_light(make_image, pixel):
     free = models.Power(**PLACE, rc=pixel, Ic=1.0, alpha=uniform(1, 2))
     found = Problem(make_image(shape=(9, 9)), Model(free)).log_likelihood([[1.5], [2.0]])

@@ -10,7 +10,7 @@ from socca.likelihood.problem import Problem
 from socca.models import REGISTRY, Background, Beta, CustomProfile, Disk, Gaussian, Model, Point, Sersic
 from socca.models.disk import ExponentialHeight, HyperSecantHeight
 from socca.models.radial.truncation import Exponential, HyperTangent
-from socca.priors import boundto, uniform
+from socca.priors import boundto, normal, uniform
 from tests.models.laws import ARCSEC, PLACE, numbers
 from tests.models.test_registry import new
 
@@ -278,3 +278,26 @@ def test_functions_of_components_in_another_order_than_they_were_made(make_image
         Problem(make_image(), model)
     third.rs = boundto(first, "rs")
     Problem(make_image(), model)  # warnings are errors
+
+
+@pytest.mark.parametrize(
+    ("tie", "said"),
+    [
+        (lambda *sizes: 1.0, "a tie's arguments must be names of parameters"),
+        (lambda: 1.0, "a tie's arguments must be names of parameters"),
+        (dict, "cannot tell the arguments of"),
+    ],
+)
+def test_a_tie_has_named_arguments(make_image, tie, said):
+    with pytest.raises(ModelError, match=f"rs: {said}"):
+        Problem(make_image(), Model(Gaussian(**PLACE, rs=tie, Is=1.0)))
+
+
+def test_mistakes_in_models(make_image, pixel):
+    with pytest.raises(ModelError, match="expected a component, got float"):
+        Model().addcomponent(1.0)
+    with pytest.raises(ModelError, match=r"free: comp_00_Is\. Use getmodel"):
+        Model(Gaussian(**PLACE, rs=pixel, Is=uniform(0, 1))).getmap(make_image())
+    # A prior without a bound, far outside the range.
+    with pytest.raises(ModelError, match=r"next to none of it .* lies within \[0, 0\.999999\]"):
+        Gaussian(e=normal(50, 1))

@@ -40,3 +40,11 @@ def test_interferometers_see_no_background(make_image, make_psf):
 def test_a_normalised_beam_is_refused(make_image, make_psf):
     with pytest.raises(DataError, match=r"peak.*normalize=False"):
         NormalRI(1.0).prepare(make_image(np.ones(SHAPE), psf=make_psf((5, 5), sigma=1.3)))
+
+
+@pytest.mark.parametrize("how", [{"includes_pixel": False}, {"oversample": 3}])
+def test_a_beam_that_is_averaged_over_pixels_is_refused(make_image, make_psf, how):
+    image = make_image(np.ones(SHAPE))
+    image.addpsf(make_psf((3, 3)) * 5, normalize=False, **how)
+    with pytest.raises(DataError, match=r"NormalRI: .*give the beam on the image's pixels, with includes_pixel=True"):
+        NormalRI(1.0).prepare(image)

@@ -70,7 +70,7 @@ def test_no_light_at_all(make_image):
 def test_counts_of_a_compact_source_through_a_psf(make_image, make_psf, pixel, precision, error):
     psf, shape = make_psf((25, 25), sigma=1.7), (48, 49)
     model = Model(Exponential(xc=0.3 * pixel, yc=0.2 * pixel, rs=0.4 * pixel, Is=uniform(1, 1e5)))
-    mean = Problem(make_image(shape=shape, psf=psf), model).render([3e4]).total
+    mean = Problem(make_image(shape=shape, noise=Poisson(), psf=psf), model).render([3e4]).total
     # The light is sampled for the PSF to some 1e-4 of its peak, and falls below zero by as much.
     assert -5e-4 < mean.min() / mean.max() < -1e-7
     data = np.random.default_rng(8).poisson(np.maximum(mean, 0)).astype(float)

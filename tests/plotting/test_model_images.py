@@ -17,7 +17,7 @@ SHAPE = (21, 24)
 PLANES = ("data", "model", "residual", "sigma", "mask", "deviation")
 
 
-@pytest.fixture(params=["pixels", "sky", "distorted"])
+@pytest.fixture(params=["sky", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("pixels", "distorted"))])
 def drawn(request, make_image, make_header):
     """Model images of a Gaussian and a background, with a pixel that is not finite and one that is masked."""
     data = 5 * np.random.default_rng(3).standard_normal(SHAPE)

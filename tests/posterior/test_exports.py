@@ -9,7 +9,8 @@ from astropy.table import QTable
 
 from socca.errors import ConfigError
 from socca.posterior import Posterior
-from socca.posterior.record import FitRecord, ImageDescription, SamplerRecord
+from socca.posterior.record import FitRecord, ImageDescription
+from socca.posterior.sampler_record import SamplerRecord
 
 N = 4000
 
@@ -94,6 +95,11 @@ def test_arviz_gets_samples_of_equal_weight_as_they_are(posterior):
     posterior.log_weights = np.full(N, -np.log(N))
     found = posterior.to_arviz(n_draws=10)
     np.testing.assert_array_equal(found.posterior["disk.re"][0], posterior.samples[:, 0])
+
+
+def test_the_number_of_draws_is_positive(posterior):
+    with pytest.raises(ConfigError, match="n_draws must be at least 1, got 0"):
+        posterior.to_arviz(n_draws=0)
 
 
 def test_without_arviz(posterior, monkeypatch):

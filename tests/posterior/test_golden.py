@@ -11,8 +11,9 @@ from astropy.table import Table
 from socca.errors import PosteriorError
 from socca.likelihood.revision import migrated
 from socca.posterior import Posterior
+from socca.posterior.container import read_headers, write_container
 from socca.posterior.record import RECORD_VERSION, FitRecord
-from socca.posterior.storage import ResultLocation, header_of, open_result, read_headers, write_container
+from socca.posterior.storage import ResultLocation, header_of, open_result
 from socca.survey.catalog import build_catalog
 from socca.survey.chunks import Chunk
 from socca.survey.freshness import reason_to_fit

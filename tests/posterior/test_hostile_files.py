@@ -16,18 +16,11 @@ import pytest
 
 from socca.errors import PosteriorError
 from socca.posterior import Posterior
+from socca.posterior.container import read_container, read_headers, write_container
 from socca.posterior.hdf5 import write_text
-from socca.posterior.record import Failure, FitRecord, SamplerRecord
-from socca.posterior.storage import (
-    ResultLocation,
-    check_result,
-    header_of,
-    open_result,
-    read_container,
-    read_headers,
-    save_failure,
-    write_container,
-)
+from socca.posterior.record import Failure, FitRecord
+from socca.posterior.sampler_record import SamplerRecord
+from socca.posterior.storage import ResultLocation, check_result, header_of, open_result, save_failure
 
 SECRET = np.arange(100.0)
 GOLDEN = Path(__file__).parent / "golden"
@@ -140,6 +133,8 @@ LARGE = {
     "names": (dataset("names", (10**12,), h5py.string_dtype(), chunks=(1000,)), "more than the file"),
 }
 WRONG = {
+    "other periods": (dataset("periods", data=np.zeros(3)), r"'periods' has the shape \(3,\), expected \(2\)"),
+    "no values at all": (dataset("log_prior", data=h5py.Empty("f8")), "'log_prior' is empty"),
     "texts": (dataset("log_prior", data=["a"] * 50), "'log_prior' holds no numbers"),
     "complex": (dataset("samples", data=np.zeros((50, 2), complex)), "'samples' holds no numbers"),
     "record type": (dataset("periods", data=np.zeros(2, [("a", "f8")])), "'periods' holds no numbers"),
@@ -237,7 +232,7 @@ import resource, h5py
 from pathlib import Path
 from socca.errors import PosteriorError
 from socca.posterior import Posterior
-from socca.posterior.storage import read_headers
+from socca.posterior.container import read_headers
 used = int(Path("/proc/self/statm").read_text().split()[0]) * {resource.getpagesize()}
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
 for read, path in ((Posterior.load, {str(path)!r}), (read_headers, {str(many)!r})):

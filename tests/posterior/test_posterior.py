@@ -11,7 +11,8 @@ from scipy import stats
 
 from socca.errors import PosteriorError
 from socca.posterior import Posterior
-from socca.posterior.record import RECORD_VERSION, Failure, FitRecord, InputFile, SamplerRecord
+from socca.posterior.record import RECORD_VERSION, Failure, FitRecord, InputFile
+from socca.posterior.sampler_record import SamplerRecord
 from socca.posterior.statistics import INTERVAL, unwrapped, weighted_quantiles
 from socca.posterior.storage import open_result, save_failure
 

@@ -13,11 +13,10 @@ from socca.posterior.record import (
     FitRecord,
     ImageDescription,
     InputFile,
-    Notes,
     Provenance,
-    SamplerRecord,
     Timing,
 )
+from socca.posterior.sampler_record import Notes, SamplerRecord
 
 #: With a value in every attribute.
 WHOLE = FitRecord(

@@ -117,7 +117,7 @@ def test_numpyro_is_consistent(distributions, kind):
         assert np.all(np.isfinite(slope(inside)))
 
 
-@pytest.mark.parametrize("kind", ["Normal", "Beta", "moved", "two-sided"])
+@pytest.mark.parametrize("kind", ["Normal", "Beta", pytest.param("moved", marks=pytest.mark.slow), "two-sided"])
 def test_numpyro_integrates_to_the_cdf(distributions, kind):
     check_integral(wrapped(kind))
 

@@ -15,8 +15,9 @@ from scipy.stats import norm
 
 from socca.errors import MachineError
 from socca.posterior import Posterior
+from socca.posterior.container import write_container
 from socca.posterior.record import Failure, FitRecord, Timing
-from socca.posterior.storage import ResultLocation, header_of, save_failure, write_container
+from socca.posterior.storage import ResultLocation, header_of, save_failure
 from socca.survey.catalog import build_catalog, survey_status, write_catalog
 from socca.survey.chunks import Chunk
 from socca.survey.flags import DefaultThresholds

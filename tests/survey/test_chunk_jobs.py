@@ -9,7 +9,7 @@ import pytest
 
 import socca
 from socca.errors import ConfigError, PoolError, PosteriorError
-from socca.posterior.storage import read_headers
+from socca.posterior.container import read_headers
 from socca.survey.catalog import build_catalog, survey_status
 from socca.survey.chunk_job import ChunkJob
 from socca.survey.chunks import Chunk, Members, number_of
@@ -144,7 +144,9 @@ def test_a_damaged_container_is_made_again(make_survey, tmp_path):
     assert set(read_headers(path)) == {"a", "b"}
 
 
-@pytest.mark.parametrize("where", ["record", "samples", "link"])
+@pytest.mark.parametrize(
+    "where", ["record", *(pytest.param(w, marks=pytest.mark.thorough) for w in ("samples", "link"))]
+)
 def test_a_damaged_fit_of_a_container_is_made_again_alone(make_survey, tmp_path, where, caplog):
     survey = make_survey(["a", "b", "d"], missing="")
     run(survey, tmp_path)

@@ -43,14 +43,19 @@ def test_images_and_figures_of_flagged_fits_only(make_survey, tmp_path):
     assert not any(path.exists() for path in images.values())
 
 
+#: Damaged lists; those of the default tests first.
+LISTED = [
+    json.dumps({"style": {"format": "png"}, "fits": {"../../../mine": {"figure": True}, "": {}, "/": {}}}),
+    *("[", '{"style": {"format": "../../x"}, "fits": {}}'),
+    *("", "[]", "3", '{"style": 3, "fits": {}}', '{"style": {}, "fits": []}', '{"style": {"format": 3}}'),
+    *('{"fits": {"a": 3}}', "[" * 100_000),
+]
+
+
 @pytest.mark.parametrize(
     "listed",
-    [
-        *("", "[", "[]", "3", '{"style": 3, "fits": {}}', '{"style": {}, "fits": []}', '{"style": {"format": 3}}'),
-        *('{"style": {"format": "../../x"}, "fits": {}}', '{"fits": {"a": 3}}', "[" * 100_000),
-        json.dumps({"style": {"format": "png"}, "fits": {"../../../mine": {"figure": True}, "": {}, "/": {}}}),
-    ],
-    ids=lambda listed: listed[:40],
+    [*LISTED[:3], *(pytest.param(listed, marks=pytest.mark.thorough) for listed in LISTED[3:])],
+    ids=[listed[:40] for listed in LISTED],
 )
 def test_a_damaged_list_of_what_was_drawn_deletes_nothing_else(make_survey, tmp_path, listed):
     survey = make_survey(["a"], missing="")

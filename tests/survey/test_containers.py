@@ -9,8 +9,10 @@ import pytest
 import socca
 from socca.errors import PosteriorError
 from socca.posterior import Posterior
-from socca.posterior.record import Failure, FitRecord, Provenance, SamplerRecord
-from socca.posterior.storage import ResultLocation, read_headers, save_failure, write_container
+from socca.posterior.container import read_headers, write_container
+from socca.posterior.record import Failure, FitRecord, Provenance
+from socca.posterior.sampler_record import SamplerRecord
+from socca.posterior.storage import ResultLocation, save_failure
 from tests.survey.skies import ONE, run
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
-from socca.posterior.record import FitQuality, FitRecord, Notes, SamplerRecord
+from socca.posterior.record import FitQuality, FitRecord
+from socca.posterior.sampler_record import Notes, SamplerRecord
 from socca.survey.config.sections import FlagsConfig
 from socca.survey.flags import DEFAULTS, DefaultThresholds, flags_of
 

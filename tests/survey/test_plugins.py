@@ -261,7 +261,7 @@ def test_a_helper_class_does_not_replace_socca_s_own(tmp_path):
     assert Runner(tmp_path, tmp_path)("-c", code).split() == ["my_king", "socca.models.radial.profiles"]
 
 
-def test_unknown_names_of_the_modules_stay_unknown():
+def test_unnearest_of_the_modules_stay_unknown():
     for name in ("models", "noise", "priors"):
         with pytest.raises(AttributeError, match=f"module 'socca.{name}' has no attribute 'Nothing'"):
             getattr(getattr(socca, name), "Nothing")  # noqa: B009

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from socca.errors import MachineError, PoolError
 from socca.fitting.plausibility.doubts import Doubt
-from socca.posterior.storage import read_headers
+from socca.posterior.container import read_headers
 from socca.survey.catalog import survey_status
 from socca.survey.chunk_job import ChunkJob, part_record
 from socca.survey.fit_command import fit_separately

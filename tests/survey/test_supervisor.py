@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from socca.errors import MachineError, PoolError
-from socca.posterior.storage import header_of, open_result, read_headers
+from socca.posterior.container import read_headers
+from socca.posterior.storage import header_of, open_result
 from socca.survey.catalog import survey_status
 from socca.survey.chunk_job import ChunkJob, part_record
 from socca.survey.chunks import Chunk

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from socca.posterior import Posterior
-from socca.posterior.storage import read_headers
+from socca.posterior.container import read_headers
 from socca.survey.chunks import Chunk, number_of
 from tests.workflow.folder import NAMES, ROOT, Folder, config, row, write_target
 

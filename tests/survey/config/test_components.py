@@ -93,6 +93,7 @@ def test_everything_at_once(tmp_path):
     assert model.labels["comp_00_radial.re"] == "disk.radial.re"
 
 
+@pytest.mark.thorough
 def test_it_can_be_evaluated(tmp_path):
     small = COMPONENTS | {"disk": DISK | {"losbins": 16}}
     problem, _ = build(tmp_path, small, build_problem)
