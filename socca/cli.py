@@ -86,7 +86,7 @@ def _common(
 
 
 def _load(config: Path, targets: Path | None, only: Container[str] | None = None) -> Survey:
-    from socca.survey.owner import check_owner
+    from socca.survey.freshness.owner import check_owner
     from socca.survey.survey import Survey
 
     survey = Survey.load(config, targets, only)
@@ -112,9 +112,9 @@ def check(
     be flagged) and warnings. Exit status 1 if there is a problem or a doubt. Says first which components, priors, noise
     models and samplers are not socca's own, and where they are from.
     """
-    from socca.survey.check import foreign_parts
-    from socca.survey.check_parallel import check_with_processes
-    from socca.survey.findings import Report
+    from socca.survey.check.findings import Report
+    from socca.survey.check.inputs import foreign_parts
+    from socca.survey.check.parallel import check_with_processes
 
     survey = _load(config, targets)
     for line in foreign_parts(survey):
@@ -135,7 +135,7 @@ def simulate(config: ConfigOption, log: LogOption = None) -> None:
     """
     from socca.errors import ConfigError
     from socca.simulation.simulate import simulate as make
-    from socca.survey.owner import claim
+    from socca.survey.freshness.owner import claim
 
     start_logging(log)
     survey = _load(config, None)
@@ -205,10 +205,10 @@ def fit(
     os.environ.update(single_thread_environment())
     from socca.errors import ConfigError
     from socca.survey.chunks import Members
-    from socca.survey.fit_command import fit_chunks, fit_separately
-    from socca.survey.fit_targets import is_first
-    from socca.survey.owner import claim
-    from socca.survey.stamps import write_chunk_stamp
+    from socca.survey.freshness.owner import claim
+    from socca.survey.freshness.stamps import write_chunk_stamp
+    from socca.survey.jobs.fit_command import fit_chunks, fit_separately
+    from socca.survey.jobs.fit_targets import is_first
 
     one = _one_chunk(model, chunk)
     survey = _load(config, targets, None if one is None else Members(one)).with_pool(pool, cores)
@@ -242,9 +242,9 @@ def fit(
 
 def _start_fit_log(log: Path | None, survey: Survey, chosen: list[tuple[str, str]], one: Chunk | None) -> None:
     """Log to the file; what an earlier try has said is kept if this one goes on where that was."""
-    from socca.survey.chunk_job import ChunkJob
-    from socca.survey.fit_targets import is_first
-    from socca.survey.single_job import SingleJob
+    from socca.survey.jobs.chunk_job import ChunkJob
+    from socca.survey.jobs.fit_targets import is_first
+    from socca.survey.jobs.single_job import SingleJob
 
     if survey.chunked:
         begun = any(ChunkJob(survey, chunk).begun for chunk in ([one] if one else survey.chunks_of(chosen)))
@@ -255,7 +255,7 @@ def _start_fit_log(log: Path | None, survey: Survey, chosen: list[tuple[str, str
 
 def _failed(survey: Survey, chosen: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return those of the fits that are recorded as failed."""
-    from socca.survey.single_job import SingleJob
+    from socca.survey.jobs.single_job import SingleJob
 
     records = [(fit, SingleJob(survey, *fit).record()) for fit in chosen]
     return [fit for fit, record in records if record is not None and record.failure is not None]
@@ -323,7 +323,7 @@ def status(config: ConfigOption, targets: TargetsOption = None) -> None:
     still run.
     """
     from socca.survey.catalog import survey_status
-    from socca.survey.stamps import is_fit_stamped
+    from socca.survey.freshness.stamps import is_fit_stamped
     from socca.survey.status import leftovers, summary_line
 
     survey = _load(config, targets)
@@ -341,7 +341,7 @@ def status(config: ConfigOption, targets: TargetsOption = None) -> None:
 @app.command()
 def plot(config: ConfigOption, target: str, model: str, targets: TargetsOption = None, log: LogOption = None) -> None:
     """Draw the comparison figure of one fit: data, model, residual."""
-    from socca.survey.chunk_products import draw_figure
+    from socca.survey.jobs.chunk_products import draw_figure
 
     start_logging(log)
     survey = _load(config, targets)
@@ -358,8 +358,8 @@ def draw(
     log: LogOption = None,
 ) -> None:
     """Write model images and figures of a chunk of fits, of all or of the flagged ones, as the config asks."""
-    from socca.survey.chunk_products import draw_chunk
     from socca.survey.chunks import Chunk, Members
+    from socca.survey.jobs.chunk_products import draw_chunk
     from socca.utils.xla import single_thread_environment, use_persistent_cache
 
     os.environ.update(single_thread_environment())
@@ -376,7 +376,7 @@ def extract(config: ConfigOption, target: str, model: str, output: Path, targets
     from socca.errors import PosteriorError
     from socca.posterior.posterior import Posterior
     from socca.posterior.storage import ResultLocation
-    from socca.survey.chunk_job import ChunkJob
+    from socca.survey.jobs.chunk_job import ChunkJob
 
     survey = _load(config, targets)
     survey.target(target)

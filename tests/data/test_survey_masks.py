@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from socca.survey.check import Severity, check_survey
+from socca.survey.check.inputs import Severity, check_survey
 from socca.survey.config.build import build_image
 from socca.survey.config.schema import validate_config
 from socca.survey.survey import Survey

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from socca.errors import ConfigError
-from socca.survey.check import Severity, check_survey
+from socca.survey.check.inputs import Severity, check_survey
 from socca.survey.config.schema import load_config, schema, validate_config
 from socca.survey.survey import Survey
 
