@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from socca.survey.check.inputs import Severity, check_survey
-from socca.survey.config.build import build_image
+from socca.survey.config.build_image import build_image
 from socca.survey.config.schema import validate_config
 from socca.survey.survey import Survey
 from socca.survey.targets import from_columns

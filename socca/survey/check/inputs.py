@@ -139,7 +139,7 @@ class _Check:
         """Yield what is wrong with the fits of a target whose files were read."""
         from socca.fitting.plausibility import image_doubts, model_doubts
         from socca.fitting.plausibility.parts import parts_of_model
-        from socca.survey.config.build import build_image
+        from socca.survey.config.build_image import build_image
 
         sampler = self._sampler
         if config.sampler != self._survey.config.sampler:
@@ -168,7 +168,7 @@ class _Check:
         from socca.likelihood.marginal import Marginal
         from socca.likelihood.parameter_vector import check_parts
         from socca.survey.check.model_cache import structure
-        from socca.survey.config.build import build_problem
+        from socca.survey.config.build_model import build_problem
 
         (model, of_model), noise = self._models.build(name, target, config, image), image.noise
         noise.check_components(model.components)

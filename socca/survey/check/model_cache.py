@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from socca.parameters.ties import Tie
 from socca.priors import Prior
-from socca.survey.config.build import build_model
+from socca.survey.config.build_model import build_model
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -63,7 +63,7 @@ class ModelCache:
         Returns
         -------
         model : Model
-            As `socca.survey.config.build.build_model` returns it.
+            As `socca.survey.config.build_model.build_model` returns it.
         structure : Hashable
             See there.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from socca.survey.check.findings import listening
-from socca.survey.config.build import read_file
+from socca.survey.config.build_image import read_file
 
 if TYPE_CHECKING:
     from socca.data.fits import Plane

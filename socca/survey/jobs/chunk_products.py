@@ -117,7 +117,8 @@ def draw_images(survey: Survey, target: str, model: str, place: ResultLocation) 
     """Draw the model images of one fit, whose posterior is in some place, write them to their file, and return them."""
     from socca.plotting.model_images import draw_model_images, image_header
     from socca.posterior.posterior import Posterior
-    from socca.survey.config.build import build_image, build_problem
+    from socca.survey.config.build_image import build_image
+    from socca.survey.config.build_model import build_problem
 
     row, config = survey.target(target), survey.config.for_target(target)
     image = build_image(row, config)

@@ -16,12 +16,12 @@ from socca.survey.freshness.input_files import described
 from socca.survey.freshness.stamps import write_fit_stamp
 from socca.survey.jobs.chunk_job import ChunkJob
 from socca.survey.jobs.fit_targets import FitStatus, Outcome, is_first, is_shared, record_failure, require_machine
+from socca.survey.jobs.heartbeat import Heartbeat
 from socca.survey.jobs.interrupts import ending_on_interrupt
 from socca.survey.jobs.single_job import SingleJob
 from socca.survey.jobs.supervisor import Caps, Supervisor
 from socca.survey.jobs.unreadable import record_unreadable
 from socca.survey.outputs import Outputs
-from socca.survey.status import Heartbeat
 from socca.utils.launcher import launched
 
 if TYPE_CHECKING:

@@ -198,7 +198,8 @@ def fit_one(
     from socca.fitting.plausibility.parts import parts_of_model
     from socca.fitting.run import run_fit
     from socca.plotting.model_images import image_header, write_model_images
-    from socca.survey.config.build import build_image, build_problem
+    from socca.survey.config.build_image import build_image
+    from socca.survey.config.build_model import build_problem
     from socca.survey.flags import flags_of
 
     start, compiled = time.perf_counter(), meter().reading()

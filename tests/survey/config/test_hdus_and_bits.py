@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from socca.errors import ConfigError, DataError
 from socca.survey.check.inputs import check_survey
-from socca.survey.config.build import build_image
+from socca.survey.config.build_image import build_image
 from socca.survey.config.schema import validate_config
 from socca.survey.config.sections import MaskConfig
 from socca.survey.freshness.input_files import described

@@ -10,10 +10,11 @@ import pytest
 import socca
 from socca.errors import ConfigError, PoolError, PosteriorError
 from socca.posterior.storage import read_headers
-from socca.survey.catalog import build_catalog, survey_status
+from socca.survey.catalog import build_catalog
 from socca.survey.chunks import Chunk, Members, number_of
 from socca.survey.freshness.stamps import chunk_stamp, is_chunk_stamped, write_chunk_stamp
 from socca.survey.jobs.chunk_job import ChunkJob
+from socca.survey.status import survey_status
 from socca.survey.survey import Survey
 from tests.survey.skies import NAMES, ONE, run, write_image
 
@@ -92,7 +93,7 @@ def test_an_image_that_is_completed_while_its_fit_fails_is_fitted_again(make_sur
         raise OSError("was cut off")  # as astropy does, without a number
 
     with monkeypatch.context() as patched:
-        patched.setattr("socca.survey.config.build.build_image", completes)
+        patched.setattr("socca.survey.config.build_image.build_image", completes)
         assert [outcome.status for outcome in job.fit(["a"])] == ["failed"]
     assert ChunkJob(survey, ONE).to_fit() == ["a"]
 

@@ -11,7 +11,6 @@ from astropy.io import fits
 from socca.errors import MachineError, PoolError
 from socca.fitting.plausibility.doubts import Doubt
 from socca.posterior.storage import read_headers
-from socca.survey.catalog import survey_status
 from socca.survey.freshness.records import read_record
 from socca.survey.freshness.stamps import (
     chunk_stamp,
@@ -27,6 +26,7 @@ from socca.survey.jobs.fit_command import fit_separately
 from socca.survey.jobs.reasons import reasons_to_fit
 from socca.survey.jobs.single_job import SingleJob
 from socca.survey.jobs.unreadable import unreadable_file
+from socca.survey.status import survey_status
 from socca.survey.survey import Survey
 from tests.survey.skies import ONE, run, write_image
 

@@ -11,14 +11,14 @@ import pytest
 
 from socca.errors import MachineError, PoolError
 from socca.posterior.storage import header_of, open_result, read_headers
-from socca.survey.catalog import survey_status
 from socca.survey.chunks import Chunk
 from socca.survey.freshness.records import read_record
 from socca.survey.freshness.stamps import fit_stamp, is_fit_stamped
 from socca.survey.jobs.chunk_job import ChunkJob
 from socca.survey.jobs.fit_command import fit_separately
+from socca.survey.jobs.heartbeat import running
 from socca.survey.jobs.supervisor import Caps, Supervisor
-from socca.survey.status import running
+from socca.survey.status import survey_status
 from tests.survey.skies import ONE, run
 
 WORKER = """
