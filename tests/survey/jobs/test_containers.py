@@ -8,9 +8,18 @@ import pytest
 
 import socca
 from socca.errors import PosteriorError
+from socca.fitting.stored_fit import Packed
 from socca.posterior import Posterior
 from socca.posterior.record import Failure, FitRecord, Provenance, SamplerRecord
-from socca.posterior.storage import ResultLocation, read_headers, save_failure, write_container
+from socca.posterior.storage import (
+    ResultLocation,
+    read_container,
+    read_headers,
+    save_failure,
+    save_posterior,
+    write_container,
+)
+from socca.survey.freshness.records import read_record
 from tests.survey.skies import ONE, run
 
 
@@ -79,6 +88,50 @@ def test_an_error_leaves_the_old_container(posterior, tmp_path):
         write_container(path, {"a": ResultLocation(path, "a"), "b": ResultLocation(tmp_path / "absent.h5")})
     assert path.read_bytes() == before
     assert {file.name for file in tmp_path.iterdir()} == {"a.h5", "many.h5"}
+
+
+@pytest.fixture
+def dumped(posterior, tmp_path):
+    """Write a posterior with image and model, as `fitter.dump` does, and return its file."""
+    path = tmp_path / "dumped.h5"
+    stored = Packed({"version": 0}, [np.arange(100.0), np.array(["sky"])], [b"a pickle"])
+    save_posterior(path, posterior, stored.write)
+    return path
+
+
+def test_a_dumped_fit_is_a_whole_result_and_stays_one_in_a_container(dumped, posterior, tmp_path):
+    import h5py
+
+    assert read_record(dumped) == posterior.record
+    path = tmp_path / "many.h5"
+    write_container(path, {"a": ResultLocation(dumped)})
+    found = read_container(path, whole=True)
+    assert (list(found.intact), found.damaged) == (["a"], {})
+    assert np.array_equal(socca.load(path, "a").samples, posterior.samples)
+    with h5py.File(path) as file, h5py.File(dumped) as before:
+        kept, own = file["fits/a/fit"], before["fit"]
+        assert set(kept) == set(own) == {"tree", "array_0", "array_1", "pickle_0"}
+        assert all(np.array_equal(kept[name], own[name]) for name in own)
+        assert kept.attrs["sha256"] == own.attrs["sha256"]
+
+
+@pytest.mark.parametrize("name", ["fits/a/fit/array_0", "fits/a/own", "fits/a/fit"])
+def test_what_no_result_holds_is_damage(dumped, tmp_path, name):
+    """A dataset that lies in another file, a group that socca does not write, and a dataset in place of a group."""
+    import h5py
+
+    path = tmp_path / "many.h5"
+    write_container(path, {"a": ResultLocation(dumped), "b": ResultLocation(dumped)})
+    with h5py.File(path, "a") as file:
+        file.pop(name, None)
+        if name == "fits/a/own":
+            file.create_group(name)
+        elif name == "fits/a/fit":
+            file[name] = np.zeros(3)
+        else:
+            file.create_dataset(name, (100,), "f8", external=[("/etc/hostname", 0, 800)])
+    found = read_container(path, whole=True)
+    assert (list(found.intact), list(found.damaged)) == (["b"], ["a"])
 
 
 def test_json_of_a_container_is_plain(make_survey, tmp_path):
