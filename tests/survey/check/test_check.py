@@ -112,23 +112,33 @@ def test_targets_that_are_not_on_their_image(make, tmp_path, make_header):
     assert "off_image" in flags
 
 
-@pytest.mark.thorough
+def gaussian(n, sigma, center=None):
+    y, x = np.mgrid[:n, :n] - ((n - 1) / 2 if center is None else center)
+    return np.exp(-(x**2 + y**2) / 2 / sigma**2)
+
+
 def test_masks_and_psfs(make, tmp_path, write_fits):
-    """All of these can be fitted, and may even be meant: each fit has its flag."""
-    write_fits(tmp_path / "detected.fits", np.where(40 * blob() > 1.5, 32, 0).astype("i4"))
-    row, col = np.mgrid[:16, :16]
-    write_fits(tmp_path / "even.fits", np.exp(-((col - 8.0) ** 2 + (row - 8.0) ** 2) / 4.5))
+    """All of these can be fitted, and may even be meant: each fit has its flag.
+
+    The source is a star and all PSFs have one shape, so that one small program serves all fits.
+    """
+    star = 40 * gaussian(N, 1.5) + np.random.default_rng(3).normal(size=(N, N))
+    write_fits(tmp_path / "a.fits", star.astype("f4"))
+    write_fits(tmp_path / "detected.fits", np.where(np.abs(np.arange(N) - 15) < 7, 32, 0) * np.ones((N, 1), "i4"))
+    write_fits(tmp_path / "psf.fits", gaussian(16, 1.5))
+    write_fits(tmp_path / "even.fits", gaussian(16, 1.5, 8.0))
     header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.05 / 3600, "CDELT2": 0.05 / 3600})
-    row, col = np.mgrid[:25, :25] - 12
-    write_fits(tmp_path / "fine.fits", np.exp(-(col**2 + row**2) / 32), header)
+    write_fits(tmp_path / "fine.fits", gaussian(16, 3), header)
     expected = {"masked": "target_masked", "even": "psf_center", "fine": "psf_scale"}
+    point = {"type": "Point", "position": {"within": "1 arcsec"}, "Ic": {"loguniform": [10, 1e5]}}
     survey = make(
         [
-            {"target": "good"},
-            {"target": "masked", "mask": "detected.fits"},
+            {"target": "good", "psf": "psf.fits"},
+            {"target": "masked", "psf": "psf.fits", "mask": "detected.fits"},
             {"target": "even", "psf": "even.fits"},
             {"target": "fine", "psf": "fine.fits"},
-        ]
+        ],
+        models={"m": {"components": {"star": point}}},
     )
     findings = list(check_survey(survey))
     assert {finding.target: finding.flag for finding in findings} == expected
