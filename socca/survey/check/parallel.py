@@ -50,16 +50,16 @@ def check_with_processes(
         return
     from loky import ProcessPoolExecutor
 
-    found, complete = survey_findings(survey)
-    yield from found
-    if not complete:
-        return
     names = list(survey.targets)
     size = min(_BATCH, -(-len(names) // processes))
     batches = [names[start : start + size] for start in range(0, len(names), size)]
     executor = ProcessPoolExecutor(min(processes, len(batches)), env=single_thread_environment())
     try:
-        for part in executor.map(_check_batch, *zip(*((config, targets, batch) for batch in batches), strict=True)):
+        # They start while this process looks at the survey as a whole.
+        parts = executor.map(_check_batch, *zip(*((config, targets, batch) for batch in batches), strict=True))
+        found, complete = survey_findings(survey)
+        yield from found
+        for part in parts if complete else ():
             yield from part
     finally:
         executor.shutdown(kill_workers=True)

@@ -114,7 +114,9 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
     settings = config.image
     if settings.frame == "pixel":
         plane = replace(plane, header=without_wcs(plane.header), tables=None)
-    scale = _pixel_scale(_wcs(plane, config), target, config)
+    else:
+        plane = replace(plane)  # whose WCS is read once, and what is wrong in it told of each target
+    scale = _pixel_scale(plane.wcs, target, config)
     noise = _noise(target, config, read)
     response, exposure = (read(kind) if kind in target.files else None for kind in ("response", "exposure"))
     image = Image(

@@ -272,6 +272,16 @@ def test_a_shared_file_is_read_once_and_a_bad_one_is_told_of_each_target(make, t
     assert all(finding.file == "psf.fits" and finding.severity is Severity.PROBLEM for finding in findings)
 
 
+def test_what_is_put_right_in_a_shared_image_is_told_of_each_target_once(make, tmp_path, make_header):
+    header = make_header((N, N))
+    header["CRVAL1"] = "150.0"
+    fits.PrimaryHDU(fits.getdata("a.fits"), header).writeto(tmp_path / "text.fits")
+    rows = [{"target": f"t{k}", "image": "text.fits", "mask": "text.fits" if k == 2 else ""} for k in range(3)]
+    findings = [finding for finding in check_survey(make(rows)) if "CRVAL1" in finding.message]
+    assert [finding.target for finding in findings if finding.message.startswith("image")] == ["t0", "t1", "t2"]
+    assert {finding.severity for finding in findings} == {Severity.WARNING}
+
+
 def test_models_of_equal_columns_are_shared_and_others_are_not(make):
     """A target whose column makes its model wrong is found among hundreds whose model is the same."""
     rows = [{"target": f"t{k}", "flat": 0.3, "other": k} for k in range(20)]
