@@ -17,7 +17,6 @@ from socca.utils.launcher import leave
 from socca.utils.logs import start_logging
 
 if TYPE_CHECKING:
-    from socca.survey.chunks import Chunk
     from socca.survey.survey import Survey
 
 app = typer.Typer(
@@ -86,7 +85,7 @@ def _common(
 
 
 def _load(config: Path, targets: Path | None, only: Container[str] | None = None) -> Survey:
-    from socca.survey.owner import check_owner
+    from socca.survey.freshness.owner import check_owner
     from socca.survey.survey import Survey
 
     survey = Survey.load(config, targets, only)
@@ -112,9 +111,9 @@ def check(
     be flagged) and warnings. Exit status 1 if there is a problem or a doubt. Says first which components, priors, noise
     models and samplers are not socca's own, and where they are from.
     """
-    from socca.survey.check import foreign_parts
-    from socca.survey.check_parallel import check_with_processes
-    from socca.survey.findings import Report
+    from socca.survey.check.findings import Report
+    from socca.survey.check.inputs import foreign_parts
+    from socca.survey.check.parallel import check_with_processes
 
     survey = _load(config, targets)
     for line in foreign_parts(survey):
@@ -135,7 +134,7 @@ def simulate(config: ConfigOption, log: LogOption = None) -> None:
     """
     from socca.errors import ConfigError
     from socca.simulation.simulate import simulate as make
-    from socca.survey.owner import claim
+    from socca.survey.freshness.owner import claim
 
     start_logging(log)
     survey = _load(config, None)
@@ -205,22 +204,23 @@ def fit(
     os.environ.update(single_thread_environment())
     from socca.errors import ConfigError
     from socca.survey.chunks import Members
-    from socca.survey.fit_command import fit_chunks, fit_separately
-    from socca.survey.fit_targets import is_first
-    from socca.survey.owner import claim
-    from socca.survey.stamps import write_chunk_stamp
+    from socca.survey.freshness.owner import claim
+    from socca.survey.freshness.stamps import write_chunk_stamp
+    from socca.survey.jobs.chosen import chosen_fits, failed_fits, one_chunk, start_fit_log
+    from socca.survey.jobs.fit_command import fit_chunks, fit_separately
+    from socca.survey.jobs.fit_targets import is_first
 
-    one = _one_chunk(model, chunk)
+    one = one_chunk(model, chunk)
     survey = _load(config, targets, None if one is None else Members(one)).with_pool(pool, cores)
     first = is_first(survey)
     if one is not None and not survey.chunked:
         raise ConfigError(f"{config}: is no survey in chunks: batch.chunk is 1")
-    chosen = _chosen(survey, target, model)
+    chosen = chosen_fits(survey, target, model)
     if stamp is not None and one is None and len(chosen) > 1:
         raise ConfigError("--stamp is of one fit or chunk: name its --target and --model, or its --chunk")
     if first:
         claim(survey.config, config)
-    _start_fit_log(log if first else None, survey, chosen, one)
+    start_fit_log(log if first else None, survey, chosen, one)
     if survey.chunked:
         chunks = survey.chunks_of(chosen) if one is None else [one]
         outcomes = fit_chunks(
@@ -228,7 +228,7 @@ def fit(
         )
     else:
         if failed and stamp is None:
-            chosen = _failed(survey, chosen)
+            chosen = failed_fits(survey, chosen)
         again = target or () if stamp is None else ()
         outcomes = fit_separately(
             survey, config, targets, chosen, again=again, failed=failed, last_try=last_try, stamp=stamp, log=log
@@ -238,56 +238,6 @@ def fit(
             typer.echo(str(outcome), err=True)
     if stamp is not None and one is not None and first:
         write_chunk_stamp(stamp, one)
-
-
-def _start_fit_log(log: Path | None, survey: Survey, chosen: list[tuple[str, str]], one: Chunk | None) -> None:
-    """Log to the file; what an earlier try has said is kept if this one goes on where that was."""
-    from socca.survey.chunk_job import ChunkJob
-    from socca.survey.fit_targets import is_first
-    from socca.survey.single_job import SingleJob
-
-    if survey.chunked:
-        begun = any(ChunkJob(survey, chunk).begun for chunk in ([one] if one else survey.chunks_of(chosen)))
-    else:
-        begun = any(SingleJob(survey, target, model).begun for target, model in chosen)
-    start_logging(log, logging.INFO if is_first(survey) else logging.WARNING, append=begun)
-
-
-def _failed(survey: Survey, chosen: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return those of the fits that are recorded as failed."""
-    from socca.survey.single_job import SingleJob
-
-    records = [(fit, SingleJob(survey, *fit).record()) for fit in chosen]
-    return [fit for fit, record in records if record is not None and record.failure is not None]
-
-
-def _one_chunk(models: list[str] | None, name: str | None) -> Chunk | None:
-    from socca.errors import ConfigError
-    from socca.survey.chunks import Chunk
-
-    if name is None:
-        return None
-    if models is None or len(models) != 1:
-        raise ConfigError("--chunk needs the --model whose chunk it is")
-    return Chunk.named(models[0], name)
-
-
-def _chosen(survey: Survey, targets: list[str] | None, models: list[str] | None) -> list[tuple[str, str]]:
-    from socca.errors import ConfigError, nearest
-
-    for name in targets or ():
-        survey.target(name)
-    for name in models or ():
-        if name not in survey.config.models:
-            raise ConfigError(f"unknown model {name!r}{nearest(name, survey.config.models)}")
-    wanted = [
-        (target, model)
-        for target, model in survey.jobs()
-        if (not targets or target in targets) and (not models or model in models)
-    ]
-    if not wanted:
-        raise ConfigError("no target is fitted with that model: see the column models of the table")
-    return wanted
 
 
 @app.command()
@@ -322,9 +272,9 @@ def status(config: ConfigOption, targets: TargetsOption = None) -> None:
     A result whose image, row or config has changed since is stale. If Snakemake was killed, says so, and which fits
     still run.
     """
-    from socca.survey.catalog import survey_status
-    from socca.survey.stamps import is_fit_stamped
-    from socca.survey.status import leftovers, summary_line
+    from socca.survey.freshness.stamps import is_fit_stamped
+    from socca.survey.jobs.heartbeat import leftovers
+    from socca.survey.status import summary_line, survey_status
 
     survey = _load(config, targets)
     settled = functools.partial(is_fit_stamped, survey)
@@ -341,7 +291,7 @@ def status(config: ConfigOption, targets: TargetsOption = None) -> None:
 @app.command()
 def plot(config: ConfigOption, target: str, model: str, targets: TargetsOption = None, log: LogOption = None) -> None:
     """Draw the comparison figure of one fit: data, model, residual."""
-    from socca.survey.chunk_products import draw_figure
+    from socca.survey.jobs.chunk_products import draw_figure
 
     start_logging(log)
     survey = _load(config, targets)
@@ -358,8 +308,8 @@ def draw(
     log: LogOption = None,
 ) -> None:
     """Write model images and figures of a chunk of fits, of all or of the flagged ones, as the config asks."""
-    from socca.survey.chunk_products import draw_chunk
     from socca.survey.chunks import Chunk, Members
+    from socca.survey.jobs.chunk_products import draw_chunk
     from socca.utils.xla import single_thread_environment, use_persistent_cache
 
     os.environ.update(single_thread_environment())
@@ -376,11 +326,12 @@ def extract(config: ConfigOption, target: str, model: str, output: Path, targets
     from socca.errors import PosteriorError
     from socca.posterior.posterior import Posterior
     from socca.posterior.storage import ResultLocation
-    from socca.survey.chunk_job import ChunkJob
+    from socca.survey.jobs.chosen import chosen_fits
+    from socca.survey.jobs.chunk_job import ChunkJob
 
     survey = _load(config, targets)
     survey.target(target)
-    _chosen(survey, [target], [model])  # which says what is wrong
+    chosen_fits(survey, [target], [model])  # which says what is wrong
     place: ResultLocation | None = ResultLocation(survey.path(target, model, "posterior.h5"))
     if survey.chunked:
         (chunk,) = survey.chunks_of([(target, model)])

@@ -37,8 +37,8 @@ FAST = (
         "test_interfaces.py",
     ),
     *("survey/config", "survey/test_catalog.py", "survey/test_chunks.py", "survey/test_flags.py"),
-    *("survey/test_likelihood_revision.py", "survey/test_reasons_to_fit.py", "survey/test_status.py"),
-    *("survey/test_targets.py", "utils/test_tags.py"),
+    *("survey/freshness/test_likelihood_revision.py", "survey/freshness/test_reasons_to_fit.py"),
+    *("survey/test_status.py", "survey/test_targets.py", "utils/test_tags.py"),
 )
 
 
@@ -51,8 +51,8 @@ THOROUGH = (
     *("pool/test_launchers.py", "pool/test_published_mpi.py", "pool/test_published_pools.py"),
     *("pool/test_worker_errors.py", "samplers/test_checkpoints.py", "samplers/maxima"),
     *("samplers/test_pocomc.py", "simulation/test_calibration.py", "simulation/test_pulls.py", "slurm"),
-    *("survey/test_killed_surveys.py", "survey/test_opened_once.py", "survey/test_plugins.py"),
-    *("survey/test_supervisor.py", "workflow/test_braces.py", "workflow/test_chunked.py"),
+    *("survey/jobs/test_killed_surveys.py", "survey/test_opened_once.py", "survey/test_plugins.py"),
+    *("survey/jobs/test_supervisor.py", "workflow/test_braces.py", "workflow/test_chunked.py"),
 )
 
 

@@ -46,7 +46,8 @@ class Architecture:
         """Read contract, docstrings and imports of the package in `root`."""
         import grimp
 
-        (contract,) = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        contract = next(one for one in contracts if one["id"] == "direction")
         layers = tuple(tuple(name.strip() for name in layer.split("|")) for layer in contract["layers"])
         names = [name for layer in layers for name in layer]
         ignored = {tuple(part.strip() for part in line.split("->")) for line in contract["ignore_imports"]}

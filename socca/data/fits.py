@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
@@ -14,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.data import streams
-from socca.data.fits_headers import check_counts, unreadable_cards
+from socca.data.fits_headers import check_counts, is_plain, unreadable_cards
 from socca.data.hdus import HduIndex, one_of, select_hdu, split_hdu
 from socca.data.nddata import NDPixels, nd_pixels
 from socca.data.pixels import MAX_PIXELS, Window, refuse_asinh, stored_pixels, values_in_memory, values_of
-from socca.data.wcs import distortion_tables, is_of_wcs, shifted_header, shifted_tables
+from socca.data.wcs import celestial_wcs, distortion_tables, is_of_wcs, shifted_header, shifted_tables
 from socca.errors import DataError, SoccaError
 from socca.utils.files import is_file
 
 if TYPE_CHECKING:
     from astropy.io import fits
+    from astropy.wcs import WCS
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,11 @@ class Plane:
     def called(self, what: str) -> str:
         """Return what it is for, and its file, for messages."""
         return f"{what}: {self.path}" if self.path else what
+
+    @functools.cached_property
+    def wcs(self) -> WCS | None:
+        """The celestial WCS of an image, read when it is first asked for; see `celestial_wcs`."""
+        return celestial_wcs(self.header, self.called("image"), self.tables)
 
 
 @contextlib.contextmanager
@@ -240,13 +247,13 @@ def _read_file(
         path = _path_of(source)
         found = select_hdu(hdus, hdu, what, str(path))
         where = f"{what}: {path}, HDU {hdus.index_of(found)}" if len(hdus) > 1 else f"{what}: {path}"
-        header = _inherit(found, hdus[0], where)
+        place = found.fileinfo()
+        header = _inherit(found, hdus[0], where, plain=place is not None and is_plain(streams.header_of(place)))
         refuse_asinh(header, where)
         tables, window = distortion_tables(header, hdus), None
         shape = (int(found.shape[-2]), int(found.shape[-1]))
         if part is not None and all(n == 1 for n in found.shape[:-2]):
             window = part(shape, header, tables)
-        place = found.fileinfo()
         values = values_of(stored_pixels(found, window, max_pixels, where), header, where)
         plane = to_plane(values, what, f" ({path})")
         # Of a part, the rest would have to be read for it.
@@ -260,8 +267,8 @@ def _read_file(
     return Plane(plane, shifted_header(header, window), shifted_tables(tables, window), window, shape, str(path))
 
 
-def _inherit(hdu: Any, primary: Any, where: str) -> fits.Header:
-    header = _readable(hdu.header, where)
+def _inherit(hdu: Any, primary: Any, where: str, *, plain: bool = False) -> fits.Header:
+    header = hdu.header.copy() if plain else _readable(hdu.header, where)
     if header.get("INHERIT"):
         header.extend(_readable(primary.header, where), unique=True)
     return header

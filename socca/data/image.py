@@ -131,7 +131,7 @@ class Image:
         if noise is None:
             noise = _default_noise(**({} if read.beside is None else read.beside.level()))
         self.noise: NoiseModel = noise
-        self.wcs = celestial_wcs(header, read.called("image"), read.tables)
+        self.wcs = read.wcs
         self._tables = read.tables
         self.hdu = fits.PrimaryHDU(plane, header)
         self.original_shape = read.whole or self.shape

@@ -116,6 +116,25 @@ def _decompressor(stream: BinaryIO) -> Callable[[BinaryIO], Any] | None:
     return next((opener for pattern, opener in _COMPRESSED if pattern.match(lead)), None)
 
 
+def header_of(place: dict[str, Any]) -> bytes:
+    """Return the bytes of the header of an HDU; the file is at the beginning of its data then.
+
+    Parameters
+    ----------
+    place : dict
+        Where the HDU is, as `HDU.fileinfo` of astropy.
+
+    Returns
+    -------
+    bytes
+        A number of blocks.
+    """
+    stream, start = place["file"], int(place["hdrLoc"])
+    stream.seek(start)
+    head: bytes = stream.read(int(place["datLoc"]) - start)
+    return head
+
+
 def wrong_sums(stream: Any, place: dict[str, Any]) -> list[str]:
     """Return which of the keywords CHECKSUM and DATASUM of an HDU do not fit its bytes.
 
@@ -133,12 +152,11 @@ def wrong_sums(stream: Any, place: dict[str, Any]) -> list[str]:
     """
     from astropy.io import fits
 
-    start, data, size = int(place["hdrLoc"]), int(place["datLoc"]), int(place["datSpan"])
-    stream.seek(start)
-    head = stream.read(data - start)
+    size, head, wrong = int(place["datSpan"]), header_of(place), list[str]()
+    if b"CHECKSUM" not in head and b"DATASUM" not in head:
+        return wrong
     header = fits.Header.fromstring(head)
     checksum, datasum = (str(header.get(key, "")).strip() for key in ("CHECKSUM", "DATASUM"))
-    wrong: list[str] = []
     # A checksum of zeros, like an empty one, says nothing.
     if not checksum.strip("0") and not datasum.isdecimal():
         return wrong

@@ -174,9 +174,8 @@ def refuse_unreadable(header: fits.Header, what: str) -> None:
     what : str
         What it is for, in the error.
     """
-    for card in unreadable_cards(header):
-        if is_of_wcs(card.keyword):
-            raise DataError(f"{what}: {card.keyword} of its WCS has a value that cannot be read: correct it")
+    for card in unreadable_cards(header, is_of_wcs):
+        raise DataError(f"{what}: {card.keyword} of its WCS has a value that cannot be read: correct it")
 
 
 def is_of_wcs(key: str) -> bool:

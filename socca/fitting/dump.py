@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from socca.errors import PosteriorError, SoccaError, one_line
+from socca.posterior.contents import FIT_GROUP
 from socca.posterior.posterior import Posterior
 from socca.posterior.storage import open_result, save_posterior
 from socca.utils.launcher import ranks
@@ -132,7 +133,7 @@ def _stored(filename: str | Path, target: str | None, allow_pickle: bool, poster
 
 def _checked(filename: str | Path, target: str | None, allow_pickle: bool, posterior: Posterior) -> StoredFit | None:
     with open_result(filename, target) as group:
-        if "fit" not in group:
+        if FIT_GROUP not in group:
             return None
         from socca.fitting.stored_fit import read_fit
         from socca.likelihood.problem import Problem

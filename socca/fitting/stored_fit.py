@@ -19,10 +19,11 @@ from socca.likelihood.problem import Problem
 from socca.models import Model
 from socca.noise import NoiseModel
 from socca.parameters.parameterised import Parameterised
+from socca.posterior.contents import FIT_GROUP
 from socca.posterior.hdf5 import member, read_array, read_text, write_text
 
-#: Group of the file, and its version; another one is not read.
-GROUP, VERSION = "fit", 2
+#: Version of the group of the file; another one is not read.
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Packed:
 
     def write(self, file: Any) -> None:
         """Write it into an open HDF5 file."""
-        group = file.create_group(GROUP)
+        group = file.create_group(FIT_GROUP)
         group.create_dataset("tree", data=np.frombuffer(json.dumps(self.tree).encode(), np.uint8), compression="gzip")
         for k, array in enumerate(self.arrays):
             text = array.dtype.kind == "U"
@@ -162,9 +163,9 @@ def read_fit(file: Any, allow_pickle: bool) -> StoredFit | None:
     """
     import h5py
 
-    if GROUP not in file:
+    if FIT_GROUP not in file:
         return None
-    group = member(file, GROUP, h5py.Group)
+    group = member(file, FIT_GROUP, h5py.Group)
     tree = json.loads(_bytes(group, "tree"))
     if tree["version"] != VERSION:
         raise PosteriorError(f"image and model are of format {tree['version']}, and this version reads {VERSION}")

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 #: Datasets of texts, one for each free parameter, and of numbers, one or more for each sample.
 TEXTS = ("names", "labels", "units")
 SAMPLES = ("samples", "log_weights", "log_likelihood", "log_prior")
+#: What `fitter.dump` writes besides the samples: image and model. A result is whole with it and without.
+FIT_GROUP = "fit"
 #: Groups within that of a fit.
-GROUPS = ("derived", "fixed")
+GROUPS = ("derived", "fixed", FIT_GROUP)
 
 
 def write_contents(group: Any, posterior: WeightedSamples) -> None:

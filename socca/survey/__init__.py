@@ -1,1 +1,1 @@
-"""Surveys: targets, jobs, chunks, workers, status, catalogue and flags."""
+"""Surveys: targets, chunks, their check, their jobs, status, catalogue and flags."""

@@ -4,51 +4,25 @@ from __future__ import annotations
 
 import functools
 import math
-import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from socca.errors import PosteriorError
-from socca.posterior.container import ContainerHeaders, read_container
-from socca.posterior.endings import read_ending
-from socca.posterior.header import ResultHeader
-from socca.posterior.record import FitRecord
-from socca.posterior.storage import ResultLocation, header_of, open_result
-from socca.survey.chunks import Chunk
-from socca.survey.flags import DEFAULTS, Thresholds, flags_of
-from socca.survey.status import finished_at, rate, running
+from socca.posterior.storage import ResultLocation
+from socca.survey.flags import DEFAULTS, Thresholds
+from socca.survey.result_rows import QUANTITIES, Staleness, never, read_row, read_rows
 from socca.utils.files import atomic_path
-from socca.utils.machine import raise_if_machine
 
 if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import UnitBase
 
 
-__all__ = ["build_catalog", "survey_status", "write_catalog"]
+__all__ = ["build_catalog", "write_catalog"]
 
-#: Says why the result of a target and model, with a record, is out of date, or nothing.
-Staleness = Callable[[str, str, FitRecord], str]
-#: Reads the row of a target and model from a file of its own.
-Reader = Callable[[str, str, Path], dict[str, Any]]
-
-
-def _never(target: str, model: str, record: FitRecord) -> str:
-    """Take every result for up to date."""
-    return ""
-
-
-#: What each parameter's columns are called after its label, and their keys in a posterior's summary.
-QUANTITIES = {"": "median", "_lower": "lower", "_upper": "upper", "_std": "std", "_best": "best"}
-#: The record of a fit of which nothing is known.
-UNKNOWN = FitRecord()
-#: Longest message that a row keeps; FITS gives every row as much room as the longest one takes.
-MESSAGE_LENGTH = 300
 #: Columns before the parameters, and after them.
 FIRST = ("target", "model", "status", "message", "flags")
 LAST = (
@@ -71,7 +45,7 @@ LAST = (
 def build_catalog(
     results: Iterable[tuple[str, str, Path | ResultLocation]],
     thresholds: Thresholds = DEFAULTS,
-    stale: Staleness = _never,
+    stale: Staleness = never,
 ) -> Table:
     """Gather fits into a table.
 
@@ -103,9 +77,9 @@ def build_catalog(
     results = [(str(target), str(model), place) for target, model, place in results]
 
     def read(target: str, model: str, path: Path) -> dict[str, Any]:
-        return _read(path, thresholds, functools.partial(stale, target, model))
+        return read_row(path, thresholds, functools.partial(stale, target, model))
 
-    rows = _rows(results, read, stale, thresholds)
+    rows = read_rows(results, read, stale, thresholds)
     table = Table(masked=False)
     for name, texts in {
         "target": [target for target, _, _ in results],
@@ -177,205 +151,6 @@ def _cells(column: Any) -> list[str]:
         ]
     masked = np.ma.getmaskarray(column).tolist()
     return ['""' if blank else str(value) for value, blank in zip(values, masked, strict=True)]
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a survey is.
-
-    Parameters
-    ----------
-    counts : dict of int
-        How many fits are ``done, stale, failed, running, pending``.
-    failures : list of (str, str, str)
-        Target, model and message of those that failed.
-    rate : float
-        Fits that end per second, of late.
-    """
-
-    counts: dict[str, int]
-    failures: list[tuple[str, str, str]]
-    rate: float
-
-
-def survey_status(
-    results: Iterable[tuple[str, str, Path | ResultLocation]],
-    folder: Path,
-    stale: Staleness = _never,
-    settled: Callable[[str, str], bool] | None = None,
-) -> Status:
-    """Say how far a survey is, from its files alone.
-
-    Parameters
-    ----------
-    results : iterable of (str, str, Path or ResultLocation)
-        As of `build_catalog`.
-    folder : Path
-        Of the survey's results.
-    stale : callable, optional
-        As of `build_catalog`.
-    settled : callable, optional
-        Tells of a target and model whether its result is known to be up to date, so that its record need not be read.
-
-    Returns
-    -------
-    Status
-        A fit that runs counts as running whatever there is of an earlier one.
-    """
-    results = list(results)
-    rows = _rows(results, _status_reader(stale, settled), stale)
-    now_running = running(folder)
-    counts = dict.fromkeys(("done", "stale", "failed", "running", "pending"), 0)
-    failures = []
-    for (target, model, _), row in zip(results, rows, strict=True):
-        state = "pending" if row["status"] == "missing" else row["status"]
-        if (target, model) in now_running:
-            state = "running"
-        elif state == "failed":
-            failures.append((target, model, row["message"]))
-        counts[state] += 1
-    finished = [row["finished"] for row in rows if row["finished"] is not None]
-    return Status(counts, failures, rate(finished, time.time() if now_running else max(finished, default=0.0)))
-
-
-def _status_reader(stale: Staleness, settled: Callable[[str, str], bool] | None) -> Reader:
-    """Return the function that reads what a row of `survey_status` needs of a file of one fit."""
-
-    def read(target: str, model: str, path: Path) -> dict[str, Any]:
-        known = stale is _never if settled is None else settled(target, model)
-        found = read_ending(path) if known else None
-        if found is None:  # no such file, or one that cannot be used: the whole row says why
-            return _read(path, DEFAULTS, functools.partial(stale, target, model))
-        return {
-            "status": found.status,
-            "message": _shortened(found.message),
-            "finished": finished_at(found.finished),
-        }
-
-    return read
-
-
-def _rows(
-    results: Sequence[tuple[str, str, Path | ResultLocation]],
-    read: Reader,
-    stale: Staleness,
-    thresholds: Thresholds = DEFAULTS,
-) -> list[dict[str, Any]]:
-    """Return a row for each result, of files of one fit by `read`. Never raises for what the files hold."""
-    rows: list[dict[str, Any]] = [{}] * len(results)
-    gathered: dict[Path, dict[str, int]] = {}
-    for k, (target, model, place) in enumerate(results):
-        if isinstance(place, ResultLocation) and place.target is not None:
-            gathered.setdefault(place.path, {})[place.target] = k
-        else:
-            rows[k] = read(target, model, place.path if isinstance(place, ResultLocation) else Path(place))
-    # One file after another: all that a survey says of itself is too much to hold at once.
-    counts: dict[Path, list[int]] = {}  # one look into each folder, which may hold thousands of files
-    for path, members in gathered.items():
-        if path.parent not in counts:
-            counts[path.parent] = Chunk.of(path).former_counts(path.parents[2])
-        for target, row in _rows_of_chunk(path, members, counts[path.parent], thresholds, stale).items():
-            rows[members[target]] = row
-    return rows
-
-
-def _rows_of_chunk(
-    path: Path, targets: Iterable[str], former_counts: list[int], thresholds: Thresholds, stale: Staleness
-) -> dict[str, dict[str, Any]]:
-    """Return the rows of a chunk's targets, while its job may be running."""
-    chunk, folder = Chunk.of(path), path.parents[2]
-    parts = chunk.parts(path)
-    rows: dict[str, dict[str, Any]] = {}
-    # Parts first: one that is gone when it is looked for has been gathered meanwhile.
-    waiting = {part.stem for part in parts.glob("*.h5")} if parts.is_dir() else set()
-    for target in waiting.intersection(targets):
-        row = _read(parts / f"{target}.h5", thresholds, functools.partial(stale, target, chunk.model))
-        if row["status"] != "missing":
-            rows[target] = row
-    known: dict[Path, ContainerHeaders] = {}
-    damage = ""
-    for target in targets:
-        if target in rows:
-            continue
-        for place in (path, *chunk.former(folder, target, former_counts)):
-            if place not in known:
-                try:
-                    known[place] = read_container(place)
-                except PosteriorError as error:
-                    raise_if_machine(error)
-                    known[place] = ContainerHeaders()
-                    damage = damage or (str(error) if place == path else "")
-                for own_damage in known[place].damaged.values():
-                    raise_if_machine(own_damage)
-            if target in known[place].intact:
-                header = known[place].intact[target]
-                rows[target] = _row_of(header, thresholds, stale(target, chunk.model, header.record))
-                break
-        else:
-            own = damage or str(known[path].damaged.get(target, ""))
-            rows[target] = _row("failed", own) if own else _row("missing", "there is no result")
-    return rows
-
-
-def _read(path: Path, thresholds: Thresholds, stale: Callable[[FitRecord], str]) -> dict[str, Any]:
-    """Return what a row needs of a file of one fit; NaN for what is not known."""
-    if not path.exists():
-        return _row("missing", "there is no result")
-    try:
-        with open_result(path) as group:
-            header = header_of(group)
-        return _row_of(header, thresholds, stale(header.record))
-    except PosteriorError as error:
-        raise_if_machine(error)
-        return _row("failed", str(error))
-
-
-def _row_of(header: ResultHeader, thresholds: Thresholds, stale: str) -> dict[str, Any]:
-    """Return the row of a result; `stale` says why it is out of date. A stale one keeps its numbers."""
-    row = _row("stale" if stale else header.status, stale or header.message, header.record)
-    if header.status == "done":
-        row["flags"] = ",".join(flags_of(header.record, thresholds))
-        row["summary"] = [
-            (str(entry["label"]), str(entry["unit"]), [_number(entry[key]) for key in QUANTITIES.values()])
-            for entry in header.summary
-        ]
-        row["logz"], row["logz_err"], row["n_eff"] = map(_number, (header.logz, header.logz_err, header.n_eff))
-    return row
-
-
-def _row(status: str, message: str, record: FitRecord = UNKNOWN) -> dict[str, Any]:
-    """Return one fit as a flat dictionary, from its status and its record."""
-    return {
-        "status": status,
-        "message": _shortened(message),
-        "flags": "",
-        "summary": [],
-        "bunit": record.image.bunit,
-        "logz": math.nan,
-        "logz_err": math.nan,
-        "chi2_red": _number(record.quality.chi2_red),
-        "chi2_source": _number(record.quality.chi2_source),
-        "frame": record.image.frame,
-        "n_pixels": _number(record.image.n_pixels),
-        "n_eff": math.nan,
-        "n_calls": _number(record.sampler.n_calls),
-        "wall_time": _number(record.timing.total),
-        "converged": bool(record.sampler.converged),
-        "tier": record.sampler.notes.tier or record.sampler.method,
-        "finished": finished_at(record.provenance.finished),
-    }
-
-
-def _shortened(message: str) -> str:
-    """Return a message in one line, of `MESSAGE_LENGTH` characters at most."""
-    message = " ".join(message.split())
-    return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 3] + "..."
-
-
-def _number(value: Any) -> float:
-    """Return a number; NaN for None and for what is not finite, since FITS and readers know only one blank."""
-    number = math.nan if value is None else float(value)
-    return number if math.isfinite(number) else math.nan
 
 
 def _floats(rows: Sequence[dict[str, Any]], key: str) -> np.ndarray:

@@ -1,147 +1,98 @@
-"""Status of a survey: heartbeats of running fits, and progress read from files."""
+"""Status of a survey: how far it is, from its files alone."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
-import os
-import platform
-import threading
+import functools
 import time
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from socca.utils.files import atomic_path, read_json
+from socca.posterior.endings import read_ending
+from socca.posterior.storage import ResultLocation
+from socca.survey.flags import DEFAULTS
+from socca.survey.jobs.heartbeat import running
+from socca.survey.result_rows import Reader, Staleness, finished_at, never, read_row, read_rows, shortened
 
-log = logging.getLogger(__name__)
-
-#: Seconds between two heartbeats, and after how many without one a process is taken for dead.
-BEAT, DEAD = 15.0, 60.0
-_FORGOTTEN = 3600.0
 #: Seconds of the past over which a rate is taken.
 WINDOW = 3600.0
 
 
-class Heartbeat:
-    """Says what this process is fitting, for as long as it does.
+@dataclass(frozen=True)
+class Status:
+    """How far a survey is.
 
     Parameters
     ----------
-    folder : Path
-        Of the survey's results.
-    writes : bool
-        Whether to say anything; of the ranks of MPI, one should.
+    counts : dict of int
+        How many fits are ``done, stale, failed, running, pending``.
+    failures : list of (str, str, str)
+        Target, model and message of those that failed.
+    rate : float
+        Fits that end per second, of late.
     """
 
-    def __init__(self, folder: Path, writes: bool = True) -> None:
-        self._path = folder / "running" / f"{platform.node()}-{os.getpid()}.json"
-        self._writes = writes
-        self._over = threading.Event()
-
-    def now(self, fits: Sequence[tuple[str, str]]) -> None:
-        """Say which targets and models are being fitted from now on."""
-        if not self._writes:
-            return
-        try:
-            with atomic_path(self._path) as temporary:
-                temporary.write_text(json.dumps({"fits": fits, "since": time.time()}), encoding="utf-8")
-        except OSError as error:  # which costs no fit
-            log.warning("%s cannot be written: %s", self._path, error)
-
-    def __enter__(self) -> Self:
-        if self._writes:
-            for path in self._path.parent.glob("*.json"):  # of processes that were killed
-                with contextlib.suppress(OSError):
-                    if time.time() - path.stat().st_mtime > _FORGOTTEN:
-                        path.unlink()
-            threading.Thread(target=self._beat, daemon=True, name="socca-progress").start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Say no more, and that nothing is being fitted."""
-        self._over.set()
-        if self._writes:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-
-    def _beat(self) -> None:
-        while not self._over.wait(BEAT):
-            with contextlib.suppress(OSError):
-                os.utime(self._path)
+    counts: dict[str, int]
+    failures: list[tuple[str, str, str]]
+    rate: float
 
 
-def running(folder: Path) -> set[tuple[str, str]]:
-    """Return the targets and models that processes are fitting now.
+def survey_status(
+    results: Iterable[tuple[str, str, Path | ResultLocation]],
+    folder: Path,
+    stale: Staleness = never,
+    settled: Callable[[str, str], bool] | None = None,
+) -> Status:
+    """Say how far a survey is, from its files alone.
 
     Parameters
     ----------
+    results : iterable of (str, str, Path or ResultLocation)
+        As of `build_catalog`.
     folder : Path
         Of the survey's results.
+    stale : callable, optional
+        As of `build_catalog`.
+    settled : callable, optional
+        Tells of a target and model whether its result is known to be up to date, so that its record need not be read.
 
     Returns
     -------
-    set of (str, str)
-        Of processes that had a heartbeat within the last `DEAD` seconds.
+    Status
+        A fit that runs counts as running whatever there is of an earlier one.
     """
-    return {fit for path in (folder / "running").glob("*.json") for fit in _fits_at(path)}
+    results = list(results)
+    rows = read_rows(results, _status_reader(stale, settled), stale)
+    now_running = running(folder)
+    counts = dict.fromkeys(("done", "stale", "failed", "running", "pending"), 0)
+    failures = []
+    for (target, model, _), row in zip(results, rows, strict=True):
+        state = "pending" if row["status"] == "missing" else row["status"]
+        if (target, model) in now_running:
+            state = "running"
+        elif state == "failed":
+            failures.append((target, model, row["message"]))
+        counts[state] += 1
+    finished = [row["finished"] for row in rows if row["finished"] is not None]
+    return Status(counts, failures, rate(finished, time.time() if now_running else max(finished, default=0.0)))
 
 
-def _fits_at(path: Path) -> list[tuple[str, str]]:
-    """Return the targets and models of a heartbeat's file; none of one that has stopped, or is damaged."""
-    try:
-        return _fits_of(read_json(path)) if time.time() - path.stat().st_mtime < DEAD else []
-    except (OSError, ValueError) as error:  # most often it has just ended
-        log.debug("%s is left out: %s", path, error)
-        return []
+def _status_reader(stale: Staleness, settled: Callable[[str, str], bool] | None) -> Reader:
+    """Return the function that reads what a row of `survey_status` needs of a file of one fit."""
 
+    def read(target: str, model: str, path: Path) -> dict[str, Any]:
+        known = stale is never if settled is None else settled(target, model)
+        found = read_ending(path) if known else None
+        if found is None:  # no such file, or one that cannot be used: the whole row says why
+            return read_row(path, DEFAULTS, functools.partial(stale, target, model))
+        return {
+            "status": found.status,
+            "message": shortened(found.message),
+            "finished": finished_at(found.finished),
+        }
 
-def leftovers(folder: Path, working: Path) -> list[str]:
-    """Say what keeps Snakemake from starting again after it was killed.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the survey's results.
-    working : Path
-        The directory in which Snakemake runs.
-
-    Returns
-    -------
-    list of str
-        Lines for the user; none unless Snakemake has locked the directory.
-    """
-    if not any((working / ".snakemake" / "locks").glob("*")):
-        return []
-    lines = [
-        "Snakemake has locked this folder. If it was killed, and does not run any more, type `snakemake --unlock "
-        "--config survey=...` before you start it again."
-    ]
-    for path in sorted((folder / "running").glob("*.json")):
-        if fits := _fits_at(path):
-            node, _, pid = path.stem.rpartition("-")
-            names = ", ".join(f"{target} {model}" for target, model in fits)
-            lines.append(f"Process {pid} on {node} is fitting {names}: let it end, or end it.")
-    return lines
-
-
-def _fits_of(heartbeat: Any) -> list[tuple[str, str]]:
-    """Return the targets and models of a heartbeat; `ValueError` if it is none."""
-    fits = heartbeat.get("fits") if isinstance(heartbeat, dict) else None
-    if not isinstance(fits, list):
-        raise ValueError("it lists no fits")
-    for fit in fits:
-        if not (isinstance(fit, list) and len(fit) == 2 and all(isinstance(name, str) for name in fit)):
-            raise ValueError(f"{fit!r:.60} is no target and model")
-    return [(target, model) for target, model in fits]
+    return read
 
 
 def rate(finished: Iterable[float], now: float) -> float:
@@ -184,11 +135,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def finished_at(finished: str) -> float | None:
-    """Return when a fit ended, seconds since the epoch, from its record's `finished`; None where it does not say."""
-    try:
-        return datetime.fromisoformat(finished).timestamp()
-    except ValueError:
-        return None

@@ -21,8 +21,9 @@ from socca.posterior.storage import ResultLocation
 from socca.survey.chunks import Chunk, divided, number_of
 from socca.survey.config.plugins import plugins_of
 from socca.survey.config.schema import Config, load_config, settings_digest
-from socca.survey.freshness import file_state, reason_to_fit, relevant_row
-from socca.survey.recorded_settings import changed_keys
+from socca.survey.freshness.input_files import file_state
+from socca.survey.freshness.reasons import reason_to_fit, relevant_row
+from socca.survey.freshness.recorded_settings import changed_keys
 from socca.survey.targets import NOISE_COLUMNS, Target, from_columns, load_targets
 from socca.utils.files import exists
 
@@ -260,7 +261,7 @@ class Survey:
     def reason_to_fit(
         self, target: str, model: str, record: FitRecord | None, *, exact: bool = True, failed: bool = False
     ) -> str:
-        """Say why a target has to be fitted (again), or nothing; see `socca.survey.freshness.reason_to_fit`."""
+        """Say why a target has to be fitted (again), or nothing; see `socca.survey.freshness.reasons.reason_to_fit`."""
 
         def changed(digest: str) -> list[str]:
             return changed_keys(self.config.folder, digest, self.config.fit_settings(target, model), model)

@@ -13,7 +13,7 @@ from astropy.wcs.utils import skycoord_to_pixel
 
 from socca.data import Image
 from socca.errors import ConfigError, DataError
-from socca.survey.config.build import build_image
+from socca.survey.config.build_image import build_image
 from socca.survey.config.schema import validate_config
 from socca.survey.targets import from_columns
 

@@ -3,12 +3,13 @@
 import gzip
 import io
 import time
+import warnings
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from socca.data.fits_headers import check_counts
+from socca.data.fits_headers import check_counts, is_plain, unreadable_cards
 from socca.errors import DataError
 from tests.data.small_image import read
 
@@ -71,3 +72,41 @@ def test_what_is_no_fits_is_not_looked_through(tmp_path):
 def test_headers_that_are_as_they_should_be_are_not_looked_into(tmp_path):
     path = with_card(tmp_path / "a.fits", "COMMENT NAXIS   =          99999999999", OTHER)
     assert read(path).shape == (5, 6)
+
+
+def test_a_plain_header_has_no_card_that_cannot_be_read():
+    """Whatever bytes are put in the place of others: where one cannot be read, the header is not taken for plain."""
+    header = fits.Header(
+        {
+            "SIMPLE": True,
+            "BITPIX": -32,
+            "NAXIS": 0,
+            "CRVAL1": -1.5e-3,
+            "GAIN": 2.0,
+            "OBJECT": "O'Neil",
+            "DATE": "2026-01-01",
+        }
+    )
+    header["CUNIT1"] = ("deg", "its unit")
+    header.add_history("made for a test")
+    header.add_comment("of headers")
+    whole = header.tostring().encode()
+    assert is_plain(whole)
+    rng = np.random.default_rng(8)
+    plain = unreadable = 0
+    for _ in range(1500):
+        content = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            at = rng.integers(80, 80 * len(header.cards))
+            content[at] = rng.choice(list(b" '/.-+=E019TFa&(\x00\xe9"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                found = unreadable_cards(fits.Header.fromstring(bytes(content)))
+            except Exception:  # of bytes that are no text
+                found = [None]
+        taken = is_plain(bytes(content))
+        assert not (taken and found), bytes(content)
+        plain, unreadable = plain + taken, unreadable + bool(found)
+    assert plain > 100
+    assert unreadable > 100

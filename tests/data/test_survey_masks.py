@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from socca.errors import DataError
-from socca.survey.check import Severity, check_survey
-from socca.survey.config.build import build_image
+from socca.survey.check.inputs import Severity, check_survey
+from socca.survey.config.build_image import build_image
 from socca.survey.config.schema import validate_config
 from socca.survey.survey import Survey
 from socca.survey.targets import from_columns

@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from socca.data import Image
 from socca.errors import DataError
-from socca.survey.config.build import build_image
+from socca.survey.config.build_image import build_image
 from socca.survey.config.schema import validate_config
 from socca.survey.targets import Target
 from tests.fuzz.fits_roles import CONFIG

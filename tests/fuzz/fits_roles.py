@@ -6,7 +6,8 @@ import io
 import numpy as np
 from astropy.io import fits
 
-from socca.survey.config.build import build_image, build_problem
+from socca.survey.config.build_image import build_image
+from socca.survey.config.build_model import build_problem
 from socca.survey.config.schema import validate_config
 from socca.survey.targets import Target
 from tests.fuzz.mutations import mutated_bytes, mutated_cards

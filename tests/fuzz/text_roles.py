@@ -7,8 +7,9 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table
 
-from socca.survey.config.build import build_image, build_problem
-from socca.survey.status import running
+from socca.survey.config.build_image import build_image
+from socca.survey.config.build_model import build_problem
+from socca.survey.jobs.heartbeat import running
 from socca.survey.survey import Survey
 from socca.survey.targets import load_targets
 from tests.fuzz.mutations import NASTY, mutated_bytes, mutated_tree

@@ -16,8 +16,8 @@ from socca.noise import Normal
 from socca.posterior import Posterior
 from socca.posterior.storage import header_of, open_result
 from socca.priors import normal, uniform
-from socca.survey.check import check_survey
-from socca.survey.fit_targets import fit_all
+from socca.survey.check.inputs import check_survey
+from socca.survey.jobs.fit_targets import fit_all
 from socca.survey.survey import Survey
 from tests.likelihood.amplitudes import SHAPE, SIZE, design, draws_at, model_of
 

@@ -9,7 +9,8 @@ import pytest
 from socca.errors import ConfigError, DataError
 from socca.noise import NormalCorrelated, NormalRI, Poisson, StudentT
 from socca.priors import loguniform
-from socca.survey.config.build import build_image, build_problem
+from socca.survey.config.build_image import build_image
+from socca.survey.config.build_model import build_problem
 from socca.survey.config.schema import validate_config
 from socca.survey.targets import from_columns
 from tests.noise.cases import COVARIANCE, SHAPE, SIGMA, WINDOW, spectrum

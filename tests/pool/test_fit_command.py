@@ -54,7 +54,7 @@ def test_the_command_line_shares_a_fit_and_writes_once(tmp_path, survey_file):
 
 def fit_pool(path, monkeypatch, *arguments, **changes):
     """Return the pool that `socca fit` gives to the fits."""
-    import socca.survey.fit_command
+    import socca.survey.jobs.fit_command
     from socca.cli import app
 
     seen = []
@@ -63,7 +63,7 @@ def fit_pool(path, monkeypatch, *arguments, **changes):
         seen.append(survey.config.pool)
         return iter(())
 
-    monkeypatch.setattr(socca.survey.fit_command, "fit_separately", fit)
+    monkeypatch.setattr(socca.survey.jobs.fit_command, "fit_separately", fit)
     config = yaml.safe_load(path.read_text()) | changes
     path.write_text(yaml.safe_dump(config))
     app(["fit", "--config", str(path), *arguments], standalone_mode=False)

@@ -16,7 +16,7 @@ from socca.posterior.record import RECORD_VERSION, FitRecord
 from socca.posterior.storage import ResultLocation, header_of, open_result
 from socca.survey.catalog import build_catalog
 from socca.survey.chunks import Chunk
-from socca.survey.freshness import reason_to_fit
+from socca.survey.freshness.reasons import reason_to_fit
 
 FOLDER = Path(__file__).parent / "golden"
 VERSIONS = sorted(int(path.name.removeprefix("v")) for path in FOLDER.iterdir())

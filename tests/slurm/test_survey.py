@@ -16,6 +16,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 import socca
+from socca.posterior.storage import header_of, open_result
 from socca.survey.chunks import Chunk
 from socca.survey.survey import Survey
 from tests.slurm.running import needs_slurm
@@ -40,15 +41,15 @@ class Clone:
     def save(self, config):
         (self.path / "survey.yaml").write_text(yaml.safe_dump(config))
 
-    def start(self, *arguments):
+    def start(self, *arguments, config=()):
         """Start Snakemake on the survey."""
-        command = [sys.executable, "-m", "snakemake", *arguments, "--config", "survey=survey.yaml"]
+        command = [sys.executable, "-m", "snakemake", *arguments, "--config", "survey=survey.yaml", *config]
         return subprocess.Popen(
             command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    def run(self, *arguments, timeout=900):
-        job = self.start(*arguments)
+    def run(self, *arguments, config=(), timeout=900):
+        job = self.start(*arguments, config=config)
         try:
             text, _ = job.communicate(timeout=timeout)
         finally:
@@ -143,6 +144,38 @@ def test_ranks_share_a_fit_and_a_bad_image_costs_only_itself(clone):
     assert np.array_equal(shared.samples, alone.samples)
     assert np.array_equal(shared.log_weights, alone.log_weights)
     assert shared.logz == alone.logz
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_recorded_failures_are_tried_again_if_that_is_asked_for(clone, chunk):
+    """By the job on the node too, which hears of it from the Snakemake that submits it."""
+    sampler = {"method": "optimizer", "options": {"n_draws": 50, "n_starts": 1, "n_samples": 100}}
+    config = sky_survey(clone.path, ["a", "bad"], sampler=sampler, batch={"chunk": chunk})
+    fits.writeto(clone.path / "bad.fits", np.full((8, 8), np.nan), overwrite=True)
+    clone.save(config)
+    slurm = ["--profile", "slurm", *QUICK]
+    clone.run(*slurm)
+
+    def finished():
+        """Return when the result of each target was made."""
+        found = {}
+        for (target, _), place in clone.results().items():
+            with open_result(*place) as group:
+                header = header_of(group)
+            found[target] = (header.status, header.record.provenance.finished)
+        return found
+
+    before = finished()
+    assert {target: status for target, (status, _) in before.items()} == {"a": "done", "bad": "failed"}
+    assert "Nothing to be done" in clone.run(*slurm, "--dry-run")
+    time.sleep(1.1)  # results say to the second when they were made
+    text = clone.run(*slurm, config=["retry=failed"])
+    assert "bad sky: to be fitted again: it failed, and is to be tried again" in text
+    after = finished()
+    assert after["a"] == before["a"]
+    assert after["bad"][0] == "failed"
+    assert after["bad"][1] > before["bad"][1]
+    assert "Nothing to be done" in clone.run(*slurm, "--dry-run")
 
 
 def stop_fits(folder):

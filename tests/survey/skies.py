@@ -4,7 +4,7 @@ import numpy as np
 from astropy.io import fits
 
 from socca.survey.chunks import Chunk, number_of
-from socca.survey.fit_command import fit_chunks
+from socca.survey.jobs.fit_command import fit_chunks
 
 NAMES = ["a", "b", "c", "d", "e"]
 

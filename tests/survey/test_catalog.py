@@ -18,9 +18,10 @@ from socca.posterior import Posterior
 from socca.posterior.container import write_container
 from socca.posterior.record import Failure, FitRecord, Timing
 from socca.posterior.storage import ResultLocation, header_of, save_failure
-from socca.survey.catalog import build_catalog, survey_status, write_catalog
+from socca.survey.catalog import build_catalog, write_catalog
 from socca.survey.chunks import Chunk
 from socca.survey.flags import DefaultThresholds
+from socca.survey.status import survey_status
 
 UNITS = {"xc": "deg", "re": "deg", "theta": "rad", "Ie": "image", "ns": ""}
 
@@ -234,7 +235,7 @@ def test_status(survey, tmp_path):
 def test_status_reads_the_records_of_unreadable_files_only(survey, tmp_path, monkeypatch):
     """Of thousands of files, records take a second for each thousand."""
     read = []
-    monkeypatch.setattr("socca.survey.catalog.header_of", lambda group: read.append(group) or header_of(group))
+    monkeypatch.setattr("socca.survey.result_rows.header_of", lambda group: read.append(group) or header_of(group))
     survey_status(survey, tmp_path)
     assert read == []
     with h5py.File(survey[0][2], "a") as file:

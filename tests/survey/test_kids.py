@@ -12,9 +12,10 @@ from astropy.table import Table
 from socca.fitting.sample import sample
 from socca.samplers import get_sampler
 from socca.survey.catalog import build_catalog
-from socca.survey.check import check_survey
-from socca.survey.config.build import build_image, build_problem
-from socca.survey.fit_targets import fit_all
+from socca.survey.check.inputs import check_survey
+from socca.survey.config.build_image import build_image
+from socca.survey.config.build_model import build_problem
+from socca.survey.jobs.fit_targets import fit_all
 from socca.survey.survey import Survey
 
 DATA = Path(os.environ.get("SOCCA_TEST_DATA", "/nonexistent")) / "kids"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from socca.errors import ConfigError
-from socca.survey.check import check_survey
-from socca.survey.fit_targets import fit_all
+from socca.survey.check.inputs import check_survey
+from socca.survey.jobs.fit_targets import fit_all
 from socca.survey.survey import Survey
 
 

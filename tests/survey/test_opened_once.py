@@ -15,12 +15,12 @@ from socca.fitting.fitter import fitter
 from socca.models import Background, Model
 from socca.noise import Normal
 from socca.priors import normal
-from socca.survey.check import check_survey
-from socca.survey.chunk_job import ChunkJob
-from socca.survey.chunk_products import draw_chunk
+from socca.survey.check.inputs import check_survey
 from socca.survey.chunks import Chunk
-from socca.survey.fit_targets import fit_all
-from socca.survey.freshness import described
+from socca.survey.freshness.input_files import described
+from socca.survey.jobs.chunk_job import ChunkJob
+from socca.survey.jobs.chunk_products import draw_chunk
+from socca.survey.jobs.fit_targets import fit_all
 from socca.survey.survey import Survey
 
 SHAPE = (15, 17)

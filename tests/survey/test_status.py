@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from socca.survey.status import Heartbeat, leftovers, rate, running, summary_line
+from socca.survey.jobs.heartbeat import Heartbeat, leftovers, running
+from socca.survey.status import rate, summary_line
 
 
 def test_what_is_running_is_known_from_files(tmp_path):

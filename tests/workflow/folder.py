@@ -13,7 +13,7 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table
 
-from socca.survey.stamps import chunk_stamp, write_chunk_stamp, write_fit_stamp
+from socca.survey.freshness.stamps import chunk_stamp, write_chunk_stamp, write_fit_stamp
 from socca.survey.survey import Survey
 
 ROOT = Path(__file__).parents[2]

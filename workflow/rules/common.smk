@@ -11,8 +11,9 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from socca.errors import SoccaError
-from socca.survey.owner import check_owner
-from socca.survey.stamps import jobs_to_run, reasons_to_fit, stamp_of, stamps_of
+from socca.survey.freshness.owner import check_owner
+from socca.survey.freshness.stamps import jobs_to_run, stamp_of, stamps_of
+from socca.survey.jobs.reasons import reasons_to_fit
 from socca.survey.survey import Survey
 
 

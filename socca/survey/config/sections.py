@@ -17,6 +17,10 @@ from socca.samplers import METHODS
 from socca.survey.config.components import Hdu, Real, ScalarField, Strict, ValueField, Whole
 from socca.survey.flags import DEFAULTS
 
+#: The most bytes that a name of a file or folder may have; and a path, in whose folder others lie deeper: 4096 are too
+#: many for Linux, and 1024 for macOS.
+_LONGEST_NAME, _LONGEST_PATH = 255, 3000
+
 
 def optional(section: type[BaseModel], description: str) -> Any:
     """Declare a section that may be left out: all its keys have defaults."""
@@ -24,7 +28,7 @@ def optional(section: type[BaseModel], description: str) -> Any:
 
 
 def expanded(text: str, where: str) -> str:
-    """Expand ~ and $VARIABLES, as a shell would; those that are not set are a `ConfigError`."""
+    """Expand ~ and $VARIABLES, as a shell would; a `ConfigError` if one is not set, or no file can have that path."""
     expanded = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111
     if "$" in expanded:
         raise ConfigError(f"{where}: {text}: the environment variable is not set")
@@ -32,6 +36,15 @@ def expanded(text: str, where: str) -> str:
         raise ConfigError(f"{where}: {text}: there is no such user; write ./{text} for a folder of this name")
     if "\0" in expanded:
         raise ConfigError(f"{where}: {text!r}: a path cannot hold the character 0")
+    for name in Path(expanded).parts:
+        if len(os.fsencode(name)) > _LONGEST_NAME:
+            raise ConfigError(
+                f"{where}: the name {name[:20]}… has {len(os.fsencode(name))} bytes: file systems allow {_LONGEST_NAME}"
+            )
+    if len(os.fsencode(expanded)) > _LONGEST_PATH:
+        raise ConfigError(
+            f"{where}: the path {expanded[:20]}… has {len(os.fsencode(expanded))} bytes: {_LONGEST_PATH} are allowed"
+        )
     return expanded
 
 

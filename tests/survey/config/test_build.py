@@ -7,7 +7,8 @@ import pytest
 
 from socca.errors import ConfigError, DataError, SoccaError
 from socca.priors import uniform
-from socca.survey.config.build import build_image, build_model, build_problem
+from socca.survey.config.build_image import build_image
+from socca.survey.config.build_model import build_model, build_problem
 from socca.survey.config.schema import validate_config
 from socca.survey.targets import from_columns
 

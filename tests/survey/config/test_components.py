@@ -13,7 +13,7 @@ from socca.models.radial import truncation
 from socca.noise import Normal
 from socca.parameters.ties import Tie
 from socca.priors import uniform
-from socca.survey.config.build import build_model, build_problem
+from socca.survey.config.build_model import build_model, build_problem
 from socca.survey.config.reference import config_reference
 from socca.survey.config.schema import schema, validate_config
 from socca.survey.targets import from_columns

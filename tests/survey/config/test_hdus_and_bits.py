@@ -8,12 +8,12 @@ import yaml
 from astropy.io import fits
 
 from socca.errors import ConfigError, DataError
-from socca.survey.check import check_survey
-from socca.survey.config.build import build_image
+from socca.survey.check.inputs import check_survey
+from socca.survey.config.build_image import build_image
 from socca.survey.config.schema import validate_config
 from socca.survey.config.sections import MaskConfig
-from socca.survey.fit_targets import fit_all
-from socca.survey.freshness import described
+from socca.survey.freshness.input_files import described
+from socca.survey.jobs.fit_targets import fit_all
 from socca.survey.survey import Survey
 
 SHAPE = (31, 33)

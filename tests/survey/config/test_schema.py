@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from socca.errors import ConfigError
-from socca.survey.check import Severity, check_survey
+from socca.survey.check.inputs import Severity, check_survey
 from socca.survey.config.schema import load_config, schema, validate_config
+from socca.survey.freshness.owner import claim
 from socca.survey.survey import Survey
 
 ROOT = Path(__file__).parents[3]
@@ -161,6 +162,29 @@ def test_targets_are_relative_to_the_config_and_variables_expanded(write_survey,
     assert load_config(path).table == Path("/data/some/t.csv")
     assert load_config(write_survey()).table == tmp_path / "targets.csv"
     assert load_config(write_survey(), "other.csv").table == Path("other.csv")
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("x" * 256, r"output: the name x{20}… has 256 bytes: file systems allow 255"),
+        ("here/" + "é" * 128, r"output: the name é{20}… has 256 bytes"),
+        ("ab/" * 1001, r"output: the path (ab/){6}ab… has 3003 bytes: 3000 are allowed"),
+        ("$SOCCA_HERE", r"output: the name y{20}… has 300 bytes"),
+    ],
+)
+def test_a_folder_that_no_file_system_allows_is_refused(write_survey, tmp_path, monkeypatch, output, said):
+    monkeypatch.setenv("SOCCA_HERE", "y" * 300)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_config(write_survey({"output": output}))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_the_longest_names_can_be_claimed(write_survey, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_survey({"output": "x" * 255})
+    claim(load_config(path), path)
+    assert (tmp_path / ("x" * 255) / "config.json").is_file()
 
 
 @pytest.fixture(scope="module")

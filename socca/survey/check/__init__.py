@@ -1,0 +1,1 @@
+"""Check of a survey's inputs, before anything runs."""
