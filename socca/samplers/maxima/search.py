@@ -393,11 +393,5 @@ class _MaximumSearch:
         shares = np.exp(log_masses[kept] - log_masses[kept].max())
         found = tuple(self.known[k] for k in kept)
         left_out = 1 - shares.sum() / np.exp(log_masses[order] - log_masses[kept].max()).sum()
-        return Maxima(
-            found,
-            shares / shares.sum(),
-            self._searches,
-            best.agreeing,
-            self._n_gradients,
-            max(float(left_out), 0.0),
-        )
+        left_out = max(float(left_out), 0.0)
+        return Maxima(found, shares / shares.sum(), self._searches, best.agreeing, self._n_gradients, left_out)
