@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -110,6 +111,7 @@ class Marginal:
         self.periods = [problem.periods[k] for k in sampled]
         self.priors = [problem.priors[k] for k in sampled]
         self.linear_labels = [problem.labels[k] for k in amplitudes.free]
+        self._known: _Known | None = None
 
     @property
     def ndim(self) -> int:
@@ -154,7 +156,7 @@ class Marginal:
             return {**self._whole.on_device, "bounds": jax.device_put(self._bounds)}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_on_device"}
+        return {**{key: value for key, value in self.__dict__.items() if key != "_on_device"}, "_known": None}
 
     @property
     def has_information(self) -> bool:
@@ -165,9 +167,16 @@ class Marginal:
         with jax.enable_x64(True):
             return in_batches(functools.partial(program, arrays), rows, self.ndim, what)
 
+    def remember(self) -> None:
+        """Keep what `log_likelihood` computes from now on, so that `complete` need not compute it again."""
+        self._known = _Known()
+
     def log_likelihood(self, theta: ArrayLike) -> np.ndarray:
         """Return the log of the likelihood, integrated over the amplitudes, of each row; shape (n, ndim) to (n,)."""
-        return self.solve(theta).log_likelihood
+        solved = self.solve(theta)
+        if self._known is not None:
+            self._known.add(np.atleast_2d(np.asarray(theta, float)), solved)
+        return solved.log_likelihood
 
     def solve(self, theta: ArrayLike) -> Solved:
         """Integrate over the amplitudes; a row of each array for each row of shape (n, ndim)."""
@@ -236,7 +245,7 @@ class Marginal:
             Samples of all free parameters of the whole problem.
         """
         split, whole = self._split, self._whole
-        solved = self.solve(samples)
+        solved = self.solve(samples) if self._known is None else self._known.of(samples, self.solve)
         amplitudes, log_shares = self._drawn(solved, rng)
         complete = np.empty((len(amplitudes), whole.ndim))
         complete[:, split.sampled] = samples
@@ -265,3 +274,25 @@ class Marginal:
         across = np.swapaxes(solved.factor[:, :n, :n], 1, 2)
         normal = solved.mean[:, :n] + np.linalg.solve(across, white[..., None])[..., 0]
         return np.concatenate([normal, flat], axis=1), log_shares
+
+
+class _Known:
+    """Integrals that were computed before."""
+
+    def __init__(self) -> None:
+        self._parts: list[Solved] = []
+        self._places: dict[bytes, int] = {}
+
+    def add(self, theta: np.ndarray, solved: Solved) -> None:
+        """Add those of some rows."""
+        first = sum(len(part.log_likelihood) for part in self._parts)
+        self._parts.append(solved)
+        self._places |= {row.tobytes(): first + k for k, row in enumerate(theta)}
+
+    def of(self, theta: np.ndarray, solve: Callable[[np.ndarray], Solved]) -> Solved:
+        """Return those of some rows; the others are computed, and added."""
+        missing = np.array([row.tobytes() not in self._places for row in theta], bool)
+        if missing.any():
+            self.add(theta[missing], solve(theta[missing]))
+        places = [self._places[row.tobytes()] for row in theta]
+        return Solved(*[np.concatenate(columns)[places] for columns in zip(*self._parts, strict=True)])

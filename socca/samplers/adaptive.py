@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -74,15 +75,28 @@ class Adaptive(Sampler):
         if self._fallback is not None:
             self.requires = tuple(dict.fromkeys((*self.requires, *self._fallback.requires)))
             self.pickles = self._fallback.pickles
+        # The last problem, and what is left of it without amplitudes.
+        self._shape: tuple[LogDensity, Marginal | None] | None = None
+
+    def _shape_of(self, problem: LogDensity) -> Marginal | None:
+        """Return the problem without its amplitudes, whatever their priors; None where there are none."""
+        if self._shape is None or self._shape[0] is not problem:
+            shape = None
+            if isinstance(problem, Problem) and problem.has_information:
+                with contextlib.suppress(ModelError):
+                    shape = Marginal(problem, any_prior=True)
+                    shape.remember()
+            self._shape = (problem, shape)
+        return self._shape[1]
 
     def likelihood(self, problem: LogDensity) -> Callable[[np.ndarray], np.ndarray]:
         """Return the likelihood of rows of all parameters, and of rows without amplitudes."""
-        shape = _shape_of(problem)
+        shape = self._shape_of(problem)
         return problem.log_likelihood if shape is None else _Both(problem, shape)
 
     def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
-        shape = _shape_of(problem)
+        shape = self._shape_of(problem)
         run = ImportanceRun(problem if shape is None else shape, pool, seed, self.options, checkpoint)
         draws, why = run.explore(self.progress_logger())
         # The fallback goes on without intensities too, unless it is they that spoil the weights.
@@ -114,16 +128,6 @@ class Adaptive(Sampler):
         notes = {**draws.notes, "escalated": why}
         n_eff = None if draws.n_eff is None else draws.n_eff * min(share, 1.0)
         return dataclasses.replace(draws, n_eff=n_eff, notes=notes, converged=not why), why
-
-
-def _shape_of(problem: LogDensity) -> Marginal | None:
-    """Return the problem without its amplitudes, whatever their priors; None where there are none."""
-    if not isinstance(problem, Problem) or not problem.has_information:
-        return None
-    try:
-        return Marginal(problem, any_prior=True)
-    except ModelError:
-        return None
 
 
 class _Both:

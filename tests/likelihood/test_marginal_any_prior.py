@@ -70,3 +70,15 @@ def test_the_information_is_that_of_the_problem_whatever_the_intensity(problem, 
     size = problem.names.index("comp_00_rs")
     assert gradient[0, 0] == pytest.approx(full_gradient[0, size], rel=1e-9)
     assert 1 / information[0, 0, 0] == pytest.approx(np.linalg.inv(full[0])[size, size], rel=1e-6)
+
+
+def test_what_is_remembered_is_what_is_computed(problem, pixel):
+    """The same draws, whether or not the integrals of some rows are known."""
+    marginal, other = (Marginal(problem, any_prior=True) for _ in range(2))
+    theta = pixel * np.linspace(1.5, 2.5, 7)[:, None]
+    other.remember()
+    other.log_likelihood(theta[:4])
+    other.log_likelihood(theta[2:3])
+    one, again = (completed(draws_at(theta), each, np.random.default_rng(3)) for each in (marginal, other))
+    np.testing.assert_array_equal(one.samples, again.samples)
+    np.testing.assert_array_equal(one.log_weights, again.log_weights)
