@@ -23,8 +23,8 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "priors": ("socca.priors", None),
     "pool": ("socca.pool", None),
     "samplers": ("socca.samplers", None),
-    "fitter": ("socca.fitting.fitter", "fitter"),
-    "load": ("socca.fitting.fitter", "load"),
+    "fitter": ("socca.fitting.script", "fitter"),
+    "load": ("socca.fitting.script", "load"),
     "zoo": ("socca.models", "zoo"),
     "Posterior": ("socca.posterior", "Posterior"),
 }

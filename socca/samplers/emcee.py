@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ _CHUNK = 100
 #: Autocorrelation times that are left out at the start, and from one sample to the next. Walkers start where the
 #: posterior is, not far from it.
 _BURN_IN, _THIN = 5.0, 0.5
+log = logging.getLogger(__name__)
+
 #: Values of a run whose length is given, or that is to end once it has converged, and its length.
 _GIVEN_LENGTH = {"tau_change": 0.01, "discard_factor": 2.0, "n_eff": 1}
 _N_STEPS = 5000
@@ -188,6 +191,8 @@ class Emcee(Sampler):
                 progress.log(f"{chain.iteration} steps of {walkers} walkers, autocorrelation time {taus[1].max():.1f}")
         checkpoint.offer(state, last=True)
 
+        if missing := self._missing(chain, taus):
+            log.warning("emcee has not converged: %s", "; ".join(missing))
         tau = float(taus[1].max())
         discard, thin = self._burn_in(chain, taus[1]), self.options.get("thin")
         if thin is None:
@@ -231,13 +236,25 @@ class Emcee(Sampler):
         return (chain.iteration - self._burn_in(chain, taus[1])) * chain.nwalkers / taus[1].max()
 
     def _converged(self, chain: Any, taus: np.ndarray) -> bool:
+        return not self._missing(chain, taus)
+
+    def _missing(self, chain: Any, taus: np.ndarray) -> list[str]:
+        """Return the criteria of convergence that are not met."""
         if not np.all(np.isfinite(taus)) or chain.iteration <= (self.options.get("discard") or 0):
-            return False
-        return bool(
-            chain.iteration > self.options["n_tau"] * taus[1].max()
-            and np.all(np.abs(taus[1] - taus[0]) < self.options["tau_change"] * taus[1])
-            and self._n_independent(chain, taus) >= self.options["n_eff"]
-        )
+            return ["there are too few steps for an autocorrelation time"]
+        tau, change = float(taus[1].max()), float(np.max(np.abs(taus[1] / taus[0] - 1)))
+        independent = self._n_independent(chain, taus)
+        found = []
+        if not chain.iteration > self.options["n_tau"] * tau:
+            found.append(f"{chain.iteration} steps are fewer than n_tau ({self.options['n_tau']}) times {tau:.1f}")
+        if not np.all(np.abs(taus[1] - taus[0]) < self.options["tau_change"] * taus[1]):
+            found.append(
+                f"the autocorrelation time changed by {change:.1%} since the last look, and tau_change is "
+                f"{self.options['tau_change']:.1%}"
+            )
+        if not independent >= self.options["n_eff"]:
+            found.append(f"{independent:.0f} samples are independent, and n_eff is {self.options['n_eff']}")
+        return found
 
 
 class _StudentProposal:

@@ -103,6 +103,8 @@ def test_a_truncation_with_values(make_image, pixel):
     r = np.hypot(*(np.indices((21, 21)) - 10))
     assert np.all(cut[r > 6] == 0)
     assert np.all(plain[r > 6] > 0)
+    with pytest.raises(ModelError, match=r"rt is a parameter of the component .*: write component\.rt = "):
+        other.truncation.rt = 3 * pixel
     other.truncation = HyperTangent  # keeps the values
     assert (other.truncation, other.rt, other.wt) == (HyperTangent, 4 * pixel, pixel)
     other.truncation = None

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from socca.data import Image
-from socca.fitting.fitter import fitter
+from socca.fitting.script import fitter
 from socca.models import Background, Model
 from socca.noise import Normal
 from socca.priors import normal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from socca.errors import ModelError, nearest
@@ -19,8 +19,17 @@ if TYPE_CHECKING:
 REGISTRY: Registry[Truncation] = Registry("truncation")
 
 
+class _Kind(ABCMeta):
+    """The class of truncations, which are kinds, and have no values of their own."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name in ("rt", "wt"):
+            raise ModelError(f"{name} is a parameter of the component that is truncated: write component.{name} = ...")
+        super().__setattr__(name, value)
+
+
 @tagged("truncation/Truncation")
-class Truncation(ABC):
+class Truncation(metaclass=_Kind):
     """A factor that is 1 at the centre and 0 far beyond ``rt``.
 
     Parameters
