@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve
+from jax.scipy.linalg import cho_solve, solve_triangular
 
 from socca.likelihood.compiled import ProblemSpec, draw, information_of, looped
 from socca.likelihood.parameter_vector import ModelSpec, log_prior, transform
@@ -24,6 +24,9 @@ _FLAT = 1e-8
 #: Added to the scaled precision, so that amplitudes that only their sum is known of have a posterior that is finite:
 #: 3e6 times as wide as that of each alone.
 _RIDGE = 1e-13
+
+#: Passes in which amplitudes are put on their bounds.
+_PASSES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Solved(NamedTuple):
     factor : array, shape (k, k)
         The lower Cholesky factor of its inverse covariance.
     log_prior : array, shape ()
-        The log density of priors that are taken as flat, at the mean, over that of flat ones.
+        The log density of priors that are taken as flat, near the mean, over that of flat ones.
     """
 
     log_likelihood: Any
@@ -169,10 +172,12 @@ def _solve(split: Split, arrays: dict[str, Any], theta: Array) -> Solved:
     log_peak = noise.kind.log_likelihood(drawn, arrays["noise"], own, noise) + log_heights.sum()
     log_peak += vector @ mean - 0.5 * mean @ precision @ mean - 0.5 * (inverse * center**2).sum()
     share = log_share(mean[n:], factor[n:, n:], low, high)
-    # Of priors that are taken as flat, the density at the mean.
+    # Of priors that are taken as flat, the density near the mean; on a bound it may be nothing, or a spike.
     place = jnp.array([split.flat.index(j) for j in split.corrected], int)
     own_priors = {"priors": [arrays["model"]["priors"][j] for j in split.corrected]}
-    density = log_prior(_only(spec, split.corrected), own_priors, jnp.clip(mean[n:], low, high)[place])
+    root = solve_triangular(factor[n:, n:], jnp.eye(k - n), lower=True)
+    inner = jnp.minimum(jnp.sqrt((root**2).sum(0)), 0.25 * (high - low))
+    density = log_prior(_only(spec, split.corrected), own_priors, jnp.clip(mean[n:], low + inner, high - inner)[place])
     density += jnp.log((high - low)[place]).sum()
     found = log_peak + 0.5 * k * math.log(2 * math.pi) - jnp.log(jnp.diag(factor)).sum() + share + density
     return Solved(jnp.where(impossible | jnp.isnan(found), -jnp.inf, found), share, log_peak, mean, factor, density)
@@ -185,8 +190,8 @@ def _only(spec: ProblemSpec, kept: tuple[int, ...]) -> ModelSpec:
 
 def _information(split: Split, arrays: dict[str, Any], theta: Array) -> tuple[Array, Array, Array]:
     """Return log-likelihood, gradient and information of one row, at the best amplitudes."""
-    n, mean = len(split.normal), _solve(split, arrays, theta).mean
-    best = jnp.concatenate([mean[:n], jnp.clip(mean[n:], *arrays["bounds"].T)])
+    solved = _solve(split, arrays, theta)
+    best, open_ = _within(solved.mean, solved.factor @ solved.factor.T, arrays["bounds"], len(split.normal))
     sampled, linear = list(split.sampled), list(split.linear)
     whole = jnp.zeros(len(sampled) + len(linear)).at[jnp.array(sampled)].set(theta).at[jnp.array(linear)].set(best)
     value, gradient, information = information_of(split.problem, arrays, whole)
@@ -195,7 +200,26 @@ def _information(split: Split, arrays: dict[str, Any], theta: Array) -> tuple[Ar
         for pair in ((sampled, sampled), (sampled, linear), (linear, linear))
     )
     # Scaled as in `_solve`; the ridge keeps amplitudes apart of which only the sum is known.
+    rest = rest * open_[:, None] * open_ + jnp.diag(1 - open_)
     unit = 1 / jnp.sqrt(jnp.maximum(jnp.diag(rest), 1e-300))
     scaled = rest * unit[:, None] * unit + 1e-10 * jnp.eye(len(linear))
-    across = across * unit
+    across = across * open_ * unit
     return value, gradient[jnp.array(sampled)], own - across @ jnp.linalg.solve(scaled, across.T)
+
+
+def _within(mean: Array, precision: Array, bounds: Array, n: int) -> tuple[Array, Array]:
+    """Return the maximum of a Gaussian within the bounds of all but its first n variables, and 1 for those within."""
+    free = jnp.full((n, 1), jnp.inf)
+    low, high = jnp.concatenate([jnp.concatenate([-free, free], axis=1), bounds]).T
+    best, open_ = mean, jnp.ones(len(mean))
+    for _ in range(_PASSES):
+        open_ = open_ * ((best >= low) & (best <= high))
+        off = jnp.where(open_ > 0, 0.0, jnp.clip(best, low, high) - mean)
+        # The others, given those at a bound; scaled, since they may differ by orders of magnitude.
+        kept = precision * open_[:, None] * open_ + jnp.diag(jnp.where(open_ > 0, 0.0, jnp.diag(precision)))
+        unit = 1 / jnp.sqrt(jnp.diag(precision))
+        pull = unit * jnp.linalg.solve(
+            kept * unit[:, None] * unit + _RIDGE * jnp.eye(len(mean)), unit * open_ * (precision @ off)
+        )
+        best = mean + off - open_ * pull
+    return jnp.clip(best, low, high), open_

@@ -110,7 +110,9 @@ def find_amplitudes(problem: Problem, any_prior: bool = False) -> Amplitudes:
             f"marginalize: {', '.join(problem.labels)} would all be integrated out, and nothing is left to sample: "
             "leave marginalize out, or give one of them another prior, such as truncnormal"
         )
-    all_light = _check_linear(problem, free)
+    # A component without an amplitude of its own may shine where nobody looks.
+    owns = {id(part) for name, (part, _) in zip(model.names, owners, strict=True) if name in linear}
+    all_light = _check_linear(problem, free) and all(id(part) in owns for part in model.parts[:-1])
     return Amplitudes(tuple(free), frozenset(model.names.index(name) for name in idle), all_light)
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
+from scipy import special
 
 from socca import priors
 from socca.errors import ModelError
@@ -34,8 +35,8 @@ from socca.likelihood.truncated_normal import draw_within
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-#: Bounds of a prior that has none, as places in it.
-_ENDS = (1e-9, 1 - 1e-9)
+#: Bounds of a prior that has none: so many times the width between these places in it, beyond them.
+_ENDS, _BEYOND = (1e-3, 1 - 1e-3), 1e3
 
 
 class Completed(NamedTuple):
@@ -103,8 +104,7 @@ class Marginal:
             corrected=tuple(k for k in flat if not isinstance(problem.priors[k], priors.uniform)),
             all_light=amplitudes.all_light,
         )
-        ends = [np.array([problem.priors[k].support, problem.priors[k].icdf(_ENDS)]) for k in flat]
-        self._bounds = np.array([np.where(np.isfinite(own), own, cut) for own, cut in ends]).reshape(-1, 2)
+        self._bounds = np.array([_bounds_of(problem.priors[k]) for k in flat]).reshape(-1, 2)
         self.names = [problem.names[k] for k in sampled]
         self.labels = [problem.labels[k] for k in sampled]
         self.units = [problem.units[k] for k in sampled]
@@ -167,9 +167,9 @@ class Marginal:
         with jax.enable_x64(True):
             return in_batches(functools.partial(program, arrays), rows, self.ndim, what)
 
-    def remember(self) -> None:
-        """Keep what `log_likelihood` computes from now on, so that `complete` need not compute it again."""
-        self._known = _Known()
+    def remember(self, wanted: bool = True) -> None:
+        """Keep what `log_likelihood` computes from now on, for `complete` not to compute it again; or forget it."""
+        self._known = _Known() if wanted else None
 
     def log_likelihood(self, theta: ArrayLike) -> np.ndarray:
         """Return the log of the likelihood, integrated over the amplitudes, of each row; shape (n, ndim) to (n,)."""
@@ -243,6 +243,11 @@ class Marginal:
         -------
         Completed
             Samples of all free parameters of the whole problem.
+
+        Raises
+        ------
+        ModelError
+            If the priors leave no weight to any of them.
         """
         split, whole = self._split, self._whole
         solved = self.solve(samples) if self._known is None else self._known.of(samples, self.solve)
@@ -257,11 +262,14 @@ class Marginal:
         for k in split.corrected:
             log_prior += whole.priors[k].log_prob(complete[:, k]) + math.log(widths[k])
         # Of weights that sum to one, times numbers whose mean should be one.
-        weights, ratio = np.exp(log_weights), np.exp(log_shares - solved.log_share + log_prior - solved.log_prior)
-        mean = float(weights @ ratio)
-        error = math.sqrt(float((weights * (ratio - mean)) @ (weights * (ratio - mean)))) / mean
+        log_ratio = log_shares - solved.log_share + log_prior - solved.log_prior
+        log_mean = float(special.logsumexp(log_weights + log_ratio))
+        if not np.isfinite(log_mean):
+            raise ModelError(f"no draw of {', '.join(self.linear_labels)} has any weight under its prior")
+        off_mean = np.exp(log_weights) * np.expm1(log_ratio - log_mean)
+        error = math.sqrt(float(off_mean @ off_mean))
         log_likelihood = solved.log_peak - 0.5 * (off**2).sum(axis=1) - log_densities + log_prior
-        return Completed(complete, log_weights + np.log(ratio / mean), log_likelihood, math.log(mean), error)
+        return Completed(complete, log_weights + log_ratio - log_mean, log_likelihood, log_mean, error)
 
     def _drawn(self, solved: Solved, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return draws of the amplitudes, shape (n, k), and estimates of the log of the share within the bounds."""
@@ -276,18 +284,27 @@ class Marginal:
         return np.concatenate([normal, flat], axis=1), log_shares
 
 
+def _bounds_of(prior: priors.Prior) -> tuple[float, float]:
+    """Return the bounds of a prior, and where it has none, what is far beyond all of it."""
+    low, high = prior.support
+    lower, upper = (float(end) for end in prior.icdf(np.array(_ENDS)))
+    far = _BEYOND * (upper - lower)
+    return (low if math.isfinite(low) else lower - far, high if math.isfinite(high) else upper + far)
+
+
 class _Known:
     """Integrals that were computed before."""
 
     def __init__(self) -> None:
         self._parts: list[Solved] = []
         self._places: dict[bytes, int] = {}
+        self._count = 0
 
     def add(self, theta: np.ndarray, solved: Solved) -> None:
         """Add those of some rows."""
-        first = sum(len(part.log_likelihood) for part in self._parts)
         self._parts.append(solved)
-        self._places |= {row.tobytes(): first + k for k, row in enumerate(theta)}
+        self._places.update((row.tobytes(), self._count + k) for k, row in enumerate(theta))
+        self._count += len(theta)
 
     def of(self, theta: np.ndarray, solve: Callable[[np.ndarray], Solved]) -> Solved:
         """Return those of some rows; the others are computed, and added."""

@@ -49,7 +49,7 @@ class Adaptive(Sampler):
     defaults = {  # noqa: RUF012  (never changed)
         "n_eff": 2000,
         "n_prior": 400,
-        "n_starts": 3,
+        "n_starts": 8,
         "n_first": 500,
         "max_draws": 40_000,
         "maxiter": 200,
@@ -97,37 +97,51 @@ class Adaptive(Sampler):
     def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         shape = self._shape_of(problem)
-        run = ImportanceRun(problem if shape is None else shape, pool, seed, self.options, checkpoint)
+        kept = _KeepingFallback(checkpoint)
+        run = ImportanceRun(problem if shape is None else shape, pool, seed, self.options, kept)
         draws, why = run.explore(self.progress_logger())
-        # The fallback goes on without intensities too, unless it is they that spoil the weights.
-        explored = shape if why else None
+        spoilt: list[str] = []
         if shape is not None:
-            draws, why = self._completed(draws, why, shape, np.random.default_rng([seed, 7]))
+            try:
+                draws, spoilt = _completed(draws, shape, np.random.default_rng([seed, 7]))
+            except ModelError as error:
+                if self._fallback is None:
+                    raise
+                spoilt = [str(error)]
+            shape.remember(False)
+            why += spoilt
+            draws.notes = {**draws.notes, "escalated": why}
         if not why or self._fallback is None:
             return draws
         log.info("importance sampling is not enough (%s): %s goes on", "; ".join(why), self._fallback.name)
-        deeper = self._fallback.explore(explored or problem, pool, seed, _Nested(checkpoint, run.state()))
-        gradients = int(draws.notes["n_gradients"]) + int(deeper.notes.get("n_gradients", 0))
-        if explored is not None:
-            deeper = completed(deeper, explored, np.random.default_rng([seed, 8]))
-        deeper.notes = {**draws.notes, **deeper.notes, "tier": self._fallback.name, "n_gradients": gradients}
+        nested = _Nested(checkpoint, run.state())
+        # The fallback goes on without intensities too, unless it is their priors that spoil the weights.
+        apart = None if spoilt else shape
+        deeper = self._fallback.explore(problem if apart is None else apart, pool, seed, nested)
+        notes = {**draws.notes, **deeper.notes, "tier": self._fallback.name}
+        notes["n_gradients"] = int(draws.notes["n_gradients"]) + int(deeper.notes.get("n_gradients", 0))
+        notes.pop("marginalized", None)
+        if apart is not None:
+            deeper, spoilt = _completed(deeper, apart, np.random.default_rng([seed, 8]))
+            notes |= {"marginalized": apart.linear_labels, "escalated": [*why, *spoilt]}
+        deeper.notes = notes
         return deeper
 
-    def _completed(
-        self, draws: Draws, why: list[str], shape: Marginal, rng: np.random.Generator
-    ) -> tuple[Draws, list[str]]:
-        """Return draws with amplitudes, and why they do not pass: their priors may have spoilt the weights."""
-        before = effective_number(draws.log_weights)
-        draws = completed(draws, shape, rng)
-        share = effective_number(draws.log_weights) / max(before, 1.0)
-        tail = tail_shape(draws.log_weights)
-        if not why and share < _SPOILT:
-            why = [f"priors of {', '.join(shape.linear_labels)} leave {share:.0%} of the effective draws"]
-        if not why and not tail <= MOST_TAIL:
-            why = [f"k-hat is {tail:.2f} with {', '.join(shape.linear_labels)}"]
-        notes = {**draws.notes, "escalated": why}
-        n_eff = None if draws.n_eff is None else draws.n_eff * min(share, 1.0)
-        return dataclasses.replace(draws, n_eff=n_eff, notes=notes, converged=not why), why
+
+def _completed(draws: Draws, shape: Marginal, rng: np.random.Generator) -> tuple[Draws, list[str]]:
+    """Return draws with amplitudes, and what their priors have spoilt; such draws have not converged."""
+    names = ", ".join(shape.linear_labels)
+    before = effective_number(draws.log_weights)
+    found = completed(draws, shape, rng)
+    share = effective_number(found.log_weights) / max(before, 1.0)
+    tail = tail_shape(found.log_weights)
+    spoilt = []
+    if share < _SPOILT:
+        spoilt.append(f"priors of {names} leave {share:.0%} of the effective draws")
+    if tail_shape(draws.log_weights) <= MOST_TAIL < tail:
+        spoilt.append(f"k-hat is {tail:.2f} with {names}")
+    n_eff = None if found.n_eff is None else found.n_eff * min(share, 1.0)
+    return dataclasses.replace(found, n_eff=n_eff, converged=found.converged and not spoilt), spoilt
 
 
 class _Both:
@@ -154,6 +168,25 @@ def _sampler(method: str, options: dict[str, Any]) -> Sampler:
     from socca.samplers import get_sampler
 
     return get_sampler(method)(**options)
+
+
+class _KeepingFallback(Checkpoint):
+    """The checkpoint of the whole, in which the state of what took over in an earlier run stays.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Of the whole.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self.state, self.spent = checkpoint.state, checkpoint.spent
+        self._kept = {key: value for key, value in (checkpoint.state or {}).items() if key.startswith(_PREFIX)}
+
+    def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
+        """Keep a state, if it is time to; see `Checkpoint.offer`."""
+        self._checkpoint.offer(lambda: {**self._kept, **state()}, last=last)
 
 
 class _Nested(Checkpoint):

@@ -9,8 +9,9 @@ from socca.errors import ConfigError
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
 from socca.models import Gaussian, Model
+from socca.noise import Normal
 from socca.pool import SerialPool
-from socca.priors import loguniform, uniform
+from socca.priors import gamma, halfnormal, loguniform, truncnormal, uniform
 from socca.samplers.adaptive import Adaptive
 from tests.fakes import Numpy, gaussian
 
@@ -141,3 +142,88 @@ def test_what_the_fallback_needs_is_what_the_method_needs():
     assert "nautilus-sampler" in Adaptive().requires
     assert "dynesty" in Adaptive(fallback="dynesty").requires
     assert "nautilus-sampler" not in Adaptive(fallback="none").requires
+
+
+@pytest.fixture
+def source_of(make_image, pixel):
+    """The problem of a source in an image of noise, or of light, whose place and intensity are free."""
+
+    def problem(intensity, peak=0.0, seed=5):
+        row, col = np.mgrid[:15, :15] - 7
+        data = peak * np.exp(-(row**2 + col**2) / (2 * 2.0**2)) + np.random.default_rng(seed).normal(size=(15, 15))
+        free = {"xc": uniform(-5 * pixel, 5 * pixel), "Is": intensity}
+        return Problem(
+            make_image(data, noise=Normal(sigma=1.0)), Model(Gaussian(yc=0.0, theta=0.0, e=0.0, rs=2 * pixel, **free))
+        )
+
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("intensity", "peak"),
+    [
+        (gamma(1.1, 1.0), 0.0),  # no density at 0, beyond which many places want the intensity to be
+        (truncnormal(1.0, 0.3, 0.0, 20.0), 3.0),  # narrower than the likelihood, and off
+        (halfnormal(0.5), 10.0),  # its light is 20 of its deviations out
+        (loguniform(1e-6, 15.0), 0.0),  # a spike at 0
+    ],
+)
+def test_priors_of_intensities_are_right_or_said_to_spoil_the_weights(source_of, pixel, intensity, peak):
+    """Evidence and mean position by sums over a grid, finer where the intensity is small, of the likelihood itself."""
+    problem = source_of(intensity, peak)
+    x = np.linspace(-5, 5, 201) * pixel
+    a = np.unique(np.concatenate([np.geomspace(1e-6, 1, 300), np.linspace(0.01, 15, 600)]))
+    log_density = problem.log_likelihood(np.array([(one, other) for one in x for other in a])).reshape(len(x), len(a))
+    with np.errstate(divide="ignore"):
+        log_density = log_density + intensity.log_prob(a)
+    top = log_density.max()
+    along = np.trapezoid(np.exp(log_density - top), a, axis=1)
+    total = np.trapezoid(along, x)
+    expected = top + math.log(total / (10 * pixel))
+    mean = np.trapezoid(along * x, x) / total
+    spread = math.sqrt(np.trapezoid(along * (x - mean) ** 2, x) / total)
+    sampler = Adaptive(fallback="none")
+    draws = sampler.run(problem, SerialPool(sampler.likelihood(problem)), 1)
+    if draws.notes["escalated"]:
+        assert not draws.converged
+        return
+    # The grid is good to 0.005.
+    assert abs(draws.logz - expected) < 4 * draws.logz_err + 0.005
+    weights = np.exp(draws.log_weights)
+    assert abs(weights @ draws.samples[:, 0] - mean) < 4 * spread * math.sqrt(weights @ weights)
+
+
+def test_amplitudes_that_their_priors_spoil_go_to_the_whole_problem(source_of):
+    """A prior of a thousandth of the likelihood's width: no draw given the data lies in it."""
+    problem = source_of(truncnormal(1.0, 1e-3, 0.0, 20.0), 3.0)
+    sampler = Adaptive(fallback_options={"n_live": 200, "n_eff": 500})
+    draws = sampler.run(problem, SerialPool(sampler.likelihood(problem)), 1)
+    assert draws.notes["tier"] == "nautilus"
+    assert draws.notes.get("marginalized") is None
+    assert draws.converged
+    assert np.isfinite(draws.logz)
+    weights = np.exp(draws.log_weights)
+    assert weights @ draws.samples[:, 1] == pytest.approx(1.0, abs=0.01)
+
+
+def test_two_narrow_maxima_on_one_axis_are_found():
+    """Starts lie far below the valley between them, and say nothing of which maximum they belong to."""
+    places = np.full((2, 4), 0.5)
+    places[:, 0] = 0.4, 0.6
+
+    class Linear(Numpy):
+        """Two Gaussians, with the information of the nearer one."""
+
+        def log_likelihood_and_information(self, theta):
+            value, gradient = self.log_likelihood_and_grad(theta)
+            return value, gradient, np.tile(np.eye(4) / 0.01**2, (len(theta), 1, 1))
+
+    def log_likelihood(theta):
+        return np.logaddexp(*[math.log(0.5) + gaussian(theta, place, 0.01) for place in places])
+
+    problem = Linear(log_likelihood, [uniform(0, 1)] * 4)
+    problem.has_information = True
+    for seed in range(1, 6):
+        draws = explore(problem, seed, fallback="none")
+        assert draws.notes["maxima"] == 2
+        assert abs(draws.logz) < 4 * draws.logz_err

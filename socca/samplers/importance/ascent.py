@@ -99,27 +99,24 @@ class Tops:
         return self._agreeing[max(range(len(self.found)), key=lambda k: self.found[k].log_posterior)]
 
     def ascend_from(self, starts: np.ndarray) -> None:
-        """Go up from each of some points of the unit cube, shape (n, ndim), unless it is known where that leads."""
+        """Go up from each of some points of the unit cube, shape (n, ndim), to a maximum or to one that is known."""
         for u in starts:
             self.searches += 1
-            theta = self._problem.prior_transform(u)[0]
-            known = self._joined(theta)
-            if known is None:
-                top, known = self._ascend(theta)
-                self.n_gradients += top.n_gradients
-                if known is None and np.isfinite(top.log_posterior):
-                    known = self._joined(top.theta)
-                    if known is None:
-                        self.found.append(top)
-                        self._agreeing.append(0)
-                        known = len(self.found) - 1
-                    elif top.log_posterior > self.found[known].log_posterior:
-                        self.found[known] = top  # the known one was not the top
+            top, known = self._ascend(self._problem.prior_transform(u)[0])
+            self.n_gradients += top.n_gradients
+            if known is None and np.isfinite(top.log_posterior):
+                known = self._joined(top.theta)
+                if known is None:
+                    self.found.append(top)
+                    self._agreeing.append(0)
+                    known = len(self.found) - 1
+                elif top.log_posterior > self.found[known].log_posterior:
+                    self.found[known] = top  # the known one was not the top
             if known is not None:
                 self._agreeing[known] += 1
 
     def _joined(self, theta: np.ndarray) -> int | None:
-        """Return the known maximum to which the density does not fall from a place, on a straight line."""
+        """Return the known maximum from which no dip, on a straight line, separates the end of an ascent."""
         order = sorted(range(len(self.found)), key=lambda k: self._distance(theta, self.found[k]))
         t = np.linspace(0, 1, _BETWEEN + 1)[:, None]
         for k in order[:3]:

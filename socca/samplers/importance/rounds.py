@@ -69,12 +69,6 @@ class Rounds:
         mixture = logsumexp(self._log_densities + shares[:, None], axis=0)
         return np.asarray(self.log_likelihood + self._log_prior - mixture)
 
-    def own_log_weights(self, number: int) -> np.ndarray:
-        """Return the same for the draws of one round, over the density of its own proposal."""
-        start = sum(self._numbers[:number])
-        own = slice(start, start + self._numbers[number])
-        return np.asarray(self.log_likelihood[own] + self._log_prior[own] - self._log_densities[number, own])
-
 
 def evidence(log_weights: np.ndarray) -> tuple[float, float]:
     """Return the log of the mean of weights, and its standard error.
@@ -125,7 +119,10 @@ def effective_number(log_weights: np.ndarray, z: np.ndarray | None = None) -> fl
     if z is None:
         return number
     square = (z - weights @ z) ** 2
-    return min(number, float(np.min(weights @ square / (weights**2 @ square))))
+    spread, noise = weights @ square, weights**2 @ square
+    # Where one draw has all the weight, its mean has no scatter.
+    along = np.divide(spread, noise, out=np.full(len(noise), number), where=noise > 0)
+    return min(number, float(np.min(along)))
 
 
 def tail_shape(log_weights: np.ndarray) -> float:

@@ -172,7 +172,7 @@ class ImportanceRun:
                 proposal, final, expected = self._found_proposal(proposal)
                 continue
             # As many as should be enough, with a tenth to spare.
-            needed = 1.1 * (wanted - effective) / (fraction if len(final.z) else expected)
+            needed = 1.1 * (wanted - effective) / (max(fraction, 1 / len(final.z)) if len(final.z) else expected)
             left = max(most - self._spent, first // _GROWTH)
             number = int(min(max(needed, first / _GROWTH), _GROWTH * first, left))
             self._add_round(proposal, number, final)

@@ -49,8 +49,6 @@ class Summit(NamedTuple):
         Inverse of the Hessian of the log.
     log_mass : float
         Laplace's approximation of the log of the integral.
-    proper : bool
-        Whether the Hessian is definite, and there is no slope.
     n_gradients : int
         Gradients that were computed.
     """
@@ -58,7 +56,6 @@ class Summit(NamedTuple):
     center: np.ndarray
     covariance: np.ndarray
     log_mass: float
-    proper: bool
     n_gradients: int
 
 
@@ -118,13 +115,12 @@ def climb(coordinates: NormalCoordinates, maximum: Maximum, maxiter: int) -> Sum
         curvature, axes = np.linalg.eigh(0.5 * (bent + bent.T))
         inverse = np.linalg.inv(root)
         precision = inverse.T @ ((axes * curvature) @ axes.T) @ inverse
-        covariance, definite = _inverse(precision)
+        covariance = _inverse(precision)
         if _ALIKE[0] < curvature.min() and curvature.max() < _ALIKE[1]:
             break
         root = _root(covariance, 1.0)
-    slope = np.sqrt(max(float(gradient[-1] @ covariance @ gradient[-1]), 0.0))
     _, log_det = np.linalg.slogdet(2 * np.pi * covariance)
-    return Summit(z, covariance, float(value[-1] + 0.5 * log_det), definite and bool(slope < 0.5), spent)
+    return Summit(z, covariance, float(value[-1] + 0.5 * log_det), spent)
 
 
 def _root(covariance: np.ndarray, most: float) -> np.ndarray:
@@ -133,10 +129,10 @@ def _root(covariance: np.ndarray, most: float) -> np.ndarray:
     return vectors * np.sqrt(np.clip(values, 1e-18, most**2))
 
 
-def _inverse(precision: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return the inverse of a Hessian, that of the prior where there is no curvature, and whether there is."""
+def _inverse(precision: np.ndarray) -> np.ndarray:
+    """Return the inverse of a Hessian, that of the prior where there is no curvature."""
     values, vectors = np.linalg.eigh(np.nan_to_num(precision))
-    return (vectors / np.maximum(values, _FLAT)) @ vectors.T, bool(values.min() > 0)
+    return np.asarray((vectors / np.maximum(values, _FLAT)) @ vectors.T)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,15 +253,18 @@ def _by_information(
             tops.ascend_from(image.swapped(top.theta))
     theta = np.array([top.theta for top in tops.found])
     coordinates = NormalCoordinates(problem, theta)
-    summits = [_summit_of(coordinates, top) for top in tops.found]
+    # Of the integral over amplitudes, where there is one: the information is that without them.
+    heights = evaluate(theta)
+    summits = [_summit_of(coordinates, top, float(height)) for top, height in zip(tops.found, heights, strict=True)]
     return _kept(theta, summits, tops.searches, tops.agreeing, tops.n_gradients)
 
 
-def _summit_of(coordinates: NormalCoordinates, top: Top) -> Summit:
+def _summit_of(coordinates: NormalCoordinates, top: Top, log_likelihood: float) -> Summit:
     z = coordinates.from_parameters(top.theta[None])
     covariance = np.linalg.inv(coordinates.curvature(z, top.theta[None], top.information[None])[0])
     _, log_det = np.linalg.slogdet(2 * np.pi * covariance)
-    return Summit(z[0], covariance, float(top.log_posterior + 0.5 * log_det), top.proper, top.n_gradients)
+    height = log_likelihood + float(coordinates.log_prior(z)[0])
+    return Summit(z[0], covariance, height + 0.5 * log_det, top.n_gradients)
 
 
 def _by_gradient(

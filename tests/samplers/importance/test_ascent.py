@@ -41,9 +41,9 @@ def test_one_step_is_enough_where_the_model_is_linear(problem, exact):
     (top,) = tops.found
     assert top.proper
     assert tops.searches == tops.agreeing == 2
-    # From afar steps are short, and the second start is known to lead there.
-    assert top.n_gradients <= 6
-    assert tops.n_gradients == top.n_gradients
+    # From afar steps are short. The second start ends where it comes to the known maximum.
+    assert top.n_gradients <= 8
+    assert top.n_gradients < tops.n_gradients <= 2 * top.n_gradients + 2
     scale = np.array([numbers[1] for numbers in PRIORS.values()])
     covariance = np.linalg.inv(top.information + np.diag(scale**-2.0))
     np.testing.assert_allclose(covariance, exact.covariance, rtol=1e-6, atol=1e-12)
