@@ -86,3 +86,12 @@ def test_public_names_exist_and_unknown_ones_do_not():
     assert set(dir(socca)) == set(socca.__all__)
     with pytest.raises(AttributeError, match="'socca' has no attribute 'nothing'"):
         _ = socca.nothing
+
+
+def test_the_folder_of_fits_offers_what_scripts_import():
+    import socca.fitting
+
+    assert socca.fitting.fitter is socca.fitter
+    assert socca.fitting.load is socca.load
+    with pytest.raises(AttributeError, match="has no attribute 'fit'"):
+        socca.fitting.fit  # noqa: B018

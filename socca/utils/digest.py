@@ -75,9 +75,9 @@ def describe(value: Any, within: tuple[int, ...] = ()) -> Any:
     inner = functools.partial(describe, within=(*within, id(value)))
     if isinstance(value, types.ModuleType | LazyModule):
         return "module", tag_of(value) or value.__name__
-    kind = kind_name(type(value))
     if isinstance(value, type):
         return "class", kind_name(value), () if is_own(value) or _is_installed(value) else inner(_content_of(value))
+    kind = kind_name(type(value))
     if isinstance(value, Mapping):
         return kind, sorted((inner((key, held)) for key, held in value.items()), key=repr)
     if isinstance(value, set | frozenset):
