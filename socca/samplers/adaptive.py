@@ -170,6 +170,11 @@ def _sampler(method: str, options: dict[str, Any]) -> Sampler:
     return get_sampler(method)(**options)
 
 
+def _of_fallback(checkpoint: Checkpoint) -> State:
+    """Return what the state of an earlier run has of the fallback, by its names there."""
+    return {key: value for key, value in (checkpoint.state or {}).items() if key.startswith(_PREFIX)}
+
+
 class _KeepingFallback(Checkpoint):
     """The checkpoint of the whole, in which the state of what took over in an earlier run stays.
 
@@ -182,7 +187,7 @@ class _KeepingFallback(Checkpoint):
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self.state, self.spent = checkpoint.state, checkpoint.spent
-        self._kept = {key: value for key, value in (checkpoint.state or {}).items() if key.startswith(_PREFIX)}
+        self._kept = _of_fallback(checkpoint)
 
     def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
         """Keep a state, if it is time to; see `Checkpoint.offer`."""
@@ -202,11 +207,7 @@ class _Nested(Checkpoint):
 
     def __init__(self, checkpoint: Checkpoint, own: State) -> None:
         self._checkpoint, self._own = checkpoint, own
-        kept = {
-            key.removeprefix(_PREFIX): value
-            for key, value in (checkpoint.state or {}).items()
-            if key.startswith(_PREFIX)
-        }
+        kept = {key.removeprefix(_PREFIX): value for key, value in _of_fallback(checkpoint).items()}
         self.state, self.spent = kept or None, checkpoint.spent
 
     def offer(self, state: Callable[[], State], *, last: bool = False) -> None:

@@ -35,20 +35,17 @@ class NormalCoordinates:
         The problem.
     maxima : ndarray, shape (m, ndim)
         Parameters near which the posterior is: angles are cut open as far from them as can be.
-    each : bool
-        Whether row by row: the n-th point of all methods has angles that are cut open opposite to the n-th maximum.
     """
 
-    def __init__(self, problem: LogDensity, maxima: np.ndarray, each: bool = False) -> None:
+    def __init__(self, problem: LogDensity, maxima: np.ndarray) -> None:
         self._problem = problem
         self.ndim = problem.ndim
         self.planes = tuple(problem.ellipses)
         in_planes = {k for plane in self.planes for k in plane}
-        self._turn = np.zeros(maxima.shape if each else self.ndim)
+        self._turn = np.zeros(self.ndim)
         for k, (prior, period) in enumerate(zip(problem.priors, problem.periods, strict=True)):
             if k not in in_planes and prior.is_flat_over(period):
-                places = np.asarray(prior.cdf(maxima[:, k])) % 1.0
-                self._turn[..., k] = (places + 0.5) % 1.0 if each else _farthest(places)
+                self._turn[k] = _farthest(np.asarray(prior.cdf(maxima[:, k])) % 1.0)
 
     def places(self, z: np.ndarray) -> np.ndarray:
         """Return the places in the priors, points of the unit cube, of points of shape (n, ndim)."""
@@ -106,9 +103,7 @@ class NormalCoordinates:
         """
         theta = self.to_parameters(z)
         value, gradient = self._problem.log_likelihood_and_grad(theta)
-        with np.errstate(over="ignore", invalid="ignore"):
-            by_point = np.einsum("ni,nij->nj", gradient, self.jacobian(z, theta))
-        return value + self.log_prior(z), np.nan_to_num(by_point) - z
+        return value + self.log_prior(z), _by_point(gradient, self.jacobian(z, theta)) - z
 
     def log_posterior_and_curvature(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return log-likelihood plus log prior density of points, its derivatives, and minus its second ones.
@@ -132,18 +127,16 @@ class NormalCoordinates:
         theta = self.to_parameters(z)
         value, gradient, information = self._problem.log_likelihood_and_information(theta)
         jacobian = self.jacobian(z, theta)
-        with np.errstate(over="ignore", invalid="ignore"):
-            by_point = np.einsum("ni,nij->nj", gradient, jacobian)
-        curvature = self.curvature(z, theta, information)
-        return value + self.log_prior(z), np.nan_to_num(by_point) - z, curvature, information
+        curvature = self.curvature(jacobian, information)
+        return value + self.log_prior(z), _by_point(gradient, jacobian) - z, curvature, information
 
-    def curvature(self, z: np.ndarray, theta: np.ndarray, information: np.ndarray) -> np.ndarray:
+    def curvature(self, jacobian: np.ndarray, information: np.ndarray) -> np.ndarray:
         """Return the Fisher information of parameters in these coordinates, with that of the prior.
 
         Parameters
         ----------
-        z, theta : ndarray, shape (n, ndim)
-            The points, and the parameters there.
+        jacobian : ndarray, shape (n, ndim, ndim)
+            See `jacobian`.
         information : ndarray, shape (n, ndim, ndim)
             Of the parameters.
 
@@ -152,7 +145,6 @@ class NormalCoordinates:
         ndarray, shape (n, ndim, ndim)
             That of the prior is the identity.
         """
-        jacobian = self.jacobian(z, theta)
         with np.errstate(over="ignore", invalid="ignore"):
             found = np.swapaxes(jacobian, 1, 2) @ information @ jacobian
         return np.asarray(np.nan_to_num(found) + np.eye(self.ndim))
@@ -208,6 +200,12 @@ class NormalCoordinates:
         places = self.from_parameters(shifted)
         slopes = (places[: self.ndim] - places[self.ndim :]) / (above - below)[:, None]
         return slopes.T @ covariance @ slopes
+
+
+def _by_point(gradient: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+    """Return derivatives with respect to points, shape (n, ndim), of those with respect to parameters."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.nan_to_num(np.einsum("ni,nij->nj", gradient, jacobian)))
 
 
 def _farthest(places: np.ndarray) -> float:

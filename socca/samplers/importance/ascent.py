@@ -139,7 +139,7 @@ class Tops:
 
     def _ascend(self, theta: np.ndarray) -> tuple[Top, int | None]:
         """Go up from a place; return where it ended, and the known maximum that it came to."""
-        coordinates = NormalCoordinates(self._problem, theta[None], each=True)
+        coordinates = NormalCoordinates(self._problem, theta[None])
         z = np.clip(coordinates.from_parameters(theta[None]), -_INSIDE, _INSIDE)
         height, gradient, curvature, information = (part[0] for part in coordinates.log_posterior_and_curvature(z))
         spent, damping, growth, proper = 1, _DAMPING, 2.0, False

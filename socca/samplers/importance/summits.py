@@ -13,7 +13,7 @@ from socca.samplers.coordinates.normal import NormalCoordinates
 from socca.samplers.importance.ascent import Top, Tops
 from socca.samplers.maxima.maximum import Maximum
 from socca.samplers.maxima.search import KEPT, find_maxima
-from socca.samplers.maxima.starts import ImageStarts, best_and_local_best
+from socca.samplers.maxima.starts import ImageStarts, best_and_local_best, refuse_impossible
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -221,11 +221,7 @@ def find_summits(
     ModelError
         If the model is impossible wherever it was tried.
     """
-    if not np.isfinite(draws[1]).any():
-        raise ModelError(
-            f"none of {len(draws[0])} draws from the prior is possible: check priors and positivity (with a celestial "
-            "WCS, xc and yc are RA and Dec)"
-        )
+    refuse_impossible(draws[1])
     if problem.has_information:
         return _by_information(problem, evaluate, rng, draws, n_starts, maxiter)
     return _by_gradient(problem, evaluate, rng, draws, n_starts, maxiter)
@@ -261,7 +257,9 @@ def _by_information(
 
 def _summit_of(coordinates: NormalCoordinates, top: Top, log_likelihood: float) -> Summit:
     z = coordinates.from_parameters(top.theta[None])
-    covariance = np.linalg.inv(coordinates.curvature(z, top.theta[None], top.information[None])[0])
+    covariance = np.linalg.inv(
+        coordinates.curvature(coordinates.jacobian(z, top.theta[None]), top.information[None])[0]
+    )
     _, log_det = np.linalg.slogdet(2 * np.pi * covariance)
     height = log_likelihood + float(coordinates.log_prior(z)[0])
     return Summit(z[0], covariance, height + 0.5 * log_det, top.n_gradients)

@@ -13,7 +13,7 @@ import numpy as np
 
 from socca.errors import ModelError
 from socca.samplers.maxima.maximum import Maximum, covariance_at, log_posterior_in_cube
-from socca.samplers.maxima.starts import ImageStarts, best_and_local_best
+from socca.samplers.maxima.starts import ImageStarts, best_and_local_best, refuse_impossible
 
 if TYPE_CHECKING:
     from socca.likelihood.log_density import LogDensity
@@ -191,11 +191,7 @@ def find_maxima(
     else:
         u, heights = draws
         heights = heights + (problem.log_prior(problem.prior_transform(u)) if with_prior else 0.0)
-    if not np.isfinite(heights).any():
-        raise ModelError(
-            f"none of {len(u)} draws from the prior is possible: check priors and positivity (with a celestial "
-            "WCS, xc and yc are RA and Dec)"
-        )
+    refuse_impossible(heights)
     image = ImageStarts(problem, height)
     options = {"maxiter": maxiter, "ftol": 1e-12, "gtol": 1e-6, "maxcor": 20, **solver}
     search = _MaximumSearch(problem, evaluate, height, options, with_prior, callback)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.data.frames import project
+from socca.errors import ModelError
 from socca.likelihood.grid import BORDER, coordinates
 from socca.likelihood.marginal import Marginal
 from socca.likelihood.problem import Problem
@@ -172,6 +173,15 @@ class ImageStarts:
                     places.append(np.array(u))
                     count += 1
         return places
+
+
+def refuse_impossible(heights: np.ndarray) -> None:
+    """Raise `ModelError` if the model is impossible at all draws from the prior, whose log density is given."""
+    if not np.isfinite(heights).any():
+        raise ModelError(
+            f"none of {len(heights)} draws from the prior is possible: check priors and positivity (with a celestial "
+            "WCS, xc and yc are RA and Dec)"
+        )
 
 
 def best_and_local_best(draws: np.ndarray, height: np.ndarray, n: int) -> np.ndarray:
