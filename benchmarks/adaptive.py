@@ -36,7 +36,7 @@ from benchmarks.pulls import PSF, SIGMA, SIZE, STAMP, draw, in_pixels, problem_o
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
 from socca.posterior.posterior import Posterior
-from socca.posterior.statistics import unwrapped, weighted_quantiles
+from socca.utils.statistics import unwrapped, weighted_quantiles
 
 #: Rows of the batches that are timed, and rounds, of which the fastest counts.
 ROWS, ROUNDS = 256, 5

@@ -40,8 +40,8 @@ from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
 from socca.models import Model, Sersic
 from socca.noise import Normal
-from socca.posterior.statistics import INTERVAL, unwrapped, weighted_quantiles
 from socca.priors import loguniform, uniform
+from socca.utils.statistics import INTERVAL, unwrapped, weighted_quantiles
 
 PIXEL, SIZE, SIGMA = 0.2 / 3600, 64, 1.0
 #: Range of the signal-to-noise ratio, that of a matched filter.

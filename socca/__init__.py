@@ -25,6 +25,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "samplers": ("socca.samplers", None),
     "fitter": ("socca.fitting.script", "fitter"),
     "load": ("socca.fitting.script", "load"),
+    "auto_priors": ("socca.fitting.auto_priors", "auto_priors"),
     "zoo": ("socca.models", "zoo"),
     "Posterior": ("socca.posterior", "Posterior"),
 }

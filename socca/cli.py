@@ -245,22 +245,28 @@ def catalog(
     config: ConfigOption,
     targets: TargetsOption = None,
     so_far: Annotated[
-        bool, typer.Option("--so-far", help="Write catalog_so_far.fits and .ecsv instead, while the survey runs.")
+        bool, typer.Option("--so-far", help="Write catalog_so_far.fits and so on instead, while the survey runs.")
     ] = False,
     log: LogOption = None,
 ) -> None:
-    """Gather the fits into one catalogue, FITS and ECSV.
+    """Gather the fits into one catalogue, FITS and ECSV, and the audits of the adaptive method into audit.ecsv.
 
     Takes what is there at any time: missing and failed fits are rows that say so.
     """
-    from socca.survey.catalog import build_catalog, write_catalog
+    from socca.survey.audit_table import audit_line, audit_table, write_audit
+    from socca.survey.catalog import catalog_of, gather, write_catalog
 
     start_logging(log)
     survey = _load(config, targets)
-    table = build_catalog(survey.results(), survey.config.flags, survey.stale)
-    name = "catalog_so_far" if so_far else "catalog"
-    path = survey.config.folder / f"{name}.fits"
+    fits, rows = gather(survey.results(), survey.config.flags, survey.stale)
+    table = catalog_of(fits, rows)
+    ending = "_so_far" if so_far else ""
+    path = survey.config.folder / f"catalog{ending}.fits"
     write_catalog(table, path, path.with_suffix(".ecsv"))
+    if survey.config.audited:
+        audit = audit_table(fits, rows)
+        write_audit(audit, path.with_name(f"audit{ending}.ecsv"))
+        typer.echo(audit_line(audit))
     done = sum(str(status) == "done" for status in table["status"])
     typer.echo(f"{path}: {len(table)} fit(s), {done} done, {len(table) - done} failed, missing or out of date")
 

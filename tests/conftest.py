@@ -22,7 +22,7 @@ PIXEL = 0.2
 #: Folders and files of the fast tier (`-m fast`): those that compile little or nothing. Within two minutes, they tell
 #: whether anything in reading, describing and recording is broken.
 FAST = (
-    *("parameters", "priors", "posterior/test_statistics.py", "posterior/test_record.py", "posterior/test_golden.py"),
+    *("parameters", "priors", "posterior/test_record.py", "posterior/test_golden.py"),
     *("data/test_broken_files.py", "data/test_cutout.py", "data/test_frames.py", "data/test_images.py"),
     *("data/test_maps.py", "data/test_mask_arrays.py", "data/test_properties.py", "data/test_psf.py"),
     *("data/test_region_files.py", "data/test_regions.py", "data/test_survey_masks.py"),
@@ -38,7 +38,7 @@ FAST = (
     ),
     *("survey/config", "survey/test_catalog.py", "survey/test_chunks.py", "survey/test_flags.py"),
     *("survey/freshness/test_likelihood_revision.py", "survey/freshness/test_reasons_to_fit.py"),
-    *("survey/test_status.py", "survey/test_targets.py", "utils/test_tags.py"),
+    *("survey/test_status.py", "survey/test_targets.py", "utils/test_tags.py", "utils/test_statistics.py"),
 )
 
 

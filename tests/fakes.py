@@ -34,7 +34,7 @@ class Numpy:
         self.has_information = False
         self.priors = priors
         self.ndim = len(priors)
-        self.names = [f"p{k}" for k in range(self.ndim)]
+        self.names = self.labels = [f"p{k}" for k in range(self.ndim)]
         self.periods = periods or [None] * self.ndim
 
     def log_likelihood(self, theta):

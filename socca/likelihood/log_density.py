@@ -20,6 +20,10 @@ class LogDensity(Protocol):
         """Full names of the parameters."""
 
     @property
+    def labels(self) -> Sequence[str]:
+        """The user's names of them."""
+
+    @property
     def ndim(self) -> int:
         """How many there are."""
 

@@ -49,6 +49,8 @@ class Component(Parameterised):
     role: ClassVar[str]
     #: The parameters that say where it is; empty for what is everywhere.
     position_names: ClassVar[tuple[str, ...]] = ("xc", "yc")
+    #: Parameters that automatic priors leave at their defaults.
+    shapes_left_alone: ClassVar[tuple[str, ...]] = ()
     _numbers: ClassVar[Iterator[int]] = itertools.count()
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:

@@ -61,7 +61,7 @@ class Bridge(Extended, abstract=True):
     rs = param("deg", "scale along the major axis; across it, rs (1 - e)", lower=0.0)
     Is = param("image", "brightness, where both profiles are one")
     theta = param("rad", "position angle of the major axis, from north through east", 0.0, period=math.pi)
-    e = param("", "ellipticity, 1 - b/a", 0.5, lower=0.0, upper=1 - 1e-6, open_ends=(1.0,))
+    e = param("", "ellipticity, 1 - b/a", 0.5, lower=0.0, upper=1 - 1e-6, open_ends=(1.0,), usual=(0.0, 0.95))
 
     def __init__(
         self, radial: Radial | None = None, parallel: Radial | None = None, positive: bool | None = None, **values: Any

@@ -58,6 +58,8 @@ class Parameter:
         As `period`, but in sky frames alone.
     open_ends : tuple of float
         Values just beyond the range that a prior may have as a bound, since no draw is ever equal to it.
+    usual : tuple of float or None
+        Range that a prior has by default, where one is asked for.
     other_unit : str
         What tables show as its unit, where that is none of the above. Nothing is computed with it.
 
@@ -75,8 +77,9 @@ class Parameter:
     period: float | None = None
     neutral: float | None = None
     period_on_sky: float | None = None
-    # Neither of these changes what is computed, and so neither is a part of digests.
+    # None of these changes what is computed, and so none is a part of digests.
     open_ends: tuple[float, ...] = field(default=(), compare=False)
+    usual: tuple[float, float] | None = field(default=None, compare=False)
     other_unit: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +132,7 @@ def param(
     neutral: float | None = None,
     period_on_sky: float | None = None,
     open_ends: tuple[float, ...] = (),
+    usual: tuple[float, float] | None = None,
 ) -> Any:
     """Declare a parameter in the body of a component; see `Parameter`."""
-    return Parameter(unit, description, default, lower, upper, period, neutral, period_on_sky, open_ends)
+    return Parameter(unit, description, default, lower, upper, period, neutral, period_on_sky, open_ends, usual)

@@ -11,7 +11,7 @@ import numpy as np
 
 from socca.errors import PosteriorError, nearest
 from socca.posterior.exports import image_unit
-from socca.posterior.statistics import weighted_quantiles
+from socca.utils.statistics import weighted_quantiles
 
 if TYPE_CHECKING:
     from socca.posterior.posterior import Posterior

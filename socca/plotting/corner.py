@@ -16,7 +16,7 @@ from socca.errors import ConfigError, PosteriorError, nearest
 from socca.plotting.axes import Axis, axes_of, labelled, parameters_of
 from socca.plotting.comparison import DATA, MODEL
 from socca.plotting.output import NewFigure, draw_to
-from socca.posterior.statistics import INTERVAL, weighted_quantiles
+from socca.utils.statistics import INTERVAL, weighted_quantiles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from socca.errors import ModelError
 from socca.plotting.comparison import COLOURS, DATA, MODEL, annuli
 from socca.plotting.output import NewFigure
 from socca.posterior.pixelwise import cropped, drawing, in_chunks
-from socca.posterior.statistics import INTERVAL
+from socca.utils.statistics import INTERVAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 
 from socca.posterior.record import FitRecord
-from socca.posterior.statistics import INTERVAL, unwrapped, weighted_quantiles
+from socca.utils.statistics import INTERVAL, unwrapped, weighted_quantiles
 
 if TYPE_CHECKING:
     from astropy.table import QTable

@@ -37,6 +37,10 @@ class Notes:
         Of ``adaptive``: ``importance``, or the nested sampler that took over.
     escalated : list of str
         Why it took over, or was to.
+    audit : dict
+        Of ``adaptive``, if a nested sampler explored the posterior too: both evidences (``logz``, ``logz_err``,
+        ``nested_logz``, ``nested_logz_err``), how far the two differ (``off_logz``, ``off_median``, ``off_deviation``)
+        and what of it is more than scatter (``reasons``); else empty.
     extra : dict
         What only one method says, by the sampler's own keys.
     """
@@ -54,6 +58,7 @@ class Notes:
     marginalized: list[str] = field(default_factory=list)
     tier: str | None = None
     escalated: list[str] = field(default_factory=list)
+    audit: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -15,6 +15,7 @@ from socca.likelihood.marginal import Marginal
 from socca.likelihood.problem import Problem
 from socca.samplers.base import Draws, Sampler, completed
 from socca.samplers.checkpoint import Checkpoint, State
+from socca.samplers.importance.audit import compared, is_chosen
 from socca.samplers.importance.rounds import effective_number, tail_shape
 from socca.samplers.importance.run import MOST_TAIL, ImportanceRun
 from socca.samplers.options import MAPPING, number, whole, word
@@ -29,8 +30,8 @@ log = logging.getLogger(__name__)
 FALLBACKS = ("nautilus", "dynesty", "pocomc", "none")
 #: Share of the effective draws that their amplitudes must leave.
 _SPOILT = 0.8
-#: Before the names of its state in checkpoints.
-_PREFIX = "fallback_"
+#: Before the names in checkpoints of the states of what takes over, and of what audits.
+_FALLBACK, _AUDIT = "fallback_", "audit_"
 
 
 class Adaptive(Sampler):
@@ -42,6 +43,10 @@ class Adaptive(Sampler):
     and if every maximum that the search found is there. Otherwise ``fallback`` explores the posterior, with its own
     defaults and ``fallback_options``. The notes say which it was (``tier``) and why (``escalated``). With the fallback
     ``none`` such a fit has not converged.
+
+    A share ``audit`` of the fits that pass, chosen by their seeds, is explored by nautilus too, from the prior alone.
+    The notes say how far the two differ (``audit``). Where that is more than scatter, the result is that of nautilus,
+    as if the fit had not passed.
     """
 
     name = "adaptive"
@@ -55,6 +60,7 @@ class Adaptive(Sampler):
         "maxiter": 200,
         "fallback": "nautilus",
         "fallback_options": None,
+        "audit": 0.0,
     }
     allowed = {  # noqa: RUF012  (never changed)
         "n_eff": number(1),
@@ -65,6 +71,7 @@ class Adaptive(Sampler):
         "maxiter": whole(1),
         "fallback": word(*FALLBACKS),
         "fallback_options": MAPPING | None,
+        "audit": number(0, 1),
     }
 
     def __init__(self, **options: Any) -> None:
@@ -72,9 +79,12 @@ class Adaptive(Sampler):
         fallback = self.options["fallback"]
         own = {"progress": self.progress, **(self.options["fallback_options"] or {})}
         self._fallback = None if fallback == "none" else _sampler(fallback, own)
-        if self._fallback is not None:
-            self.requires = tuple(dict.fromkeys((*self.requires, *self._fallback.requires)))
-            self.pickles = self._fallback.pickles
+        # Nothing of the search helps it, nor leads it astray.
+        self._auditor = _sampler("nautilus", {"progress": self.progress, "focus": False})
+        for other, used in ((self._fallback, True), (self._auditor, self.options["audit"] > 0)):
+            if other is not None and used:
+                self.requires = tuple(dict.fromkeys((*self.requires, *other.requires)))
+                self.pickles = self.pickles or other.pickles
         # The last problem, and what is left of it without amplitudes.
         self._shape: tuple[LogDensity, Marginal | None] | None = None
 
@@ -97,7 +107,7 @@ class Adaptive(Sampler):
     def explore(self, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
         """Explore the posterior; see `Sampler.run`."""
         shape = self._shape_of(problem)
-        kept = _KeepingFallback(checkpoint)
+        kept = _KeepingOthers(checkpoint)
         run = ImportanceRun(problem if shape is None else shape, pool, seed, self.options, kept)
         draws, why = run.explore(self.progress_logger())
         spoilt: list[str] = []
@@ -111,10 +121,12 @@ class Adaptive(Sampler):
             shape.remember(False)
             why += spoilt
             draws.notes = {**draws.notes, "escalated": why}
+        if not why and is_chosen(self.options["audit"], seed):
+            return self._audited(draws, problem, pool, seed, _Within(checkpoint, run.state(), _AUDIT))
         if not why or self._fallback is None:
             return draws
         log.info("importance sampling is not enough (%s): %s goes on", "; ".join(why), self._fallback.name)
-        nested = _Nested(checkpoint, run.state())
+        nested = _Within(checkpoint, run.state(), _FALLBACK)
         # The fallback goes on without intensities too, unless it is their priors that spoil the weights.
         apart = None if spoilt else shape
         deeper = self._fallback.explore(problem if apart is None else apart, pool, seed, nested)
@@ -126,6 +138,20 @@ class Adaptive(Sampler):
             notes |= {"marginalized": apart.linear_labels, "escalated": [*why, *spoilt]}
         deeper.notes = notes
         return deeper
+
+    def _audited(self, draws: Draws, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
+        """Explore the posterior of a pass once more; return its draws, or the others where the two differ."""
+        log.info("importance sampling is enough, and is audited: %s explores the same posterior", self._auditor.name)
+        nested = self._auditor.explore(problem, pool, seed, checkpoint)
+        found = compared(draws, nested, problem.labels, problem.periods)
+        draws.notes = {**draws.notes, "audit": found.notes()}
+        if not found.reasons:
+            return draws
+        why = [f"audit: {reason}" for reason in found.reasons]
+        log.warning("the audit does not agree: %s", "; ".join(found.reasons))
+        return dataclasses.replace(
+            nested, notes={**draws.notes, **nested.notes, "tier": self._auditor.name, "escalated": why}
+        )
 
 
 def _completed(draws: Draws, shape: Marginal, rng: np.random.Generator) -> tuple[Draws, list[str]]:
@@ -170,13 +196,13 @@ def _sampler(method: str, options: dict[str, Any]) -> Sampler:
     return get_sampler(method)(**options)
 
 
-def _of_fallback(checkpoint: Checkpoint) -> State:
-    """Return what the state of an earlier run has of the fallback, by its names there."""
-    return {key: value for key, value in (checkpoint.state or {}).items() if key.startswith(_PREFIX)}
+def _part(checkpoint: Checkpoint, prefix: str) -> State:
+    """Return what the state of an earlier run has of one of the other samplers, by its names there."""
+    return {key: value for key, value in (checkpoint.state or {}).items() if key.startswith(prefix)}
 
 
-class _KeepingFallback(Checkpoint):
-    """The checkpoint of the whole, in which the state of what took over in an earlier run stays.
+class _KeepingOthers(Checkpoint):
+    """The checkpoint of the whole, in which the states of other samplers of an earlier run stay.
 
     Parameters
     ----------
@@ -187,15 +213,15 @@ class _KeepingFallback(Checkpoint):
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self.state, self.spent = checkpoint.state, checkpoint.spent
-        self._kept = _of_fallback(checkpoint)
+        self._kept = {**_part(checkpoint, _FALLBACK), **_part(checkpoint, _AUDIT)}
 
     def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
         """Keep a state, if it is time to; see `Checkpoint.offer`."""
         self._checkpoint.offer(lambda: {**self._kept, **state()}, last=last)
 
 
-class _Nested(Checkpoint):
-    """The checkpoint of what takes over, within that of the whole.
+class _Within(Checkpoint):
+    """The checkpoint of another sampler, within that of the whole.
 
     Parameters
     ----------
@@ -203,15 +229,17 @@ class _Nested(Checkpoint):
         Of the whole.
     own : mapping
         The whole's own state.
+    prefix : str
+        Before the names of the other sampler's state.
     """
 
-    def __init__(self, checkpoint: Checkpoint, own: State) -> None:
-        self._checkpoint, self._own = checkpoint, own
-        kept = {key.removeprefix(_PREFIX): value for key, value in _of_fallback(checkpoint).items()}
+    def __init__(self, checkpoint: Checkpoint, own: State, prefix: str) -> None:
+        self._checkpoint, self._own, self._prefix = checkpoint, own, prefix
+        kept = {key.removeprefix(prefix): value for key, value in _part(checkpoint, prefix).items()}
         self.state, self.spent = kept or None, checkpoint.spent
 
     def offer(self, state: Callable[[], State], *, last: bool = False) -> None:
         """Keep a state, if it is time to; see `Checkpoint.offer`."""
         self._checkpoint.offer(
-            lambda: {**self._own, **{_PREFIX + key: value for key, value in state().items()}}, last=last
+            lambda: {**self._own, **{self._prefix + key: value for key, value in state().items()}}, last=last
         )

@@ -15,8 +15,8 @@ from socca.parameters.units import factor
 from socca.plotting.comparison import COLOURS, DATA, MODEL
 from socca.plotting.output import save_figure
 from socca.posterior.posterior import Posterior
-from socca.posterior.statistics import INTERVAL, unwrapped
 from socca.posterior.storage import ResultLocation
+from socca.utils.statistics import INTERVAL, unwrapped
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from astropy.units import UnitBase
 
 
-__all__ = ["build_catalog", "write_catalog"]
+__all__ = ["build_catalog", "catalog_of", "gather", "write_catalog"]
 
 #: Columns before the parameters, and after them.
 FIRST = ("target", "model", "status", "message", "flags")
@@ -42,12 +42,12 @@ LAST = (
 )
 
 
-def build_catalog(
+def gather(
     results: Iterable[tuple[str, str, Path | ResultLocation]],
     thresholds: Thresholds = DEFAULTS,
     stale: Staleness = never,
-) -> Table:
-    """Gather fits into a table.
+) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+    """Read what a catalogue needs of each fit.
 
     Parameters
     ----------
@@ -60,30 +60,59 @@ def build_catalog(
 
     Returns
     -------
-    astropy.table.Table
-        One row each, in their order. `status` is ``done``, ``stale`` (its inputs have changed since), ``failed`` (so is
-        a damaged file) or ``missing``, and `message` says why. A parameter ``bulge.re`` has the columns ``bulge_re``
-        (median), ``bulge_re_lower`` and ``bulge_re_upper`` (the central 68 per cent), ``bulge_re_std`` and
-        ``bulge_re_best`` (highest density); where a model lacks it they are masked. `log_bayes_factor` is `logz` less
-        the highest of the target's models.
+    fits : list of (str, str)
+        Targets and models.
+    rows : list of dict
+        Of each; see `socca.survey.result_rows`.
 
     Raises
     ------
     MachineError
         If the machine does not let a result be read, which says nothing about the fit.
     """
-    from astropy.table import Column, MaskedColumn, Table
-
     results = [(str(target), str(model), place) for target, model, place in results]
 
     def read(target: str, model: str, path: Path) -> dict[str, Any]:
         return read_row(path, thresholds, functools.partial(stale, target, model))
 
     rows = read_rows(results, read, stale, thresholds)
+    return [(target, model) for target, model, _ in results], rows
+
+
+def build_catalog(
+    results: Iterable[tuple[str, str, Path | ResultLocation]],
+    thresholds: Thresholds = DEFAULTS,
+    stale: Staleness = never,
+) -> Table:
+    """Gather fits into a table; see `gather` and `catalog_of`."""
+    return catalog_of(*gather(results, thresholds, stale))
+
+
+def catalog_of(fits: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]]) -> Table:
+    """Make a table of fits.
+
+    Parameters
+    ----------
+    fits : sequence of (str, str)
+        Targets and models.
+    rows : sequence of dict
+        Of each, from `gather`.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row each, in their order. `status` is ``done``, ``stale`` (its inputs have changed since), ``failed`` (so is
+        a damaged file) or ``missing``, and `message` says why. A parameter ``bulge.re`` has the columns ``bulge_re``
+        (median), ``bulge_re_lower`` and ``bulge_re_upper`` (the central 68 per cent), ``bulge_re_std`` and
+        ``bulge_re_best`` (highest density); where a model lacks it they are masked. `log_bayes_factor` is `logz` less
+        the highest of the target's models.
+    """
+    from astropy.table import Column, MaskedColumn, Table
+
     table = Table(masked=False)
     for name, texts in {
-        "target": [target for target, _, _ in results],
-        "model": [model for _, model, _ in results],
+        "target": [target for target, _ in fits],
+        "model": [model for _, model in fits],
         **{key: [row[key] for row in rows] for key in ("status", "message", "flags")},
     }.items():
         table[name] = Column(texts, dtype=str)
@@ -97,7 +126,7 @@ def build_catalog(
 
     logz = _floats(rows, "logz")
     done = np.array([row["status"] == "done" for row in rows], dtype=bool)
-    factors, best = _compare([target for target, _, _ in results], logz, done)
+    factors, best = _compare([target for target, _ in fits], logz, done)
     floats = {key: _floats(rows, key) for key in LAST if rows and isinstance(rows[0].get(key), float)} | {
         "log_bayes_factor": factors
     }

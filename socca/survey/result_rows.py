@@ -142,6 +142,7 @@ def _row(status: str, message: str, record: FitRecord = _UNKNOWN) -> dict[str, A
         "wall_time": _number(record.timing.total),
         "converged": bool(record.sampler.converged),
         "tier": record.sampler.notes.tier or record.sampler.method,
+        "audit": record.sampler.notes.audit,
         "finished": finished_at(record.provenance.finished),
     }
 

@@ -13,8 +13,8 @@ from socca.errors import PosteriorError
 from socca.posterior import Posterior
 from socca.posterior.record import RECORD_VERSION, Failure, FitRecord, InputFile
 from socca.posterior.sampler_record import SamplerRecord
-from socca.posterior.statistics import INTERVAL, unwrapped, weighted_quantiles
 from socca.posterior.storage import open_result, save_failure
+from socca.utils.statistics import INTERVAL, unwrapped, weighted_quantiles
 
 N = 20_000
 

@@ -11,9 +11,9 @@ from scipy.stats import kstest, norm
 from socca.errors import ConfigError
 from socca.posterior import Posterior
 from socca.posterior.record import Failure, FitRecord
-from socca.posterior.statistics import INTERVAL
 from socca.posterior.storage import save_failure
 from socca.simulation.recovery import format_summary, recovery_figure, recovery_summary, recovery_table
+from socca.utils.statistics import INTERVAL
 
 LABELS = ["galaxy.xc", "galaxy.re", "galaxy.theta"]
 UNITS = ["deg", "deg", "rad"]

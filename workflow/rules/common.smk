@@ -161,4 +161,5 @@ TRIES = 3
 RETRY = wanted_retry()
 MOST_REASONS = 10
 CATALOG = [f"{FOLDER}/catalog.fits", f"{FOLDER}/catalog.ecsv"]
+AUDIT = [f"{FOLDER}/audit.ecsv"] if SURVEY.config.audited else []
 RECOVERY = [f"{FOLDER}/recovery.ecsv", f"{FOLDER}/recovery_summary.ecsv", f"{FOLDER}/recovery.png"] if SIMULATED else []

@@ -6,6 +6,7 @@ rule catalog:
         posteriors,
     output:
         CATALOG,
+        AUDIT,
     log:
         f"{FOLDER}/logs/catalog.log",
     benchmark:

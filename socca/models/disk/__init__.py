@@ -79,6 +79,7 @@ class Disk(Extended):
 
     attributes = ("id", "positive", "losdepth", "losbins")
     position_names = ("radial.xc", "radial.yc")
+    shapes_left_alone = ("radial.e",)  # which the inclination stands for
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ class Vertical(Parameterised, ABC):
 
     as_prior = staticmethod(as_prior)
     attributes: ClassVar[tuple[str, ...]] = ("id", "losdepth", "losbins")
-    inc = param("rad", "inclination: 0 is face-on", 0.0, lower=0.0, upper=math.pi / 2)
+    inc = param("rad", "inclination: 0 is face-on", 0.0, lower=0.0, upper=math.pi / 2, usual=(0.0, math.pi / 2))
     zs = param("deg", "scale height", lower=0.0)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -59,7 +59,7 @@ class Radial(Extended, abstract=True):
     xc = param("deg", "RA, or offset to the east in a pixel frame", period_on_sky=360.0)
     yc = param("deg", "Dec, or offset to the north in a pixel frame")
     theta = param("rad", "position angle of the major axis, from north through east", 0.0, period=math.pi)
-    e = param("", "ellipticity, 1 - b/a", 0.0, lower=0.0, upper=1 - 1e-6, open_ends=(1.0,))
+    e = param("", "ellipticity, 1 - b/a", 0.0, lower=0.0, upper=1 - 1e-6, open_ends=(1.0,), usual=(0.0, 0.95))
     cbox = param(
         "", "boxiness: 0 elliptical, > 0 boxy, < 0 disky", 0.0, lower=-2 + 1e-6, neutral=0.0, open_ends=(-2.0,)
     )

@@ -58,7 +58,7 @@ class Sersic(Radial):
 
     re = param("deg", "radius of half the light, along the major axis", lower=0.0)
     Ie = param("image", "brightness at re")
-    ns = param("", "Sersic index", 0.5, lower=0.25, upper=10.0)
+    ns = param("", "Sersic index", 0.5, lower=0.25, upper=10.0, usual=(0.5, 8.0))
 
     @staticmethod
     @for_numbers

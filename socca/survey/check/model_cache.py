@@ -72,6 +72,9 @@ class ModelCache:
         ConfigError
             As `build_model`.
         """
+        if config.models[name].priors == "auto":  # which depend on the pixels
+            model = build_model(name, target, config, image)
+            return model, structure(model.components)
         which = name, target.name if target.name in config.overrides else ""
         frame = image.frame
         place = frame.on_sky, frame.pixel_scale, frame.center

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from socca.data.image import Image
+from socca.data.light import measure_light
 from socca.errors import ConfigError, ModelError, nearest
+from socca.fitting.auto_priors import priors_for
 from socca.likelihood.parameter_vector import check_parts
 from socca.likelihood.problem import Problem
 from socca.models import Component, Model
@@ -65,6 +67,7 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
         return f"{ids[label]}_{parameter}"
 
     model = Model()
+    light = measure_light(image) if config.models[name].priors == "auto" else None
     for label, settings in components.items():
         component, values = made[label], settings.values(made[label])
         for parameter, field in component.fields.items():
@@ -86,6 +89,11 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
             else:
                 other = made[position].position_names if position in made else ()
                 _concentric(component, position, other or ("xc", "yc"), context, full_name, where)
+        if light is not None:
+            placed = component.position_names if position is not None else ()
+            free = [key for key in component.fields if key not in {*settings.given(component), *placed}]
+            for key, prior in priors_for(component, free, light, image).items():
+                setattr(component, key, prior)
         unset = [key for key in component.fields if getattr(component, key) is None]
         if unset:
             hint = " (or a position)" if set(unset) & set(component.position_names) else ""

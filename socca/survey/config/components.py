@@ -128,6 +128,18 @@ class ComponentSection(Strict):
         """Return what is said of each parameter of the component, None where nothing is."""
         return dict(_section_values(self, component.fields))
 
+    def given(self, component: Parameterised) -> set[str]:
+        """Return which parameters of the component something is said of, be it their default."""
+        return {name for name, _ in _section_values(self, component.fields) if self._says(name)}
+
+    def _says(self, name: str) -> bool:
+        part, _, parameter = name.rpartition(".")
+        inner = getattr(self, part) if part else self
+        custom = {**getattr(inner, "parameters", {}), **getattr(inner, "extra", {})}
+        if parameter in custom:
+            return custom[parameter].value is not None
+        return inner is not None and getattr(inner, parameter, None) is not None and parameter in inner.model_fields_set
+
 
 def _described(parameter: Parameter) -> str:
     return f"{parameter.description}{f' [{parameter.unit}]' if parameter.unit else ''}"
@@ -300,6 +312,11 @@ class ModelConfig(Strict):
     """One model, fitted to each target that asks for it."""
 
     components: dict[Name, _union(COMPONENT_MODELS)] = _components_field()  # type: ignore[valid-type]
+    priors: Literal["auto"] | None = Field(
+        None,
+        description="auto: parameters that are not given have wide priors that the image suggests; see "
+        "[the page about priors](priors.md).",
+    )
 
 
 def model_section(plugins: Iterable[str]) -> type[ModelConfig]:

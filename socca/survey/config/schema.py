@@ -98,6 +98,11 @@ class Config(Strict):
         """The table of targets."""
         return self.folder / "images" / "targets.csv" if self.simulate else Path(self.targets or "")
 
+    @property
+    def audited(self) -> bool:
+        """Whether some of the fits are audited."""
+        return any(one.sampler.audited for one in (self, *map(self.for_target, self.overrides)))
+
     def for_target(self, target: str) -> Config:
         """Return the config with the overrides of one target merged in.
 
@@ -133,17 +138,25 @@ class Config(Strict):
         """Return all settings that the posterior of a target and model depends on, JSON-serialisable.
 
         Their digest decides whether a fit is up to date. A new key is left out here while it has its default, or every
-        finished survey is fitted again.
+        finished survey is fitted again. Whether fits keep checkpoints, and how many are audited, changes none of them.
         """
         own = self.for_target(target)
         return {
             "seed": own.seed,
             "image": _image_settings(own.image),
             "noise": own.noise.model_dump(mode="json"),
-            "model": own.models[model].model_dump(mode="json"),
-            "sampler": own.sampler.model_dump(mode="json", exclude={"checkpoint"}),  # which changes no result
+            "model": _model_settings(own.models[model]),
+            "sampler": own.sampler.model_dump(mode="json", exclude={"checkpoint", "audit"}),
             "compilation": own.compilation.model_dump(mode="json"),
         }
+
+
+def _model_settings(model: ModelConfig) -> dict[str, Any]:
+    """Return the settings of a model, without the key that came later where it has its default."""
+    found = model.model_dump(mode="json")
+    if found["priors"] is None:
+        del found["priors"]
+    return found
 
 
 def _image_settings(image: ImageConfig) -> dict[str, Any]:

@@ -252,6 +252,29 @@ class SamplerConfig(Strict):
         description="Keep the state of each fit beside its results while it runs, so that one that was killed goes on "
         "where it was.",
     )
+    audit: Real = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of the fits by adaptive that nautilus explores too, from the prior alone; audit.ecsv says "
+        "how far the two differ. A larger share audits fits that are made from then on.",
+    )
+
+    @property
+    def audited(self) -> bool:
+        """Whether some of the fits are audited."""
+        return self.method == "adaptive" and self.audit > 0
+
+    @property
+    def run_options(self) -> dict[str, Any]:
+        """Options of the sampler, the share that is audited among them."""
+        return {**self.options, "audit": self.audit} if self.audited else self.options
+
+    @model_validator(mode="after")
+    def _audit_is_a_key_of_its_own(self) -> SamplerConfig:
+        if "audit" in self.options:
+            raise ValueError("options.audit: write it without options, as sampler.audit")
+        return self
 
     @field_validator("options")
     @classmethod

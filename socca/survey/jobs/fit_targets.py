@@ -226,7 +226,7 @@ def fit_one(
         checkpoint=outputs.checkpoint if config.sampler.checkpoint else None,
         complete=writes,
         doubts=doubts,
-        **config.sampler.options,
+        **config.sampler.run_options,
     )
     try:
         posterior, _ = run()

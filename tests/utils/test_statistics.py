@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from socca.posterior.statistics import unwrapped, weighted_quantiles
+from socca.utils.statistics import unwrapped, weighted_quantiles
 
 counts = st.integers(1, 30)
 values = counts.flatmap(lambda n: arrays(float, n, elements=st.floats(-1e6, 1e6)))
