@@ -2,6 +2,7 @@
 
     python -m benchmarks.survey_scale scale [1000 10000 100000]
     python -m benchmarks.survey_scale fits
+    python -m benchmarks.survey_scale survey [1000] [250]
 
 `scale` makes tables and tiny images of so many targets, in chunks of 50, and measures Snakemake with a stand-in for
 ``socca`` that makes the files and fits nothing: a dry run of all of it, the whole run, a run with nothing to do, a run
@@ -11,6 +12,10 @@ each target. Seconds and the highest memory of each process.
 `fits` runs a chunk of 50 real fits (a Sersic profile and a sky on 64 x 64 pixels, with a PSF) in one process on a core
 and in two, and says what a fit takes besides sampling, and how many targets a minute there are; and how many times the
 work of one process two can do on this machine, which others may be using.
+
+`survey` fits 1,000 galaxies that galsim draws (those of `benchmarks.pulls`, a Sersic profile and a sky, 8 free
+parameters) by ``adaptive``, through Snakemake on two cores in chunks of 250, catalogue included: the time, where it
+went, how many fits passed, and how often intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -244,14 +249,94 @@ def real_fits(number: int) -> None:
         shutil.rmtree(folder)
 
 
+def drawn_galaxies(folder: Path, number: int, chunk: int) -> list[dict[str, float]]:
+    """Write galaxies that galsim draws, and their survey; return their parameters, lengths in pixels."""
+    from benchmarks import pulls
+    from benchmarks.galaxies import star
+
+    folder.mkdir(parents=True, exist_ok=True)
+    fits.writeto(folder / "psf.fits", star(pulls.PSF, pulls.STAMP))
+    empty = pulls.problem_of(np.zeros((pulls.SIZE, pulls.SIZE)))
+    rows, truths = [], []
+    for k in range(number):
+        rng = np.random.default_rng([1935, k])
+        truth, light, _ = pulls.draw(empty, rng)
+        fits.writeto(folder / f"t{k:05d}.fits", (light + rng.normal(size=light.shape)).astype(np.float32))
+        rows.append(f"t{k:05d},t{k:05d}.fits,psf.fits")
+        truths.append(truth)
+    (folder / "targets.csv").write_text("target,image,psf\n" + "\n".join(rows) + "\n")
+    galaxy = {
+        "type": "Sersic",
+        "position": {"within": "2 pix"},
+        "theta": {"uniform": [0, "180 deg"]},
+        "e": {"uniform": [0, 0.8]},
+        "re": {"loguniform": ["2 pix", "8 pix"]},
+        "Ie": {"loguniform": [0.2, 60]},
+        "ns": {"uniform": [0.6, 5]},
+    }
+    components = {"galaxy": galaxy, "sky": {"type": "Background", "a0": {"normal": [0, 1]}}}
+    survey = config({"method": "adaptive"}, components) | {"noise": {"level": 1}, "batch": {"chunk": chunk}}
+    (folder / "survey.yaml").write_text(yaml.safe_dump(survey))
+    return truths
+
+
+def whole_survey(number: int, chunk: int) -> None:
+    """Print what a survey by the adaptive method takes through Snakemake, and what it finds."""
+    from astropy.table import Table
+
+    folder = Path(tempfile.mkdtemp(prefix="socca-survey-"))
+    try:
+        truths = drawn_galaxies(folder, number, chunk)
+        command = [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"),
+            *("--quiet", "all", "--workflow-profile", str(ROOT / "profiles" / "default")),
+            *("--config", "survey=survey.yaml"),
+        ]
+        seconds, _, _ = measured(command, folder)
+        results = folder / "results" / "big"
+        timings, notes = [], []
+        for container in sorted(results.rglob("chunks/*/*.h5")):
+            for header in read_headers(container).values():
+                timings.append(header.record.timing)
+                notes.append(header.record.sampler)
+        total = sum(timing.total for timing in timings)
+        compiling = sum(timing.compilation for timing in timings)
+        loading = sum(timing.loading for timing in timings)
+        likelihood = sum(timing.likelihood for timing in timings)
+        calls = np.array([one.n_calls for one in notes])
+        passed = np.mean([one.notes.tier == "importance" for one in notes])
+        print(f"{number} targets in {seconds:.0f} s ({seconds / 60:.1f} min): {number / seconds:.2f} a second")
+        print(
+            f"of 2 x {seconds:.0f} s: fits {total / 2 / seconds:.0%}, likelihood {likelihood / 2 / seconds:.0%}, "
+            f"compiling {compiling / 2 / seconds:.1%}, reading {loading / 2 / seconds:.1%}, the rest outside of fits"
+        )
+        print(f"passed {passed:.1%}; median {np.median(calls):.0f} likelihoods, mean {calls.mean():.0f}")
+        table = Table.read(results / "catalog.ecsv")
+        print({str(status): int(np.sum(table["status"] == status)) for status in set(table["status"])})
+        inside = [
+            float(row["galaxy_ns_lower"]) <= truths[int(str(row["target"])[1:])]["ns"] <= float(row["galaxy_ns_upper"])
+            for row in table
+            if row["status"] == "done"
+        ]
+        print(f"68 % intervals of the index hold the truth in {np.mean(inside):.1%} of fits")
+        audit = Table.read(results / "audit.ecsv")
+        print(f"audited {len(audit)}, agreeing {int(np.sum(audit['agrees']))}")
+        if len(audit):
+            print(audit)
+    finally:
+        shutil.rmtree(folder)
+
+
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["scale", "fits"])
+    parser.add_argument("what", choices=["scale", "fits", "survey"])
     parser.add_argument("numbers", type=int, nargs="*")
     given = parser.parse_args()
     if given.what == "scale":
         scale(given.numbers or [1000, 10_000, 100_000])
+    elif given.what == "survey":
+        whole_survey(*(given.numbers or [1000, 250]))
     else:
         real_fits(given.numbers[0] if given.numbers else 50)
 

@@ -14,6 +14,7 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from socca.likelihood.compiled import ProblemSpec, draw, information_of, looped
 from socca.likelihood.parameter_vector import ModelSpec, log_prior, transform
 from socca.likelihood.truncated_normal import log_share
+from socca.models.rendered import Rendered
 
 if TYPE_CHECKING:
     from socca.utils.array_types import Array
@@ -43,8 +44,10 @@ class Split:
         Amplitudes, by their priors.
     corrected : tuple of int
         Those of `flat` that have another prior, which is taken as flat near the mean.
-    all_light : bool
-        Whether there is no light but that of the amplitudes.
+    acts_on : tuple of tuple of int
+        For each amplitude, in the order of `linear`: numbers of the components whose light depends on it.
+    lit : tuple of int
+        Numbers of the components that have light without amplitudes.
     """
 
     problem: ProblemSpec
@@ -52,7 +55,8 @@ class Split:
     normal: tuple[int, ...]
     flat: tuple[int, ...]
     corrected: tuple[int, ...] = ()
-    all_light: bool = False
+    acts_on: tuple[tuple[int, ...], ...] = ()
+    lit: tuple[int, ...] = ()
 
     @property
     def linear(self) -> tuple[int, ...]:
@@ -138,27 +142,26 @@ def _solve(split: Split, arrays: dict[str, Any], theta: Array) -> Solved:
     inverse = jnp.concatenate([1 / scale**2, _FLAT / (high - low) ** 2])
     log_heights = jnp.concatenate([-jnp.log(scale) - 0.5 * math.log(2 * math.pi), -jnp.log(high - low)])
 
-    def image(amplitudes: Array) -> tuple[Array, Any]:
-        # One by one, so that what does not depend on amplitudes is computed once.
+    def drawn_with(amplitudes: Array, only: tuple[int, ...]) -> tuple[Rendered, dict[str, Any], Array]:
         whole = dict(zip((*split.sampled, *split.linear), (*theta, *amplitudes), strict=True))
-        drawn, own, impossible = draw(spec, arrays, [whole[j] for j in range(len(whole))])
-        return drawn.total, (drawn, own, impossible)
+        return draw(spec, arrays, [whole[j] for j in range(len(whole))], only)
 
-    # The image without amplitudes, and with a good deal of each: differences of images have their digits then.
+    none = jnp.zeros(k)
+    drawn, own, impossible = drawn_with(none, split.lit)
+
+    def template(j: int, much: Array) -> Array:
+        # The components that it acts on, and no others, with a good deal of it: differences have their digits then.
+        light = drawn_with(none.at[j].set(much), split.acts_on[j])[0].total
+        constant = tuple(number for number in split.acts_on[j] if number in split.lit)
+        return (light - drawn_with(none, constant)[0].total if constant else light) / much
+
     much = jnp.concatenate([jnp.abs(loc) + scale, high - low])
-    dark = jnp.zeros((0 if split.all_light else 1, k))
-    images, rest = jax.vmap(image)(jnp.concatenate([dark, jnp.diag(much)]))
-    drawn, own, impossible = jax.tree.map(lambda rows: rows[0], rest)
-    if split.all_light:
-        nothing = jnp.zeros_like(images[0])
-        drawn = drawn._replace(smoothed=nothing, background=nothing)
-        images = jnp.concatenate([nothing[None], images])
 
     def whitened(plane: Array) -> Array:
         return noise.kind.whiten(plane, arrays["noise"], own, noise).ravel()
 
-    y = whitened(arrays["noise"].data - images[0])
-    x = jax.vmap(whitened)((images[1:] - images[0]) / much[:, None, None])
+    y = whitened(arrays["noise"].data - drawn.total)
+    x = jnp.stack([whitened(template(j, much[j])) for j in range(k)])
     precision = x @ x.T + jnp.diag(inverse)
     vector = x @ y + inverse * center
     # Scaled to a unit diagonal: intensities differ by orders of magnitude. The second step makes up for the ridge.

@@ -74,7 +74,7 @@ def looped(function: Any) -> Any:
 
 
 def draw(
-    spec: ProblemSpec, arrays: dict[str, Any], theta: Array | Sequence[Array]
+    spec: ProblemSpec, arrays: dict[str, Any], theta: Array | Sequence[Array], only: tuple[int, ...] | None = None
 ) -> tuple[Rendered, dict[str, Any], Array]:
     """Draw the model, in the form that noise models take.
 
@@ -86,6 +86,8 @@ def draw(
         Of the problem.
     theta : array or sequence of arrays, shape (ndim,)
         Free parameters.
+    only : tuple of int, optional
+        Numbers of the components that are drawn; by default all.
 
     Returns
     -------
@@ -97,7 +99,7 @@ def draw(
         Whether the model has no meaning.
     """
     values = all_values(spec.model, arrays["model"], theta)
-    drawn = render(spec.scene, arrays["scene"], values, raw=False)
+    drawn = render(spec.scene, arrays["scene"], values, raw=False, only=only)
     drawn = jax.tree.map(lambda part: part if part.dtype == bool else part.astype(float), drawn)
     own = {name: values[f"noise_{name}"] for name, _ in spec.noise.fields}
     return drawn, own, drawn.negative | out_of_range(spec.model, values)

@@ -30,13 +30,16 @@ class Amplitudes:
         Their positions among the free parameters.
     idle : frozenset of int
         Positions, among all parameters, of those that are tied to an amplitude and that nothing drawn depends on.
-    all_light : bool
-        Whether there is no light where all amplitudes are zero.
+    acts_on : tuple of tuple of int
+        For each of `free`: numbers of the components whose light depends on it.
+    lit : tuple of int
+        Numbers of the components that have light where all amplitudes are zero.
     """
 
     free: tuple[int, ...]
     idle: frozenset[int]
-    all_light: bool
+    acts_on: tuple[tuple[int, ...], ...]
+    lit: tuple[int, ...]
 
 
 def find_amplitudes(problem: Problem, any_prior: bool = False) -> Amplitudes:
@@ -110,10 +113,21 @@ def find_amplitudes(problem: Problem, any_prior: bool = False) -> Amplitudes:
             f"marginalize: {', '.join(problem.labels)} would all be integrated out, and nothing is left to sample: "
             "leave marginalize out, or give one of them another prior, such as truncnormal"
         )
+    # What depends on each of them, directly or by ties to what does.
+    numbers = [number for number, part in enumerate(model.parts) for _ in part.fields]
+    acts_on = []
+    for k in free:
+        reached = {problem.names[k]}
+        for index, meant, _ in model.tied:
+            if model.names[index] in linear and reached.intersection(full for _, full in meant):
+                reached.add(model.names[index])
+        found = {number for name, number in zip(model.names, numbers, strict=True) if name in reached}
+        acts_on.append(tuple(sorted(found)))
+    lit = set(_lit_of_linear(problem, free))
     # A component without an amplitude of its own may shine where nobody looks.
-    owns = {id(part) for name, (part, _) in zip(model.names, owners, strict=True) if name in linear}
-    all_light = _check_linear(problem, free) and all(id(part) in owns for part in model.parts[:-1])
-    return Amplitudes(tuple(free), frozenset(model.names.index(name) for name in idle), all_light)
+    lit.update(set(range(len(model.parts) - 1)).difference(*acts_on))
+    idle_places = frozenset(model.names.index(name) for name in idle)
+    return Amplitudes(tuple(free), idle_places, tuple(acts_on), tuple(sorted(lit)))
 
 
 def _degree(node: Node, linear: Collection[str]) -> int:
@@ -130,13 +144,11 @@ def _degree(node: Node, linear: Collection[str]) -> int:
     return 2 * max(degrees, default=0)
 
 
-def _check_linear(problem: Problem, free: list[int]) -> bool:
-    """Compute brightness along a line through all the amplitudes' priors: functions of the user's may do anything.
+def _lit_of_linear(problem: Problem, free: list[int]) -> list[int]:
+    """Return the numbers of the components that have light where all amplitudes are zero.
 
-    Returns
-    -------
-    bool
-        Whether there is none where all amplitudes are zero.
+    Raises `ModelError` if the brightness is not linear along a line through all the amplitudes' priors: functions of
+    the user's may do anything.
     """
     ends = np.array([problem.priors[k].icdf([0.001, 0.999]) for k in free])
     along = np.linspace(0, 1, 5)
@@ -156,7 +168,7 @@ def _check_linear(problem: Problem, free: list[int]) -> bool:
         if np.abs(values - straight).max() > _LINEAR * np.abs(values).max():
             names = ", ".join(problem.labels[k] for k in free)
             raise ModelError(f"marginalize: the brightness of comp_{number:02d} is not linear in {names}")
-    return not any(np.asarray(part)[-1].any() for part in found)
+    return [number for number, part in enumerate(found) if np.asarray(part)[-1].any()]
 
 
 def _brightness(problem: Problem, theta: Any) -> list[Any]:

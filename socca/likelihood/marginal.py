@@ -95,14 +95,17 @@ class Marginal:
         tied = tuple((tie[0], (), undefined) if tie[0] in amplitudes.idle else tie for tie in spec.model.tied)
         sampled = tuple(k for k in range(problem.ndim) if k not in amplitudes.free)
         flat = tuple(k for k in amplitudes.free if not isinstance(problem.priors[k], priors.normal))
+        normal = tuple(k for k in amplitudes.free if k not in flat)
+        acts_on = dict(zip(amplitudes.free, amplitudes.acts_on, strict=True))
         self._whole = problem
         self._split = Split(
             problem=dataclasses.replace(spec, model=dataclasses.replace(spec.model, tied=tied)),
             sampled=sampled,
-            normal=tuple(k for k in amplitudes.free if k not in flat),
+            normal=normal,
             flat=flat,
             corrected=tuple(k for k in flat if not isinstance(problem.priors[k], priors.uniform)),
-            all_light=amplitudes.all_light,
+            acts_on=tuple(acts_on[k] for k in (*normal, *flat)),
+            lit=amplitudes.lit,
         )
         self._bounds = np.array([_bounds_of(problem.priors[k]) for k in flat]).reshape(-1, 2)
         self.names = [problem.names[k] for k in sampled]

@@ -165,6 +165,7 @@ def render(
     response: bool = True,
     exposure: bool = True,
     raw: bool = True,
+    only: tuple[int, ...] | None = None,
 ) -> Rendered:
     """Draw a model.
 
@@ -182,6 +183,8 @@ def render(
         Whether to multiply by them, where there are any.
     raw : bool
         Whether the unconvolved image is wanted where there is a PSF, and no noise model needs it.
+    only : tuple of int, optional
+        Numbers of the components that there are; the others cost nothing, and the program differs. By default all.
 
     Returns
     -------
@@ -199,6 +202,8 @@ def render(
     negative = jnp.asarray(False)
 
     for number, spec in enumerate(scene.components):
+        if only is not None and number not in only:
+            continue
         own = {name: values[f"comp_{number:02d}_{name}"] for name, _ in spec.fields}
         single = {name: value.astype(dtype) for name, value in own.items()}
         drawn = 1 if keep is None else keep[number].astype(dtype)

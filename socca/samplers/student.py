@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 
 class Student:
@@ -30,6 +31,8 @@ class Student:
         self._center, self._root, self._freedom = center, root, freedom
         ndim = len(center)
         self._log_peak = math.lgamma((freedom + ndim) / 2) - math.lgamma(freedom / 2)
+        # A triangular solution for many points takes several times as long as a product with the inverse.
+        self._inverse = solve_triangular(root, np.eye(ndim), lower=True)
         self._log_peak -= ndim / 2 * math.log(freedom * math.pi) + float(np.log(np.diag(root)).sum())
 
     def draw(self, n: int, rng: np.random.Generator | np.random.RandomState) -> np.ndarray:
@@ -40,7 +43,8 @@ class Student:
 
     def square_distance(self, x: np.ndarray) -> np.ndarray:
         """Return the squared distance of points, shape (n, ndim), from the middle, in units of the scale."""
-        return np.sum(np.linalg.solve(self._root, (x - self._center).T) ** 2, axis=0)
+        off = (x - self._center) @ self._inverse.T
+        return np.einsum("ni,ni->n", off, off)
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
         """Return the log of the density at points of shape (n, ndim), shape (n,)."""

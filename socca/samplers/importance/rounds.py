@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
 
 from socca.samplers.importance.proposal import PriorDensity, Proposal
 
+#: A round counts if its proposal is as large a part as good as the best one.
+_WORTHWHILE = 0.2
+
+
+class Weighted(NamedTuple):
+    """Draws, and weights whose mean is the evidence.
+
+    Attributes
+    ----------
+    z : ndarray, shape (n, ndim)
+        The draws.
+    log_likelihood, log_weights : ndarray, shape (n,)
+        There.
+    logz, logz_err : float
+        Log-evidence and its standard error; -inf and inf without any weight.
+    """
+
+    z: np.ndarray
+    log_likelihood: np.ndarray
+    log_weights: np.ndarray
+    logz: float
+    logz_err: float
+
 
 class Rounds:
-    """The draws of all rounds, and their weights.
+    """The draws of all rounds, each weighted by the density of all proposals together.
 
     Parameters
     ----------
@@ -68,6 +92,57 @@ class Rounds:
         shares = np.log(np.array(self._numbers) / sum(self._numbers))
         mixture = logsumexp(self._log_densities + shares[:, None], axis=0)
         return np.asarray(self.log_likelihood + self._log_prior - mixture)
+
+    def all(self) -> Weighted:
+        """Return all draws, with these weights."""
+        log_weights = self.log_weights()
+        return Weighted(self.z, self.log_likelihood, log_weights, *evidence(log_weights))
+
+    def since(self, first: int) -> Weighted:
+        """Return the draws of the rounds from a number on, each weighted by the density of its own proposal alone.
+
+        A proposal that was fitted to earlier draws is a fixed density for its own: the mean of their weights is the
+        evidence, without bias. (In the mixture of all proposals, draws that a later one was fitted to have weights that
+        are too small: it grew where they were.) Rounds have shares of the result by their numbers of draws, times how
+        good their proposals are (Douc et al. 2007, ESAIM Probab. Stat. 11, 427). That is judged by the draws of all
+        rounds: by its own ones, a round without any of its few large weights would seem the best.
+
+        Parameters
+        ----------
+        first : int
+            Number of the first round that counts.
+        """
+        numbers = np.array(self._numbers)
+        parts = self._efficiencies()[first:]
+        shares = numbers[first:] * np.where(parts >= _WORTHWHILE * parts.max(), parts, 0.0)
+        shares = shares / shares.sum()
+        ends = np.cumsum(numbers)
+        total = ends[-1] - ends[first] + numbers[first]
+        log_weights, found = [], []
+        for number, share in enumerate(shares, first):
+            one = slice(ends[number] - numbers[number], ends[number])
+            own = self.log_likelihood[one] + self._log_prior[one] - self._log_densities[number, one]
+            own = own + math.log(share) if share > 0 else np.full(len(own), -np.inf)
+            log_weights.append(own + math.log(total / len(own)))
+            found.append(evidence(own))
+        logz, errors = np.array([one for one in found if math.isfinite(one[0])]).reshape(-1, 2).T
+        whole = slice(ends[first] - numbers[first], None)
+        draws = (self.z[whole], self.log_likelihood[whole], np.concatenate(log_weights))
+        if not len(logz):
+            return Weighted(*draws, -math.inf, math.inf)
+        together = float(logsumexp(logz))
+        return Weighted(*draws, together, math.sqrt(float(np.sum((np.exp(logz - together) * errors) ** 2))))
+
+    def _efficiencies(self) -> np.ndarray:
+        """Return for each round the share of draws from its proposal that would be effective, by all draws."""
+        log_weights = self.log_weights()
+        log_sum = logsumexp(log_weights)
+        if not np.isfinite(log_sum):
+            return np.ones(len(self))
+        some = np.isfinite(log_weights)
+        log_posterior = (log_weights - log_sum)[some]
+        log_target = (self.log_likelihood + self._log_prior)[some] - (log_sum - math.log(len(log_weights)))
+        return np.asarray(np.exp(-logsumexp(log_posterior + log_target - self._log_densities[:, some], axis=1)))
 
 
 def evidence(log_weights: np.ndarray) -> tuple[float, float]:

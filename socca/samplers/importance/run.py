@@ -11,7 +11,7 @@ import numpy as np
 from socca.samplers.base import Draws, PeriodicLogger
 from socca.samplers.coordinates.flat import FlatCoordinates
 from socca.samplers.importance.proposal import Proposal, student_of
-from socca.samplers.importance.rounds import Rounds, agree, effective_number, evidence, tail_shape, truncated
+from socca.samplers.importance.rounds import Rounds, Weighted, agree, effective_number, evidence, tail_shape, truncated
 from socca.samplers.importance.summits import Summits, find_summits
 from socca.samplers.maxima.search import MATTERS, Maxima
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 MOST_TAIL = 0.7
 #: Draws from the prior before it is said that none is possible.
 _LOOKED = 1000
-#: Share of effective draws with which a proposal is good enough, and with which it gets another Student density.
-_GOOD, _POOR = 0.4, 0.4
-#: Student densities of a proposal that grows, at most; and rounds without a gain before no better one is looked for.
-_MOST_STUDENTS, _NO_GAIN = 8, 3
-#: Share of the draws at most that look for a proposal, and share of the best round's effectiveness that draws may have
-#: before it goes on.
-_LOOKING, _LESS = 0.5, 0.5
+#: Share of effective draws with which a proposal is good enough, and below which it gets another Student density.
+_GOOD, _POOR = 0.65, 0.4
+#: Student densities of a proposal that grows, at most.
+_MOST_STUDENTS = 8
+#: A proposal whose share is less than this times the best one's is not built upon.
+_LESS = 0.5
+#: Share of the draws at most within which proposals are looked for.
+_LOOKING = 0.5
 #: Draws at once, at most as a multiple of those of a round.
 _GROWTH = 4
 #: The draws that count may differ from all together by so many errors in ln Z, or by so much.
@@ -39,6 +40,33 @@ _SIGMAS, _CLOSE = 4.0, 0.1
 _NOTHING = 1e-12
 #: Name in checkpoints.
 _LIKELIHOODS = "importance_log_likelihood"
+
+
+class _Search:
+    """The proposals that were tried, by the shares of their draws that are effective."""
+
+    def __init__(self) -> None:
+        self._shares: list[tuple[Proposal, float]] = []
+
+    def add(self, proposal: Proposal, share: float) -> None:
+        """Add what was found of a proposal, anew if it is known."""
+        self._shares = [known for known in self._shares if known[0] is not proposal]
+        self._shares.append((proposal, share))
+
+    @property
+    def most(self) -> float:
+        """The largest share."""
+        return max(share for _, share in self._shares)
+
+    @property
+    def latest(self) -> float:
+        """The share of the proposal that was added last."""
+        return self._shares[-1][1]
+
+    @property
+    def best(self) -> Proposal:
+        """The proposal with the largest share."""
+        return max(self._shares, key=lambda one: one[1])[0]
 
 
 class Remembered:
@@ -137,8 +165,8 @@ class ImportanceRun:
     def explore(self, progress: PeriodicLogger) -> tuple[Draws, list[str]]:
         """Explore the posterior.
 
-        What a proposal was fitted to does not count for the result: weights of draws that their own proposal has seen
-        are too small, since it grew where they were.
+        Each proposal is fitted to all draws before it, as long as that makes it better; the best one gives what is left
+        to draw. All draws count, but those from the prior that came first.
 
         Parameters
         ----------
@@ -148,82 +176,56 @@ class ImportanceRun:
         Returns
         -------
         draws : Draws
-            Those of the last proposal.
+            All that count.
         why : list of str
             Why they do not pass; empty if they do.
         """
-        wanted, first, most = (int(self._options[key]) for key in ("n_eff", "n_first", "max_draws"))
-        proposal, final, expected = self._found_proposal()
+        wanted, most = int(self._options["n_eff"]), int(self._options["max_draws"])
+        proposal, search = self._first, _Search()
+        number, before = int(self._options["n_first"]), len(self._all)
         while True:
-            log_weights = final.log_weights()
-            effective = effective_number(log_weights, final.z)
-            enough = len(final.z) > 0 and effective >= wanted
-            if enough and self._spent < _LOOKING * most and not tail_shape(log_weights) <= MOST_TAIL:
-                proposal, final, expected = self._found_proposal(proposal)
+            self._add_round(proposal, number)
+            own = self._all.since(len(self._all) - 1)
+            search.add(proposal, effective_number(own.log_weights, own.z) / number)
+            found = self._all.since(before)
+            effective = effective_number(found.log_weights, found.z)
+            looking = self._spent < _LOOKING * most
+            if effective >= wanted and looking and not tail_shape(found.log_weights) <= MOST_TAIL:
+                proposal, search = self._adapted(search.best, 0.0), _Search()
+                number, before = int(self._options["n_first"]), len(self._all)
                 continue
-            done = enough or (len(final.z) > 0 and self._spent >= most)
+            done = effective >= wanted or self._spent >= most
             self._checkpoint.offer(self.state, last=done)
             if done:
                 break
             if progress.due():
-                progress.log(f"{self._spent} draws, N_eff {effective:.0f}, ln Z {evidence(log_weights)[0]:.2f}")
-            fraction = effective / max(len(final.z), 1)
-            if len(final.z) > first and fraction < _LESS * expected and self._spent < _LOOKING * most:
-                proposal, final, expected = self._found_proposal(proposal)
-                continue
-            # As many as should be enough, with a tenth to spare.
-            needed = 1.1 * (wanted - effective) / (max(fraction, 1 / len(final.z)) if len(final.z) else expected)
-            left = max(most - self._spent, first // _GROWTH)
-            number = int(min(max(needed, first / _GROWTH), _GROWTH * first, left))
-            self._add_round(proposal, number, final)
+                progress.log(f"{self._spent} draws, N_eff {effective:.0f}, ln Z {found.logz:.2f}")
+            start = proposal if search.latest > _LESS * search.most else search.best
+            proposal = self._adapted(start, search.latest) if looking and search.most < _GOOD else search.best
+            number = self._number(wanted - effective, search, len(found.z))
         if effective == 0:  # none of them is possible: what led to them is all there is
-            final = self._all
-            effective = effective_number(final.log_weights(), final.z)
-        why, notes = self._judged(final, effective)
-        return self._draws(final, effective, not why, notes), why
+            found = self._all.all()
+            effective = effective_number(found.log_weights, found.z)
+        why, notes = self._judged(found, effective)
+        return self._draws(found, effective, not why, notes), why
 
-    def _add_round(self, proposal: Proposal, number: int, *more: Rounds) -> None:
-        """Draw from a proposal, and add that to all rounds, and to others."""
+    def _number(self, missing: float, search: _Search, counted: int) -> int:
+        """Return how many draws to make next: as many as should be enough, a tenth to spare, but fewer at first."""
+        first, most = int(self._options["n_first"]), int(self._options["max_draws"])
+        needed = 1.1 * missing / max(search.most, 1 / first)
+        # A poor proposal is to be replaced soon.
+        at_once = first if search.most < _POOR else max(first, counted // 2)
+        at_once = _GROWTH * first if search.most >= _GOOD or self._spent >= _LOOKING * most else at_once
+        left = max(most - self._spent, first // _GROWTH)
+        return int(min(max(needed, first / _GROWTH), at_once, left))
+
+    def _add_round(self, proposal: Proposal, number: int) -> None:
+        """Draw from a proposal, and add that to the rounds."""
         z = proposal.draw(number, self._rng)
         log_likelihood = np.full(number, -np.inf)
         inside = np.isfinite(self._coordinates.log_prior(z))
         log_likelihood[inside] = self._likelihoods.evaluate(self._coordinates.to_parameters(z[inside]))
-        for rounds in (self._all, *more):
-            rounds.add(proposal, z, log_likelihood)
-
-    def _found_proposal(self, start: Proposal | None = None) -> tuple[Proposal, Rounds, float]:
-        """Look for a proposal, round by round.
-
-        Parameters
-        ----------
-        start : Proposal, optional
-            One that was used, and was not good enough; by default that of the maxima.
-
-        Returns
-        -------
-        proposal : Proposal
-            The best one.
-        counting : Rounds
-            Its draws, if it is the first one and was good enough at once; else none.
-        fraction : float
-            Of its draws that are effective.
-        """
-        first, most = int(self._options["n_first"]), int(self._options["max_draws"])
-        proposal = self._first if start is None else self._adapted(start, 0.0)
-        best, most_effective, without_gain = proposal, 0.0, 0
-        while True:
-            counting = Rounds(self._coordinates)
-            self._add_round(proposal, first, counting)
-            fraction = effective_number(counting.log_weights(), counting.z) / first
-            if fraction >= _GOOD and proposal is self._first:
-                return proposal, counting, fraction
-            without_gain = 0 if fraction > 1.1 * most_effective else without_gain + 1
-            if fraction > most_effective:
-                best, most_effective = proposal, fraction
-            if most_effective >= _GOOD or without_gain == _NO_GAIN or self._spent >= _LOOKING * most:
-                return best, Rounds(self._coordinates), max(most_effective, 1 / first)
-            self._checkpoint.offer(self.state)
-            proposal = self._adapted(proposal, fraction)
+        self._all.add(proposal, z, log_likelihood)
 
     def _adapted(self, proposal: Proposal, fraction: float) -> Proposal:
         """Return a proposal that is fitted to all draws so far, perhaps with another Student density."""
@@ -239,16 +241,16 @@ class ImportanceRun:
             proposal = proposal.with_another(self._all.z, weights, self._rng)
         return proposal.fitted(self._all.z, weights)
 
-    def _judged(self, final: Rounds, effective: float) -> tuple[list[str], dict[str, Any]]:
+    def _judged(self, final: Weighted, effective: float) -> tuple[list[str], dict[str, Any]]:
         """Return why the draws do not pass, and what the result says of them."""
-        log_weights = final.log_weights()
+        log_weights = final.log_weights
         why: list[str] = []
         tail = tail_shape(log_weights)
         if not tail <= MOST_TAIL:
             why.append(f"k-hat is {tail:.2f}")
         if effective < self._options["n_eff"]:
             why.append(f"{effective:.0f} effective draws of {len(log_weights)}")
-        if not agree(evidence(log_weights), evidence(self._all.log_weights()), _SIGMAS, _CLOSE):
+        if not agree((final.logz, final.logz_err), evidence(self._all.log_weights()), _SIGMAS, _CLOSE):
             why.append("earlier draws hold more of the posterior")
         shares = self._shares(final)
         missing = Maxima.any_missing(self._first.shares, shares)
@@ -269,23 +271,22 @@ class ImportanceRun:
         }
         return why, notes
 
-    def _shares(self, final: Rounds) -> np.ndarray:
+    def _shares(self, final: Weighted) -> np.ndarray:
         """Return the share of the posterior that is nearest to each of the maxima, shape (m,)."""
         nearest = self._first.log_parts(final.z).argmax(axis=0)
-        shares = np.bincount(nearest, truncated(final.log_weights()), len(self._first.students))
+        shares = np.bincount(nearest, truncated(final.log_weights), len(self._first.students))
         return np.asarray(shares / shares.sum())
 
-    def _draws(self, final: Rounds, effective: float, converged: bool, notes: dict[str, Any]) -> Draws:
-        log_weights = final.log_weights()
-        logz, error = evidence(log_weights)
+    def _draws(self, final: Weighted, effective: float, converged: bool, notes: dict[str, Any]) -> Draws:
+        log_weights = final.log_weights
         kept = log_weights > log_weights.max() + math.log(_NOTHING)
         log_weights = log_weights[kept] - np.logaddexp.reduce(log_weights[kept])
         return Draws(
             samples=self._coordinates.to_parameters(final.z[kept]),
             log_weights=log_weights,
             log_likelihood=final.log_likelihood[kept],
-            logz=logz,
-            logz_err=error,
+            logz=final.logz,
+            logz_err=final.logz_err,
             converged=converged,
             n_eff=effective,
             notes=notes,
