@@ -45,6 +45,12 @@ def sersic(values: Mapping[str, float], psf: galsim.GSObject, size: int) -> np.n
     return seen.drawImage(nx=size, ny=size, scale=1.0, dtype=float).array
 
 
+def point(values: Mapping[str, float], psf: galsim.GSObject, size: int) -> np.ndarray:
+    """Draw a point source of a position ``xc, yc`` (pixels) and a ``flux``, shape (size, size)."""
+    seen = psf.withFlux(values["flux"]).withGSParams(SETTINGS).shift(-values["xc"], values["yc"])
+    return seen.drawImage(nx=size, ny=size, scale=1.0, dtype=float).array
+
+
 def star(psf: galsim.GSObject, size: int, *, oversample: int = 1, pixel: bool = True) -> np.ndarray:
     """Draw a PSF about the centre of a square array.
 

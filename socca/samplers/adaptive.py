@@ -79,8 +79,8 @@ class Adaptive(Sampler):
         fallback = self.options["fallback"]
         own = {"progress": self.progress, **(self.options["fallback_options"] or {})}
         self._fallback = None if fallback == "none" else _sampler(fallback, own)
-        # Nothing of the search helps it, nor leads it astray.
-        self._auditor = _sampler("nautilus", {"progress": self.progress, "focus": False})
+        # Nothing of the search helps it, nor leads it astray; of more networks, training takes most of the time.
+        self._auditor = _sampler("nautilus", {"progress": self.progress, "focus": False, "n_networks": 1})
         for other, used in ((self._fallback, True), (self._auditor, self.options["audit"] > 0)):
             if other is not None and used:
                 self.requires = tuple(dict.fromkeys((*self.requires, *other.requires)))
@@ -122,7 +122,8 @@ class Adaptive(Sampler):
             why += spoilt
             draws.notes = {**draws.notes, "escalated": why}
         if not why and is_chosen(self.options["audit"], seed):
-            return self._audited(draws, problem, pool, seed, _Within(checkpoint, run.state(), _AUDIT))
+            within = _Within(checkpoint, run.state(), _AUDIT)
+            return self._audited(draws, problem, shape, pool, seed, within)
         if not why or self._fallback is None:
             return draws
         log.info("importance sampling is not enough (%s): %s goes on", "; ".join(why), self._fallback.name)
@@ -139,10 +140,20 @@ class Adaptive(Sampler):
         deeper.notes = notes
         return deeper
 
-    def _audited(self, draws: Draws, problem: LogDensity, pool: Workers, seed: int, checkpoint: Checkpoint) -> Draws:
+    def _audited(
+        self,
+        draws: Draws,
+        problem: LogDensity,
+        shape: Marginal | None,
+        pool: Workers,
+        seed: int,
+        checkpoint: Checkpoint,
+    ) -> Draws:
         """Explore the posterior of a pass once more; return its draws, or the others where the two differ."""
         log.info("importance sampling is enough, and is audited: %s explores the same posterior", self._auditor.name)
-        nested = self._auditor.explore(problem, pool, seed, checkpoint)
+        nested = self._auditor.explore(problem if shape is None else shape, pool, seed, checkpoint)
+        if shape is not None:
+            nested, _ = _completed(nested, shape, np.random.default_rng([seed, 9]))
         found = compared(draws, nested, problem.labels, problem.periods)
         draws.notes = {**draws.notes, "audit": found.notes()}
         if not found.reasons:
