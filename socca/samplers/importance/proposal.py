@@ -23,7 +23,7 @@ FREEDOM = 6.0
 #: Share of the prior in each proposal.
 PRIOR_SHARE = 0.03
 #: Steps of expectation and maximisation in which a proposal is fitted.
-_STEPS = 4
+_STEPS = 8
 #: Fewest effective draws, per axis, that a Student density is fitted to; with fewer it is left out.
 _FEWEST = 3
 #: A covariance of n effective draws is widened by this times the number of axes over n.
