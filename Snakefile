@@ -34,5 +34,6 @@ rule all:
     input:
         posteriors,  # so that one that was deleted is made again
         CATALOG,
+        AUDIT,
         figures,
         RECOVERY,

@@ -103,10 +103,13 @@ class CountingPool:
 
 def _identity(sampler: Sampler, problem: LogDensity, seed: int, requires: tuple[str, ...]) -> dict[str, Any]:
     """Return what a checkpoint belongs to."""
+    options = {key: value for key, value in _plain_options(sampler).items() if key not in sampler.afterwards}
+    versioned = {"state": sampler.state_version} if sampler.state_version > 1 else {}
     return {
         "format": _STATE_FORMAT,
+        **versioned,
         "method": sampler.name,
-        "options": _plain_options(sampler),
+        "options": options,
         "seed": seed,
         "problem": problem.digest(),
         "version": {name: metadata.version(name) for name in requires},

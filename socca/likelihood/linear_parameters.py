@@ -124,8 +124,11 @@ def find_amplitudes(problem: Problem, any_prior: bool = False) -> Amplitudes:
         found = {number for name, number in zip(model.names, numbers, strict=True) if name in reached}
         acts_on.append(tuple(sorted(found)))
     lit = set(_lit_of_linear(problem, free))
-    # A component without an amplitude of its own may shine where nobody looks.
+    # A component without an amplitude of its own may shine where nobody looks, and so may one whose intensity is a
+    # function of the user's.
     lit.update(set(range(len(model.parts) - 1)).difference(*acts_on))
+    opaque = [index for index, _, function in model.tied if not isinstance(function, Node) and intensity(index)]
+    lit.update(numbers[index] for index in opaque)
     idle_places = frozenset(model.names.index(name) for name in idle)
     return Amplitudes(tuple(free), idle_places, tuple(acts_on), tuple(sorted(lit)))
 
@@ -157,18 +160,18 @@ def _lit_of_linear(problem: Problem, free: list[int]) -> list[int]:
         line = np.tile([float(prior.icdf(x)) for prior, x in zip(problem.priors, u, strict=True)], (len(along), 1))
         line[:, free] = ends[:, 0] + along[:, None] * np.ptp(ends, axis=1)
         rows.append(line)
-    dark = rows[0][:1].copy()
+    dark = np.stack([row[0] for row in rows])
     dark[:, free] = 0.0
     with jax.enable_x64(True):
         found = jax.vmap(lambda theta: _brightness(problem, theta))(jnp.asarray(np.concatenate([*rows, dark])))
     for number, part in enumerate(found):
-        values = np.asarray(part)[:-1].reshape(len(rows), len(along), -1)
+        values = np.asarray(part)[: -len(rows)].reshape(len(rows), len(along), -1)
         values = np.where(np.isfinite(values), values, 0.0)
         straight = values[:, :1] + along[:, None] * (values[:, -1:] - values[:, :1])
         if np.abs(values - straight).max() > _LINEAR * np.abs(values).max():
             names = ", ".join(problem.labels[k] for k in free)
             raise ModelError(f"marginalize: the brightness of comp_{number:02d} is not linear in {names}")
-    return [number for number, part in enumerate(found) if np.asarray(part)[-1].any()]
+    return [number for number, part in enumerate(found) if np.asarray(part)[-len(rows) :].any()]
 
 
 def _brightness(problem: Problem, theta: Any) -> list[Any]:

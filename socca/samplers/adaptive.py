@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 FALLBACKS = ("nautilus", "dynesty", "pocomc", "none")
 #: Share of the effective draws that their amplitudes must leave.
 _SPOILT = 0.8
+#: Notes about the draws of importance sampling, of no meaning for others.
+_OF_DRAWS = ("maxima", "maxima_shares", "maxima_missing", "tail", "rounds", "effective_share")
 #: Before the names in checkpoints of the states of what takes over, and of what audits.
 _FALLBACK, _AUDIT = "fallback_", "audit_"
 
@@ -37,8 +39,8 @@ _FALLBACK, _AUDIT = "fallback_", "audit_"
 class Adaptive(Sampler):
     """Importance sampling around the maxima, which passes a posterior that it does not describe to a nested sampler.
 
-    A search finds the maxima. Student densities around them are the first proposal; if need be it is improved in rounds
-    of ``n_first`` draws, at the cost of these. A fit passes if the tail of its weights is light (k-hat of at most
+    A search finds the maxima. Student densities around them are the first proposal, which is improved in rounds of
+    ``n_first`` draws and more. A fit passes if the tail of its weights is light (k-hat of at most
     0.7), if ``n_eff`` of at most ``max_draws`` draws are effective, if the draws of all rounds agree on the evidence,
     and if every maximum that the search found is there. Otherwise ``fallback`` explores the posterior, with its own
     defaults and ``fallback_options``. The notes say which it was (``tier``) and why (``escalated``). With the fallback
@@ -50,6 +52,8 @@ class Adaptive(Sampler):
     """
 
     name = "adaptive"
+    state_version = 2
+    afterwards = frozenset({"audit"})
     requires: tuple[str, ...] = ("numpy", "scipy")
     defaults = {  # noqa: RUF012  (never changed)
         "n_eff": 2000,
@@ -160,9 +164,10 @@ class Adaptive(Sampler):
             return draws
         why = [f"audit: {reason}" for reason in found.reasons]
         log.warning("the audit does not agree: %s", "; ".join(found.reasons))
-        return dataclasses.replace(
-            nested, notes={**draws.notes, **nested.notes, "tier": self._auditor.name, "escalated": why}
-        )
+        kept = {key: value for key, value in draws.notes.items() if key not in _OF_DRAWS}
+        notes = {**kept, **nested.notes, "tier": self._auditor.name, "escalated": why}
+        notes["n_gradients"] = int(draws.notes["n_gradients"]) + int(nested.notes.get("n_gradients", 0))
+        return dataclasses.replace(nested, notes=notes)
 
 
 def _completed(draws: Draws, shape: Marginal, rng: np.random.Generator) -> tuple[Draws, list[str]]:

@@ -147,6 +147,10 @@ class Sampler(ABC):
     #: Whether it can go on from a checkpoint, and whether that holds pickles.
     resumable: ClassVar[bool] = True
     pickles: bool = False
+    #: Of its states in checkpoints; another number refuses them.
+    state_version: ClassVar[int] = 1
+    #: Options that matter only once the state is complete, so that a checkpoint does not depend on them.
+    afterwards: ClassVar[frozenset[str]] = frozenset()
     #: Distributions whose versions a checkpoint depends on.
     requires: tuple[str, ...] = ()
 

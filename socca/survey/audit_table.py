@@ -18,13 +18,13 @@ NUMBERS = {
     "nested_logz": "log-evidence by nested sampling",
     "nested_logz_err": "its standard error",
     "off_logz": "difference of the two, in their combined errors",
-    "off_median": "largest difference of the medians of a parameter, in standard deviations",
-    "off_deviation": "largest difference of its standard deviations, as a part of them",
+    "off_median": "largest difference of probabilities below a parameter's median, in standard deviations of a normal",
+    "off_deviation": "largest difference of a parameter's standard deviations, as a part of them",
 }
 
 
 def audit_table(fits: Iterable[tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the audited fits of a survey, one row each.
+    """Return the audited fits of a survey that are up to date, one row each.
 
     Parameters
     ----------
@@ -41,7 +41,9 @@ def audit_table(fits: Iterable[tuple[str, str]], rows: Sequence[Mapping[str, Any
     """
     from astropy.table import Column, Table
 
-    audited = [(*fit, row["audit"]) for fit, row in zip(fits, rows, strict=True) if row["audit"]]
+    audited = [
+        (*fit, row["audit"]) for fit, row in zip(fits, rows, strict=True) if row["audit"] and row["status"] == "done"
+    ]
     table = Table()
     table["target"] = Column([target for target, _, _ in audited], dtype=str)
     table["model"] = Column([model for _, model, _ in audited], dtype=str)

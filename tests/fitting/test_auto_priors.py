@@ -13,7 +13,7 @@ import socca
 from benchmarks.galaxies import sersic, sersic_flux, star
 from socca.data import Image
 from socca.data.light import measure_light
-from socca.errors import ConfigError
+from socca.errors import ConfigError, DataError
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
 from socca.models import Background, Disk, Exponential, Model, Point, Sersic
@@ -21,6 +21,7 @@ from socca.noise import Normal
 from socca.priors import loguniform, normal, uniform
 from socca.survey.config.build_image import build_image
 from socca.survey.config.build_model import build_model
+from socca.survey.config.schema import settings_digest
 from socca.survey.survey import Survey
 
 PSF = galsim.Gaussian(fwhm=3.0)
@@ -69,6 +70,44 @@ def test_maps_are_divided_out():
     assert light.center == pytest.approx(plain.center, abs=0.5 * PIXEL)
 
 
+def test_the_response_is_that_of_sources_alone():
+    """The sky is seen without it: of a falling response, neither a source at the edge nor another sky is made up."""
+    rows, cols = np.indices((64, 64)) - 31.5
+    response = np.exp(-(rows**2 + cols**2) / (2 * 18.0**2))
+    rng = np.random.default_rng(4)
+    sky = 20.0 + rng.normal(size=(64, 64))
+    light = measure_light(image_of(drawn(5000.0, sky=0.0) * response + sky, response=response))
+    assert light.sky == pytest.approx(20, abs=0.5)
+    assert light.noise == pytest.approx(1.4, abs=0.3)  # the sky's, and what `drawn` adds
+    assert light.center[0] / PIXEL == pytest.approx(3.0, abs=0.5)
+    assert light.center[1] / PIXEL == pytest.approx(-4.0, abs=0.5)
+    assert 3 < light.radius / PIXEL < 5.5
+    nothing = measure_light(image_of(sky, response=response))
+    assert nothing.center == (0.0, 0.0)
+    assert nothing.flux > 0
+
+
+def test_a_masked_middle_is_filled():
+    data, mask = drawn(5000.0), np.zeros((64, 64))
+    plain = measure_light(image_of(data))
+    rows, cols = np.indices((64, 64))
+    mask[np.hypot(rows - 27.5, cols - 28.5) < 2] = 1
+    image = image_of(data)
+    image.addmask(mask, good="zero")
+    light = measure_light(image)
+    assert light.flux == pytest.approx(plain.flux, rel=0.3)
+    assert light.radius == pytest.approx(plain.radius, rel=0.3)
+
+
+def test_without_response_where_pixels_are_used_there_is_an_error():
+    response = np.zeros((64, 64))
+    response[:, :32] = 1.0
+    image = image_of(drawn(3000.0), response=response)
+    image.addmask((response > 0).astype(float), good="zero")
+    with pytest.raises(DataError, match="no pixel that is used has response and exposure"):
+        measure_light(image)
+
+
 def test_of_a_source_that_is_not_seen_the_middle_is_taken():
     light = measure_light(image_of(np.random.default_rng(3).normal(size=(64, 64))))
     assert light.center == (0.0, 0.0)
@@ -115,7 +154,7 @@ def test_the_inclination_of_a_disk_stands_for_its_ellipticity():
 
 
 def survey_of(folder, data, components, header=None, **more):
-    fits.writeto(folder / "a.fits", data, header)
+    fits.writeto(folder / "a.fits", data, header, overwrite=True)
     (folder / "targets.csv").write_text("target,image\na,a.fits\n")
     config = {
         "survey": "auto",
@@ -179,6 +218,16 @@ def test_without_the_key_nothing_changes(tmp_path):
     with pytest.raises(ConfigError, match="no value for xc, yc, re, Ie"):
         built(survey)
     assert set(survey.config.fit_settings("a", "galaxy")["model"]) == {"components"}
+
+
+def test_a_default_that_is_written_is_another_model(tmp_path):
+    """It is a number, where what is left out is free: another digest."""
+    components = [{"galaxy": {"type": "Sersic", **given}} for given in ({}, {"e": 0.0}, {"ns": 0.5})]
+    surveys = [survey_of(tmp_path, drawn(3000.0), one, priors="auto") for one in components]
+    assert len({settings_digest(survey.config.fit_settings("a", "galaxy")) for survey in surveys}) == 3
+    free = [built(survey)[1].components[0].values for survey in surveys]
+    assert [values["e"] == 0.0 for values in free] == [False, True, False]
+    assert [values["ns"] == 0.5 for values in free] == [False, False, True]
 
 
 @pytest.mark.thorough

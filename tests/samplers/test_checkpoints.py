@@ -39,6 +39,7 @@ SHORT = {
 CASES = {
     **{method: (method, SHORT[method]) for method in RESUMABLE},
     "adaptive, nautilus": ("adaptive", {"n_first": 100, "max_draws": 300, "fallback_options": SHORT["nautilus"]}),
+    "adaptive, audit": ("adaptive", {"n_first": 100, "n_eff": 300, "audit": 1.0}),
     "nautilus, networks": ("nautilus", {"n_live": 100, "n_eff": 300, "focus": False, "n_networks": 1}),
     "dynesty, dynamic": ("dynesty", {"nlive": 50, "dynamic": True, "n_effective": 300}),
     "dynesty, walks": ("dynesty", {"nlive": 60, "sample": "rwalk", "focus": False}),
@@ -76,6 +77,16 @@ def eager(monkeypatch):
 
 class CutShortError(Exception):
     pass
+
+
+def test_a_checkpoint_does_not_depend_on_the_share_that_is_audited(known, tmp_path):
+    """The state is the same: the run goes on from it, and asks for no likelihood again but those of the audit."""
+    problem, path = known.problem, tmp_path / "run.socca"
+    before, _ = sample(problem, "adaptive", seed=1, n_eff=300, checkpoint=path)
+    after, _ = sample(problem, "adaptive", seed=1, n_eff=300, audit=1.0, checkpoint=path)
+    assert before.record.sampler.notes.audit == {}
+    assert after.record.sampler.notes.audit["reasons"] == []
+    np.testing.assert_array_equal(after.samples, before.samples)
 
 
 def cut_after(monkeypatch, writes):

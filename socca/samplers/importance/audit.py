@@ -36,7 +36,8 @@ class Comparison(NamedTuple):
     off_logz : float
         Difference of the two in ln Z, in their combined errors.
     off_median : float
-        Largest difference of medians, in standard deviations of the nested sampler.
+        Largest difference of the probabilities below the nested sampler's median, in standard deviations of a normal
+        posterior. (The medians themselves may differ by anything, where there is nothing between two maxima.)
     off_deviation : float
         Largest difference of standard deviations, as a part of those of the nested sampler.
     reasons : list of str
@@ -87,32 +88,37 @@ def compared(draws: Draws, nested: Draws, labels: Sequence[str], periods: Sequen
     numbers = [found.n_eff or effective_number(found.log_weights) for found in (draws, nested)]
     scatter = math.sqrt(sum(1 / number for number in numbers))
     medians, deviations = [], []
+    weights, nested_weights = (_normalised(found.log_weights) for found in (draws, nested))
     for k, period in enumerate(periods):
-        (median, deviation), (expected, scale) = (_middle(found, k, period) for found in (draws, nested))
-        off = median - expected
-        off -= period * round(off / period) if period is not None else 0.0
-        medians.append(abs(off) / scale if scale > 0 else 0.0)
-        deviations.append(abs(deviation / scale - 1) if scale > 0 else 0.0)
+        x, expected = draws.samples[:, k], nested.samples[:, k]
+        if period is not None:
+            expected = unwrapped(expected, nested_weights, period)
+            # Around the same middle: of an angle that may have any value, each set's own mean is chance.
+            middle = float(expected.min() + expected.max()) / 2
+            x = middle + (x - middle + period / 2) % period - period / 2
+        median = weighted_quantiles(expected, nested_weights, [0.5])[0]
+        below = float(weights @ (x < median)) + 0.5 * float(weights @ (x == median))
+        medians.append(math.sqrt(2 * math.pi) * abs(below - 0.5))
+        spread, scale = _deviation(x, weights), _deviation(expected, nested_weights)
+        deviations.append(abs(spread / scale - 1) if scale > 0 else 0.0)
     errors = math.hypot(draws.logz_err, nested.logz_err)
     off_logz = (draws.logz - nested.logz) / errors if errors > 0 else 0.0
     reasons = []
     if not agree((draws.logz, draws.logz_err), (nested.logz, nested.logz_err), _SIGMAS, _CLOSE_LOGZ):
         reasons.append(f"ln Z differs by {draws.logz - nested.logz:+.2f}")
-    worst, spread = int(np.argmax(medians)), int(np.argmax(deviations))
+    worst, widest = int(np.argmax(medians)), int(np.argmax(deviations))
     if medians[worst] > max(_CLOSE_MEDIAN, _SIGMAS * math.sqrt(math.pi / 2) * scatter):
         reasons.append(f"the median of {labels[worst]} differs by {medians[worst]:.2f} standard deviations")
-    if deviations[spread] > max(_CLOSE_DEVIATION, _SIGMAS * math.sqrt(0.5) * scatter):
-        reasons.append(f"the standard deviation of {labels[spread]} differs by {deviations[spread]:.0%}")
+    if deviations[widest] > max(_CLOSE_DEVIATION, _SIGMAS * math.sqrt(0.5) * scatter):
+        reasons.append(f"the standard deviation of {labels[widest]} differs by {deviations[widest]:.0%}")
     evidences = (draws.logz, draws.logz_err, nested.logz, nested.logz_err)
-    return Comparison(*evidences, off_logz, medians[worst], deviations[spread], reasons)
+    return Comparison(*evidences, off_logz, medians[worst], deviations[widest], reasons)
 
 
-def _middle(draws: Draws, k: int, period: float | None) -> tuple[float, float]:
-    """Return median and standard deviation of a parameter; angles around their mean."""
-    weights = np.exp(draws.log_weights - np.max(draws.log_weights))
-    weights /= weights.sum()
-    samples = draws.samples[:, k]
-    if period is not None:
-        samples = unwrapped(samples, weights, period)
-    mean = float(weights @ samples)
-    return float(weighted_quantiles(samples, weights, [0.5])[0]), math.sqrt(float(weights @ (samples - mean) ** 2))
+def _normalised(log_weights: np.ndarray) -> np.ndarray:
+    weights = np.exp(log_weights - np.max(log_weights))
+    return np.asarray(weights / weights.sum())
+
+
+def _deviation(x: np.ndarray, weights: np.ndarray) -> float:
+    return math.sqrt(float(weights @ (x - weights @ x) ** 2))

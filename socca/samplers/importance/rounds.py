@@ -36,7 +36,7 @@ class Weighted(NamedTuple):
 
 
 class Rounds:
-    """The draws of all rounds, each weighted by the density of all proposals together.
+    """The draws of all rounds; see `all` and `since` for their weights.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Rounds:
         return np.asarray(self.log_likelihood + self._log_prior - mixture)
 
     def all(self) -> Weighted:
-        """Return all draws, with these weights."""
+        """Return all draws, with the weights of `log_weights`."""
         log_weights = self.log_weights()
         return Weighted(self.z, self.log_likelihood, log_weights, *evidence(log_weights))
 
@@ -111,6 +111,11 @@ class Rounds:
         ----------
         first : int
             Number of the first round that counts.
+
+        Returns
+        -------
+        Weighted
+            In the order of the rounds.
         """
         numbers = np.array(self._numbers)
         parts = self._efficiencies()[first:]

@@ -166,7 +166,8 @@ class ImportanceRun:
         """Explore the posterior.
 
         Each proposal is fitted to all draws before it, as long as that makes it better; the best one gives what is left
-        to draw. All draws count, but those from the prior that came first.
+        to draw. If enough draws are effective, but the tail of their weights is too long, the rounds begin again. All
+        draws since then count, except those from the prior that came first of all.
 
         Parameters
         ----------

@@ -138,7 +138,8 @@ class Config(Strict):
         """Return all settings that the posterior of a target and model depends on, JSON-serialisable.
 
         Their digest decides whether a fit is up to date. A new key is left out here while it has its default, or every
-        finished survey is fitted again. Whether fits keep checkpoints, and how many are audited, changes none of them.
+        finished survey is fitted again. Checkpoints change no result; audits do where they disagree, and finished fits
+        stay as they are.
         """
         own = self.for_target(target)
         return {
@@ -152,10 +153,15 @@ class Config(Strict):
 
 
 def _model_settings(model: ModelConfig) -> dict[str, Any]:
-    """Return the settings of a model, without the key that came later where it has its default."""
+    """Return the settings of a model, without the key that came later where it has its default.
+
+    With automatic priors, it matters what is given, be it a default.
+    """
     found = model.model_dump(mode="json")
     if found["priors"] is None:
         del found["priors"]
+    else:
+        found["given"] = model.model_dump(mode="json", exclude_unset=True)["components"]
     return found
 
 

@@ -33,6 +33,39 @@ def test_draws_from_one_posterior_agree():
         assert found.off_deviation < 0.15
 
 
+def of(samples):
+    """Draws of one parameter."""
+    number = len(samples)
+    return Draws(samples[:, None], np.full(number, -math.log(number)), np.zeros(number), -10.0, 0.02, converged=True)
+
+
+@pytest.mark.parametrize("resultant", [0.0, 0.1, 0.5])
+def test_an_angle_that_may_have_any_value_agrees(resultant):
+    """Its mean and median are chance, where it is nearly flat; none of 100 pairs differs."""
+
+    def angles(seed):
+        rng = np.random.default_rng(seed)
+        peaked = rng.random(3000) < resultant
+        return of(np.where(peaked, rng.normal(1.0, 0.1, 3000), rng.uniform(0, math.pi, 3000)) % math.pi)
+
+    for seed in range(100):
+        assert compared(angles(seed), angles(500 + seed), ["theta"], [math.pi]).reasons == []
+
+
+@pytest.mark.parametrize("apart", [4, 8])
+def test_two_equal_maxima_agree(apart):
+    """Their median lies anywhere between them."""
+
+    def peaks(seed):
+        rng = np.random.default_rng(seed)
+        return of(rng.normal(0, 1, 3000) + apart * (rng.random(3000) < 0.5))
+
+    for seed in range(100):
+        assert compared(peaks(seed), peaks(500 + seed), ["x"], [None]).reasons == []
+    one_sided = of(np.random.default_rng(1).normal(0, 1, 3000))
+    assert compared(one_sided, peaks(2), ["x"], [None]).reasons
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [
@@ -89,6 +122,8 @@ def test_a_maximum_that_the_search_missed_is_found(monkeypatch):
     assert draws.notes["tier"] == "nautilus"
     assert any("ln Z differs by -0.6" in reason for reason in draws.notes["escalated"])
     assert draws.notes["audit"]["reasons"]
+    assert draws.notes["n_gradients"] == passed.notes["n_gradients"]
+    assert "maxima_shares" not in draws.notes  # which were those of the draws that missed a maximum
     assert draws.converged
     assert abs(draws.logz + math.log(4)) < 4 * draws.logz_err + 0.02
 
