@@ -179,3 +179,19 @@ def test_extended_light_and_ties(problem_of, pixel):
     covariance = np.diag(SIGMA.ravel() ** 2) + (t * WIDTH[[0, 2]] ** 2) @ t.T
     expected = stats.multivariate_normal.logpdf(DATA.ravel() - rest, t @ MEAN[[0, 2]], covariance)
     assert marginal.log_likelihood([[1.7 * pixel]])[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_light_that_a_function_adds_to_an_amplitude(problem_of, pixel):
+    """The second source has 3 more than the first: that is light without amplitudes, on a component that it acts on."""
+    first = Gaussian(xc=0.0, yc=0.0, rs=uniform(pixel, 3 * pixel), Is=normal(1, 2))
+    second = Gaussian(xc=2 * pixel, yc=pixel, rs=1.5 * pixel)
+    second.Is = lambda comp_00_Is: comp_00_Is + 3.0
+    problem = problem_of((first, second), Normal(sigma=SIGMA))
+    marginal = Marginal(problem)
+    theta = np.zeros(problem.ndim)
+    theta[problem.names.index("comp_00_rs")] = 1.7 * pixel
+    (columns, rest) = design(problem, theta, [problem.names.index("comp_00_Is")])
+    assert rest.max() > 1
+    covariance = np.diag(SIGMA.ravel() ** 2) + 4 * columns @ columns.T
+    expected = stats.multivariate_normal(rest + columns[:, 0], covariance).logpdf(DATA.ravel())
+    assert marginal.log_likelihood(np.array([[1.7 * pixel]]))[0] == pytest.approx(expected, abs=1e-7)
