@@ -185,7 +185,7 @@ def test_light_that_a_function_adds_to_an_amplitude(problem_of, pixel):
     """The second source has 3 more than the first: that is light without amplitudes, on a component that it acts on."""
     first = Gaussian(xc=0.0, yc=0.0, rs=uniform(pixel, 3 * pixel), Is=normal(1, 2))
     second = Gaussian(xc=2 * pixel, yc=pixel, rs=1.5 * pixel)
-    second.Is = lambda comp_00_Is: comp_00_Is + 3.0
+    second.Is = lambda comp_00_Is: comp_00_Is + 3.0  # noqa: N803
     problem = problem_of((first, second), Normal(sigma=SIGMA))
     marginal = Marginal(problem)
     theta = np.zeros(problem.ndim)
