@@ -47,6 +47,7 @@ WHOLE = FitRecord(
             marginalized=["sky.a0"],
             tier="nautilus",
             escalated=["k-hat is 0.90"],
+            audit={"logz": -1.0, "reasons": ["ln Z"]},
             extra={"n_bounds": 5},
         ),
     ),
