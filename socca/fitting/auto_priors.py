@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from socca.data.light import Light, measure_light
 from socca.priors import Prior, loguniform, normal, uniform
 
 if TYPE_CHECKING:
+    from socca.data.frames import Frame
     from socca.data.image import Image
     from socca.models import Component, Model
 
@@ -96,14 +97,33 @@ def priors_for(component: Component, unset: Iterable[str], light: Light, img: Im
     return found
 
 
+def flat_position(center: Sequence[float], half: float, frame: Frame) -> tuple[Prior, Prior]:
+    """Return flat priors of a position.
+
+    Parameters
+    ----------
+    center : sequence of float
+        Their middle, ``xc, yc`` (degrees).
+    half : float
+        Half of their width, degrees: as far on the sky to the east as to the north, at every declination.
+    frame : Frame
+        Of the image.
+
+    Returns
+    -------
+    tuple of Prior
+        Of ``xc`` and ``yc``.
+    """
+    stretch = 1 / math.cos(math.radians(center[1])) if frame.on_sky else 1.0
+    wide = min(half * stretch, 180.0)  # near a pole: all around it, and no more than once
+    return uniform(center[0] - wide, center[0] + wide), uniform(center[1] - half, center[1] + half)
+
+
 def _prior(component: Component, name: str, light: Light, img: Image) -> Prior | None:
     field = component.fields[name]
     if name in component.position_names:
-        axis = component.position_names.index(name)
         half = max(RADII * light.radius, PIXELS * img.frame.pixel_scale)
-        if img.frame.on_sky and axis == 0:
-            half = min(half / math.cos(math.radians(light.center[1])), 180.0)
-        return uniform(light.center[axis] - half, light.center[axis] + half)
+        return flat_position(light.center, half, img.frame)[component.position_names.index(name)]
     if field.usual is not None:
         return uniform(*field.usual)
     if field.period is not None:

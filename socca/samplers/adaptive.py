@@ -84,9 +84,10 @@ class Adaptive(Sampler):
         own = {"progress": self.progress, **(self.options["fallback_options"] or {})}
         self._fallback = None if fallback == "none" else _sampler(fallback, own)
         # Nothing of the search helps it, nor leads it astray; of more networks, training takes most of the time.
-        self._auditor = _sampler("nautilus", {"progress": self.progress, "focus": False, "n_networks": 1})
-        for other, used in ((self._fallback, True), (self._auditor, self.options["audit"] > 0)):
-            if other is not None and used:
+        alone = {"progress": self.progress, "focus": False, "n_networks": 1}
+        self._auditor = _sampler("nautilus", alone) if self.options["audit"] > 0 else None
+        for other in (self._fallback, self._auditor):
+            if other is not None:
                 self.requires = tuple(dict.fromkeys((*self.requires, *other.requires)))
                 self.pickles = self.pickles or other.pickles
         # The last problem, and what is left of it without amplitudes.
@@ -125,9 +126,9 @@ class Adaptive(Sampler):
             shape.remember(False)
             why += spoilt
             draws.notes = {**draws.notes, "escalated": why}
-        if not why and is_chosen(self.options["audit"], seed):
+        if not why and self._auditor is not None and is_chosen(self.options["audit"], seed):
             within = _Within(checkpoint, run.state(), _AUDIT)
-            return self._audited(draws, problem, shape, pool, seed, within)
+            return _audited(self._auditor, draws, problem, shape, pool, seed, within)
         if not why or self._fallback is None:
             return draws
         log.info("importance sampling is not enough (%s): %s goes on", "; ".join(why), self._fallback.name)
@@ -144,30 +145,31 @@ class Adaptive(Sampler):
         deeper.notes = notes
         return deeper
 
-    def _audited(
-        self,
-        draws: Draws,
-        problem: LogDensity,
-        shape: Marginal | None,
-        pool: Workers,
-        seed: int,
-        checkpoint: Checkpoint,
-    ) -> Draws:
-        """Explore the posterior of a pass once more; return its draws, or the others where the two differ."""
-        log.info("importance sampling is enough, and is audited: %s explores the same posterior", self._auditor.name)
-        nested = self._auditor.explore(problem if shape is None else shape, pool, seed, checkpoint)
-        if shape is not None:
-            nested, _ = _completed(nested, shape, np.random.default_rng([seed, 9]))
-        found = compared(draws, nested, problem.labels, problem.periods)
-        draws.notes = {**draws.notes, "audit": found.notes()}
-        if not found.reasons:
-            return draws
-        why = [f"audit: {reason}" for reason in found.reasons]
-        log.warning("the audit does not agree: %s", "; ".join(found.reasons))
-        kept = {key: value for key, value in draws.notes.items() if key not in _OF_DRAWS}
-        notes = {**kept, **nested.notes, "tier": self._auditor.name, "escalated": why}
-        notes["n_gradients"] = int(draws.notes["n_gradients"]) + int(nested.notes.get("n_gradients", 0))
-        return dataclasses.replace(nested, notes=notes)
+
+def _audited(
+    auditor: Sampler,
+    draws: Draws,
+    problem: LogDensity,
+    shape: Marginal | None,
+    pool: Workers,
+    seed: int,
+    checkpoint: Checkpoint,
+) -> Draws:
+    """Explore the posterior of a pass once more; return its draws, or the others where the two differ."""
+    log.info("importance sampling is enough, and is audited: %s explores the same posterior", auditor.name)
+    nested = auditor.explore(problem if shape is None else shape, pool, seed, checkpoint)
+    if shape is not None:
+        nested, _ = _completed(nested, shape, np.random.default_rng([seed, 9]))
+    found = compared(draws, nested, problem.labels, problem.periods)
+    draws.notes = {**draws.notes, "audit": found.notes()}
+    if not found.reasons:
+        return draws
+    why = [f"audit: {reason}" for reason in found.reasons]
+    log.warning("the audit does not agree: %s", "; ".join(found.reasons))
+    kept = {key: value for key, value in draws.notes.items() if key not in _OF_DRAWS}
+    notes = {**kept, **nested.notes, "tier": auditor.name, "escalated": why}
+    notes["n_gradients"] = int(draws.notes["n_gradients"]) + int(nested.notes.get("n_gradients", 0))
+    return dataclasses.replace(nested, notes=notes)
 
 
 def _completed(draws: Draws, shape: Marginal, rng: np.random.Generator) -> tuple[Draws, list[str]]:

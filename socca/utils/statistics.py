@@ -27,8 +27,12 @@ def unwrapped(x: np.ndarray, weights: np.ndarray, period: float) -> np.ndarray:
     """
     turn = 2 * math.pi / period
     mean = math.atan2(float(np.sum(weights * np.sin(turn * x))), float(np.sum(weights * np.cos(turn * x)))) / turn
-    mean %= period
-    return mean + (x - mean + period / 2) % period - period / 2
+    return around(mean % period, x, period)
+
+
+def around(middle: float, x: np.ndarray, period: float) -> np.ndarray:
+    """Move angles, shape (n,), by whole periods to lie within half a period of a middle."""
+    return middle + (x - middle + period / 2) % period - period / 2
 
 
 def weighted_quantiles(x: np.ndarray, weights: np.ndarray, levels: list[float]) -> list[float]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from socca.samplers.importance.rounds import agree, effective_number
-from socca.utils.statistics import unwrapped, weighted_quantiles
+from socca.utils.statistics import around, unwrapped, weighted_quantiles
 
 if TYPE_CHECKING:
     from socca.samplers.base import Draws
@@ -94,8 +94,7 @@ def compared(draws: Draws, nested: Draws, labels: Sequence[str], periods: Sequen
         if period is not None:
             expected = unwrapped(expected, nested_weights, period)
             # Around the same middle: of an angle that may have any value, each set's own mean is chance.
-            middle = float(expected.min() + expected.max()) / 2
-            x = middle + (x - middle + period / 2) % period - period / 2
+            x = around(float(expected.min() + expected.max()) / 2, x, period)
         median = weighted_quantiles(expected, nested_weights, [0.5])[0]
         below = float(weights @ (x < median)) + 0.5 * float(weights @ (x == median))
         medians.append(math.sqrt(2 * math.pi) * abs(below - 0.5))

@@ -98,6 +98,13 @@ class Rounds:
         log_weights = self.log_weights()
         return Weighted(self.z, self.log_likelihood, log_weights, *evidence(log_weights))
 
+    def own(self, number: int) -> Weighted:
+        """Return the draws of one round, weighted by the density of its own proposal alone."""
+        start = sum(self._numbers[:number])
+        one = slice(start, start + self._numbers[number])
+        log_weights = self.log_likelihood[one] + self._log_prior[one] - self._log_densities[number, one]
+        return Weighted(self.z[one], self.log_likelihood[one], log_weights, *evidence(log_weights))
+
     def since(self, first: int) -> Weighted:
         """Return the draws of the rounds from a number on, each weighted by the density of its own proposal alone.
 
@@ -117,21 +124,18 @@ class Rounds:
         Weighted
             In the order of the rounds.
         """
-        numbers = np.array(self._numbers)
         parts = self._efficiencies()[first:]
-        shares = numbers[first:] * np.where(parts >= _WORTHWHILE * parts.max(), parts, 0.0)
+        shares = np.array(self._numbers[first:]) * np.where(parts >= _WORTHWHILE * parts.max(), parts, 0.0)
         shares = shares / shares.sum()
-        ends = np.cumsum(numbers)
-        total = ends[-1] - ends[first] + numbers[first]
+        total = sum(self._numbers[first:])
         log_weights, found = [], []
         for number, share in enumerate(shares, first):
-            one = slice(ends[number] - numbers[number], ends[number])
-            own = self.log_likelihood[one] + self._log_prior[one] - self._log_densities[number, one]
+            own = self.own(number).log_weights
             own = own + math.log(share) if share > 0 else np.full(len(own), -np.inf)
             log_weights.append(own + math.log(total / len(own)))
             found.append(evidence(own))
         logz, errors = np.array([one for one in found if math.isfinite(one[0])]).reshape(-1, 2).T
-        whole = slice(ends[first] - numbers[first], None)
+        whole = slice(sum(self._numbers[:first]), None)
         draws = (self.z[whole], self.log_likelihood[whole], np.concatenate(log_weights))
         if not len(logz):
             return Weighted(*draws, -math.inf, math.inf)

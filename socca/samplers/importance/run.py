@@ -186,7 +186,7 @@ class ImportanceRun:
         number, before = int(self._options["n_first"]), len(self._all)
         while True:
             self._add_round(proposal, number)
-            own = self._all.since(len(self._all) - 1)
+            own = self._all.own(len(self._all) - 1)
             search.add(proposal, effective_number(own.log_weights, own.z) / number)
             found = self._all.since(before)
             effective = effective_number(found.log_weights, found.z)

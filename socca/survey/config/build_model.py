@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 from socca.data.image import Image
 from socca.data.light import measure_light
 from socca.errors import ConfigError, ModelError, nearest
-from socca.fitting.auto_priors import priors_for
+from socca.fitting.auto_priors import flat_position, priors_for
 from socca.likelihood.parameter_vector import check_parts
 from socca.likelihood.problem import Problem
 from socca.models import Component, Model
-from socca.priors import uniform
 from socca.survey.config.components import PositionConfig, new_component
 from socca.survey.config.schema import Config
 from socca.survey.config.values import Context, parse_value, scalar
@@ -129,12 +127,8 @@ def _place(component: Component, position: PositionConfig, context: Context, ima
         half = context.number(scalar(position.within), "deg")
         if not half > 0:
             raise ConfigError(f"within must be positive, got {half}")
-        # As far on the sky to the east as to the north, at every declination.
-        stretch = 1 / math.cos(math.radians(center[1])) if image.frame.on_sky else 1.0
-        wide = min(half * stretch, 180.0)  # near a pole: all around it, and no more than once
-        xc, yc = component.position_names
-        setattr(component, xc, uniform(center[0] - wide, center[0] + wide))
-        setattr(component, yc, uniform(center[1] - half, center[1] + half))
+        for name, prior in zip(component.position_names, flat_position(center, half, image.frame), strict=True):
+            setattr(component, name, prior)
     except ConfigError as error:
         raise ConfigError(f"{where}.position: {error}") from error
 

@@ -109,16 +109,17 @@ class ExtraConfig(Strict):
     description: str = Field("", description="One line.")
 
 
-def _section_values(section: Any, fields: Mapping[str, Parameter]) -> Iterator[tuple[str, Any]]:
-    """Yield the parameters of a component and what its section says of each."""
+def _section_values(section: Any, fields: Mapping[str, Parameter]) -> Iterator[tuple[str, Any, bool]]:
+    """Yield the parameters of a component, what its section says of each, and whether that was given."""
     for name in fields:
         part, _, parameter = name.rpartition(".")
         inner = getattr(section, part) if part else section
         custom = {**getattr(inner, "parameters", {}), **getattr(inner, "extra", {})}
         if parameter in custom:
-            yield name, custom[parameter].value
+            yield name, custom[parameter].value, custom[parameter].value is not None
         elif inner is not None:
-            yield name, getattr(inner, parameter, None)
+            value = getattr(inner, parameter, None)
+            yield name, value, value is not None and parameter in inner.model_fields_set
 
 
 class ComponentSection(Strict):
@@ -126,19 +127,11 @@ class ComponentSection(Strict):
 
     def values(self, component: Parameterised) -> dict[str, Any]:
         """Return what is said of each parameter of the component, None where nothing is."""
-        return dict(_section_values(self, component.fields))
+        return {name: value for name, value, _ in _section_values(self, component.fields)}
 
     def given(self, component: Parameterised) -> set[str]:
         """Return which parameters of the component something is said of, be it their default."""
-        return {name for name, _ in _section_values(self, component.fields) if self._says(name)}
-
-    def _says(self, name: str) -> bool:
-        part, _, parameter = name.rpartition(".")
-        inner = getattr(self, part) if part else self
-        custom = {**getattr(inner, "parameters", {}), **getattr(inner, "extra", {})}
-        if parameter in custom:
-            return custom[parameter].value is not None
-        return inner is not None and getattr(inner, parameter, None) is not None and parameter in inner.model_fields_set
+        return {name for name, _, given in _section_values(self, component.fields) if given}
 
 
 def _described(parameter: Parameter) -> str:
