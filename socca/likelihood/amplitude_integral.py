@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve, solve_triangular
+from jax.scipy.linalg import cho_solve
 
+from socca.likelihood import truncated_normal
+from socca.likelihood.amplitude_priors import log_integral
 from socca.likelihood.compiled import ProblemSpec, draw, information_of, looped
 from socca.likelihood.parameter_vector import ModelSpec, log_prior, transform
-from socca.likelihood.truncated_normal import log_share
 from socca.models.rendered import Rendered
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Split:
     normal, flat : tuple of int
         Amplitudes, by their priors.
     corrected : tuple of int
-        Those of `flat` that have another prior, which is taken as flat near the mean.
+        Those of `flat` that have another prior.
     acts_on : tuple of tuple of int
         For each amplitude, in the order of `linear`: numbers of the components whose light depends on it.
     lit : tuple of int
@@ -72,15 +73,14 @@ class Solved(NamedTuple):
     log_likelihood : array, shape ()
         The log of the integral.
     log_share : array, shape ()
-        The log of the part of the Gaussian that is within the bounds of flat priors, as it enters there.
+        The log of the part of the Gaussian that is within the bounds of flat priors, and of the mean there of other
+        priors over flat ones, as it enters there.
     log_peak : array, shape ()
         The log of likelihood times prior at the mean, bounds or no bounds.
     mean : array, shape (k,)
         Of the Gaussian.
     factor : array, shape (k, k)
         The lower Cholesky factor of its inverse covariance.
-    log_prior : array, shape ()
-        The log density of priors that are taken as flat, near the mean, over that of flat ones.
     """
 
     log_likelihood: Any
@@ -88,7 +88,6 @@ class Solved(NamedTuple):
     log_peak: Any
     mean: Any
     factor: Any
-    log_prior: Any
 
 
 def undefined() -> Any:
@@ -174,16 +173,18 @@ def _solve(split: Split, arrays: dict[str, Any], theta: Array) -> Solved:
 
     log_peak = noise.kind.log_likelihood(drawn, arrays["noise"], own, noise) + log_heights.sum()
     log_peak += vector @ mean - 0.5 * mean @ precision @ mean - 0.5 * (inverse * center**2).sum()
-    share = log_share(mean[n:], factor[n:, n:], low, high)
-    # Of priors that are taken as flat, the density near the mean; on a bound it may be nothing, or a spike.
-    place = jnp.array([split.flat.index(j) for j in split.corrected], int)
-    own_priors = {"priors": [arrays["model"]["priors"][j] for j in split.corrected]}
-    root = solve_triangular(factor[n:, n:], jnp.eye(k - n), lower=True)
-    inner = jnp.minimum(jnp.sqrt((root**2).sum(0)), 0.25 * (high - low))
-    density = log_prior(_only(spec, split.corrected), own_priors, jnp.clip(mean[n:], low + inner, high - inner)[place])
-    density += jnp.log((high - low)[place]).sum()
-    found = log_peak + 0.5 * k * math.log(2 * math.pi) - jnp.log(jnp.diag(factor)).sum() + share + density
-    return Solved(jnp.where(impossible | jnp.isnan(found), -jnp.inf, found), share, log_peak, mean, factor, density)
+    log_share = _log_share(split, arrays, mean[n:], factor[n:, n:])
+    found = log_peak + 0.5 * k * math.log(2 * math.pi) - jnp.log(jnp.diag(factor)).sum() + log_share
+    return Solved(jnp.where(impossible | jnp.isnan(found), -jnp.inf, found), log_share, log_peak, mean, factor)
+
+
+def _log_share(split: Split, arrays: dict[str, Any], mean: Array, factor: Array) -> Array:
+    """Return the log of the part of the Gaussian of flat amplitudes that their priors leave."""
+    low, high = arrays["bounds"].T
+    if not split.corrected:
+        return truncated_normal.log_share(mean, factor, low, high)
+    families = [split.problem.model.priors[j] for j in split.flat]
+    return log_integral(mean, factor, (low, high), families, [arrays["model"]["priors"][j] for j in split.flat])
 
 
 def _only(spec: ProblemSpec, kept: tuple[int, ...]) -> ModelSpec:

@@ -7,8 +7,8 @@ For given values of all other parameters let ``m + T a`` be the model image, wit
     integral L(a) p(a) da = L(0) exp(1/2 v^T M^-1 v - 1/2 mu^T S^-1 mu) / sqrt(det(S) det(M)),
 
 and the amplitudes' posterior is ``N(M^-1 v, M^-1)``. A flat prior enters as its density, and both the integral and the
-posterior are then cut off at its bounds: see `socca.likelihood.truncated_normal`. Any other prior may be taken as flat
-between its bounds, times its density at the mean; weights then correct for what it is elsewhere.
+posterior are then cut off at its bounds: see `socca.likelihood.truncated_normal`. Any other prior is a function that a
+flat one is multiplied with: see `socca.likelihood.amplitude_priors`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from scipy import special
 
 from socca import priors
 from socca.errors import ModelError
+from socca.likelihood.amplitude_draws import draw_within
 from socca.likelihood.amplitude_integral import Solved, Split, integral_programs, undefined
 from socca.likelihood.compiled import in_batches
 from socca.likelihood.linear_parameters import find_amplitudes
 from socca.likelihood.problem import Problem
-from socca.likelihood.truncated_normal import draw_within
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -70,8 +70,8 @@ class Marginal:
     problem : Problem
         The whole problem. Amplitudes are the free intensities of components that have a normal or a uniform prior.
     any_prior : bool
-        Whether those with another prior are amplitudes too. The likelihood is then approximate, and `complete` corrects
-        the weights.
+        Whether those with another prior are amplitudes too. The likelihood is then right to the accuracy of a
+        quadrature, or for more than two of them to that of an approximation, and `complete` corrects the weights.
 
     Attributes
     ----------
@@ -226,7 +226,7 @@ class Marginal:
 
     def digest(self) -> str:
         """Return a SHA-256 over all that defines the problem."""
-        corrected = f", {self._split.corrected} as if flat" if self._split.corrected else ""
+        corrected = f", {self._split.corrected} by quadrature" if self._split.corrected else ""
         text = f"{self._whole.digest()} without {self._split.linear}{corrected}"
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -254,37 +254,41 @@ class Marginal:
         """
         split, whole = self._split, self._whole
         solved = self.solve(samples) if self._known is None else self._known.of(samples, self.solve)
-        amplitudes, log_shares = self._drawn(solved, rng)
+        # Of weights that sum to one, times numbers whose mean should be one.
+        amplitudes, new_weights = self._drawn(solved, log_weights - solved.log_share, rng)
+        log_mean = float(special.logsumexp(new_weights))
+        if not np.isfinite(log_mean):
+            raise ModelError(f"no draw of {', '.join(self.linear_labels)} has any weight under its prior")
+        off_mean = np.exp(new_weights - log_mean) - np.exp(log_weights)
+        error = math.sqrt(float(off_mean @ off_mean))
         complete = np.empty((len(amplitudes), whole.ndim))
         complete[:, split.sampled] = samples
         complete[:, split.linear] = amplitudes
         off = np.einsum("nij,ni->nj", solved.factor, amplitudes - solved.mean)
-        log_densities = sum(whole.priors[k].log_prob(complete[:, k]) for k in split.linear)
+        # The peak has the priors that it was computed with, some of them as if they were flat.
         widths = {k: high - low for k, (low, high) in zip(split.flat, self._bounds, strict=True)}
-        log_prior = np.zeros(len(complete))
-        for k in split.corrected:
-            log_prior += whole.priors[k].log_prob(complete[:, k]) + math.log(widths[k])
-        # Of weights that sum to one, times numbers whose mean should be one.
-        log_ratio = log_shares - solved.log_share + log_prior - solved.log_prior
-        log_mean = float(special.logsumexp(log_weights + log_ratio))
-        if not np.isfinite(log_mean):
-            raise ModelError(f"no draw of {', '.join(self.linear_labels)} has any weight under its prior")
-        off_mean = np.exp(log_weights) * np.expm1(log_ratio - log_mean)
-        error = math.sqrt(float(off_mean @ off_mean))
-        log_likelihood = solved.log_peak - 0.5 * (off**2).sum(axis=1) - log_densities + log_prior
-        return Completed(complete, log_weights + log_ratio - log_mean, log_likelihood, log_mean, error)
+        log_prior = sum(
+            -math.log(widths[k]) if k in split.corrected else whole.priors[k].log_prob(complete[:, k])
+            for k in split.linear
+        )
+        log_likelihood = solved.log_peak - 0.5 * (off**2).sum(axis=1) - log_prior
+        return Completed(complete, new_weights - log_mean, log_likelihood, log_mean, error)
 
-    def _drawn(self, solved: Solved, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return draws of the amplitudes, shape (n, k), and estimates of the log of the share within the bounds."""
+    def _drawn(
+        self, solved: Solved, log_heights: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return draws of the amplitudes under their priors, shape (n, k), and the logs of their weights."""
         n = len(self._split.normal)
         low, high = self._bounds.T
+        own_priors = [self._whole.priors[k] if k in self._split.corrected else None for k in self._split.flat]
         # With the flat ones last, the last block of the factor is that of their own distribution.
-        flat, log_shares = draw_within(solved.mean[:, n:], solved.factor[:, n:, n:], low, high, rng)
+        own = solved.mean[:, n:], solved.factor[:, n:, n:]
+        flat, log_weights = draw_within(*own, low, high, rng, own_priors, log_heights)
         pull = np.einsum("nij,ni->nj", solved.factor[:, n:, :n], flat - solved.mean[:, n:])
         white = rng.standard_normal(pull.shape) - pull
         across = np.swapaxes(solved.factor[:, :n, :n], 1, 2)
         normal = solved.mean[:, :n] + np.linalg.solve(across, white[..., None])[..., 0]
-        return np.concatenate([normal, flat], axis=1), log_shares
+        return np.concatenate([normal, flat], axis=1), log_weights
 
 
 def _bounds_of(prior: priors.Prior) -> tuple[float, float]:

@@ -1,13 +1,14 @@
-"""Truncated multivariate normals: the probability within the bounds, and draws.
+"""Truncated multivariate normals: the probability within the bounds.
 
 A Gaussian is taken apart into one of each variable given those before it (Genz 1992, J. Comput. Graph. Stat. 1, 141):
 with the precision ``L L^T``, L lower triangular, the last variable is ``N(mean, 1 / L_kk^2)``, and each one before it
 
     x_j | x_j+1 ... ~ N(mean_j - sum_i>j L_ij (x_i - mean_i) / L_jj, 1 / L_jj^2).
 
-Each is drawn within its own bounds in turn. The product of the shares that lie within them has the share of the whole
-as its mean, and is what the draw weighs. Variables whose bounds cut most come first, which makes that product vary
-least (Gibson, Glasbey & Elston 1994; Genz & Bretz 2009, Computation of Multivariate Normal and t Probabilities, 4.1.3).
+Each is drawn within its own bounds in turn (as in `socca.likelihood.amplitude_draws`). The product of the shares that
+lie within them has the share of the whole as its mean, and is what the draw weighs. Variables whose bounds cut most
+come first, which makes that product vary least (Gibson, Glasbey & Elston 1994; Genz & Bretz 2009, Computation of
+Multivariate Normal and t Probabilities, 4.1.3).
 
 Everything is logarithmic and stays finite and differentiable however far away the bounds are.
 """
@@ -21,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
 from socca.priors.gaussians import log_mass
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 _FAR = 8.0
 #: Logarithm of the number of quasi-random points: for two bounds that bite, right to about 1e-3.
 _LOG2_POINTS = 8
-#: Draws among which one is chosen, where there are several variables.
-_CANDIDATES = 16
 
 
 def log_share(mean: Array, factor: Array, low: Array, high: Array) -> Array:
@@ -59,57 +57,15 @@ def log_share(mean: Array, factor: Array, low: Array, high: Array) -> Array:
     if k == 1:
         return log_mass(low[0], high[0], mean[0], 1 / factor[0, 0], jnp)
 
-    depths = _depths(mean, factor, low, high, jnp)
+    depths = depths_of(mean, factor, low, high, jnp)
     whole = (mean, factor, low, high)
     return jax.lax.cond(jnp.all(depths > _FAR), lambda *_: jnp.zeros(()), _summed, whole, depths)
 
 
 def _summed(parts: tuple[Any, ...], depths: Any) -> Any:
-    parts, _ = _ordered(parts, depths, jnp)
+    parts, _ = ordered(parts, depths, jnp)
     shares = _log_shares(parts, jnp.asarray(_points(len(depths)).T))
     return jax.scipy.special.logsumexp(shares) - _LOG2_POINTS * math.log(2)
-
-
-def draw_within(
-    mean: np.ndarray, factor: np.ndarray, low: np.ndarray, high: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw from Gaussians cut off at bounds.
-
-    Parameters
-    ----------
-    mean : ndarray, shape (n, k)
-        Of n Gaussians.
-    factor : ndarray, shape (n, k, k)
-        The lower Cholesky factors of their inverse covariances.
-    low, high : ndarray, shape (k,)
-        The bounds.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    draws : ndarray, shape (n, k)
-        One of each Gaussian.
-    log_weights : ndarray, shape (n,)
-        Of the draws; the mean of the weights is the probability within the bounds, without bias. For one variable the
-        weight is that probability itself.
-    """
-    n, k = mean.shape
-    if k == 0:
-        return np.zeros((n, 0)), np.zeros(n)
-    count = 1 if k == 1 else _CANDIDATES
-    tiny = 1e-16  # so that u and 1 - u have logarithms
-    u = np.clip(rng.random((n, count, k)), tiny, 1 - tiny)
-    low, high, _ = np.broadcast_arrays(low, high, mean)
-    parts, order = _ordered((mean, factor, low, high), _depths(mean, factor, low, high, np), np)
-    found, shares = _draws(parts, u)
-    # One of the candidates, chosen by weight, with their mean weight is as good as all of them.
-    log_weights = special.logsumexp(shares, axis=1) - math.log(count)
-    reached = np.cumsum(np.exp(shares - log_weights[:, None] - math.log(count)), axis=1)
-    chosen = np.minimum((reached < rng.random((n, 1))).sum(1), count - 1)
-    draws = np.empty((n, k))
-    np.put_along_axis(draws, order, found[np.arange(n), chosen], axis=-1)
-    return draws, log_weights
 
 
 @functools.cache
@@ -120,8 +76,8 @@ def _points(ndim: int) -> np.ndarray:
     return qmc.Sobol(ndim, seed=1).random_base2(_LOG2_POINTS)
 
 
-def _depths(mean: Array, factor: Array, low: Array, high: Array, xp: Any) -> Any:
-    """Return how many standard deviations within its nearer bound each mean lies."""
+def depths_of(mean: Array, factor: Array, low: Array, high: Array, xp: Any) -> Any:
+    """Return, by JAX or NumPy, how many standard deviations within its nearer bound each mean lies."""
     unit = xp.sqrt((factor**2).sum(-1))  # variables may differ by orders of magnitude
     scaled = factor / unit[..., None]
     inverse = np.linalg.inv if xp is np else _inverse
@@ -133,7 +89,7 @@ def _inverse(factor: Array) -> Any:
     return jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(factor)), lower=True)
 
 
-def _ordered(parts: tuple[Any, ...], depths: Any, xp: Any) -> tuple[tuple[Any, ...], Any]:
+def ordered(parts: tuple[Any, ...], depths: Any, xp: Any) -> tuple[tuple[Any, ...], Any]:
     """Sort the variables of (mean, factor, low, high) by depth, the least last; return the order too."""
     mean, factor, low, high = parts
     order = xp.argsort(-depths, axis=-1)
@@ -194,21 +150,3 @@ def _ndtri_exp(t: Array) -> Any:
     # A step of Newton's gives it its derivative.
     height = _log_ndtr(z)
     return z + (t - height) * jnp.exp(0.5 * z**2 + 0.5 * math.log(2 * math.pi) + height)
-
-
-def _draws(parts: tuple[np.ndarray, ...], u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return draws and the log of the share that each stands for, shape (n, m, k) to (n, m, k) and (n, m)."""
-    mean, factor, low, high = (part[:, None] for part in parts)
-    off, total = np.zeros(u.shape), np.zeros(u.shape[:-1])
-    for j in reversed(range(u.shape[-1])):
-        sd = 1 / factor[..., j, j]
-        center = mean[..., j] - (factor[..., :, j] * off).sum(-1) * sd
-        a, b = (low[..., j] - center) / sd, (high[..., j] - center) / sd
-        mirrored = a + b > 0
-        mass = log_mass(a, b, 0.0, 1.0, np)
-        below = special.log_ndtr(np.where(mirrored, -b, a))
-        z = special.ndtri_exp(np.logaddexp(below, np.log(np.where(mirrored, 1 - u[..., j], u[..., j])) + mass))
-        x = np.clip(center + sd * np.where(mirrored, -z, z), low[..., j], high[..., j])
-        off[..., j] = x - mean[..., j]
-        total += mass
-    return mean + off, total

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 #: What takes over where importance sampling is not enough.
 FALLBACKS = ("nautilus", "dynesty", "pocomc", "none")
-#: Share of the effective draws that their amplitudes must leave.
-_SPOILT = 0.8
+#: Share of the effective draws that their amplitudes must leave, and with which no more are drawn to make up for it.
+_SPOILT, _ENOUGH = 0.2, 0.95
 #: Notes about the draws of importance sampling, of no meaning for others.
 _OF_DRAWS = ("maxima", "maxima_shares", "maxima_missing", "tail", "rounds", "effective_share")
 #: Before the names in checkpoints of the states of what takes over, and of what audits.
@@ -52,7 +52,7 @@ class Adaptive(Sampler):
     """
 
     name = "adaptive"
-    state_version = 2
+    state_version = 3
     afterwards = frozenset({"audit"})
     requires: tuple[str, ...] = ("numpy", "scipy")
     defaults = {  # noqa: RUF012  (never changed)
@@ -60,7 +60,7 @@ class Adaptive(Sampler):
         "n_prior": 400,
         "n_starts": 8,
         "n_first": 500,
-        "max_draws": 40_000,
+        "max_draws": 20_000,
         "maxiter": 200,
         "fallback": "nautilus",
         "fallback_options": None,
@@ -81,10 +81,12 @@ class Adaptive(Sampler):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         fallback = self.options["fallback"]
-        own = {"progress": self.progress, **(self.options["fallback_options"] or {})}
-        self._fallback = None if fallback == "none" else _sampler(fallback, own)
-        # Nothing of the search helps it, nor leads it astray; of more networks, training takes most of the time.
+        # From the prior alone: what the rounds do not describe, a map by the maxima does not either, and the search may
+        # not lead an audit astray. Of more networks, training takes most of the time.
         alone = {"progress": self.progress, "focus": False, "n_networks": 1}
+        own = {"progress": self.progress, **(alone if fallback == "nautilus" else {})}
+        own |= self.options["fallback_options"] or {}
+        self._fallback = None if fallback == "none" else _sampler(fallback, own)
         self._auditor = _sampler("nautilus", alone) if self.options["audit"] > 0 else None
         for other in (self._fallback, self._auditor):
             if other is not None:
@@ -114,11 +116,16 @@ class Adaptive(Sampler):
         shape = self._shape_of(problem)
         kept = _KeepingOthers(checkpoint)
         run = ImportanceRun(problem if shape is None else shape, pool, seed, self.options, kept)
-        draws, why = run.explore(self.progress_logger())
+        progress, n_eff = self.progress_logger(), float(self.options["n_eff"])
+        draws, why = run.explore(progress, n_eff)
         spoilt: list[str] = []
         if shape is not None:
             try:
-                draws, spoilt = _completed(draws, shape, np.random.default_rng([seed, 7]))
+                complete, spoilt, kept_share = _completed(draws, shape, np.random.default_rng([seed, 7]))
+                if not why and not spoilt and kept_share < _ENOUGH:
+                    draws, why = run.explore(progress, n_eff / kept_share)
+                    complete, spoilt, _ = _completed(draws, shape, np.random.default_rng([seed, 7]))
+                draws = complete
             except ModelError as error:
                 if self._fallback is None:
                     raise
@@ -140,7 +147,7 @@ class Adaptive(Sampler):
         notes["n_gradients"] = int(draws.notes["n_gradients"]) + int(deeper.notes.get("n_gradients", 0))
         notes.pop("marginalized", None)
         if apart is not None:
-            deeper, spoilt = _completed(deeper, apart, np.random.default_rng([seed, 8]))
+            deeper, spoilt, _ = _completed(deeper, apart, np.random.default_rng([seed, 8]))
             notes |= {"marginalized": apart.linear_labels, "escalated": [*why, *spoilt]}
         deeper.notes = notes
         return deeper
@@ -159,7 +166,7 @@ def _audited(
     log.info("importance sampling is enough, and is audited: %s explores the same posterior", auditor.name)
     nested = auditor.explore(problem if shape is None else shape, pool, seed, checkpoint)
     if shape is not None:
-        nested, _ = _completed(nested, shape, np.random.default_rng([seed, 9]))
+        nested, _, _ = _completed(nested, shape, np.random.default_rng([seed, 9]))
     found = compared(draws, nested, problem.labels, problem.periods)
     draws.notes = {**draws.notes, "audit": found.notes()}
     if not found.reasons:
@@ -172,8 +179,11 @@ def _audited(
     return dataclasses.replace(nested, notes=notes)
 
 
-def _completed(draws: Draws, shape: Marginal, rng: np.random.Generator) -> tuple[Draws, list[str]]:
-    """Return draws with amplitudes, and what their priors have spoilt; such draws have not converged."""
+def _completed(draws: Draws, shape: Marginal, rng: np.random.Generator) -> tuple[Draws, list[str], float]:
+    """Return draws with amplitudes, what their priors have spoilt, and the share of effective draws that they leave.
+
+    Draws of which something is spoilt have not converged.
+    """
     names = ", ".join(shape.linear_labels)
     before = effective_number(draws.log_weights)
     found = completed(draws, shape, rng)
@@ -185,7 +195,7 @@ def _completed(draws: Draws, shape: Marginal, rng: np.random.Generator) -> tuple
     if tail_shape(draws.log_weights) <= MOST_TAIL < tail:
         spoilt.append(f"k-hat is {tail:.2f} with {names}")
     n_eff = None if found.n_eff is None else found.n_eff * min(share, 1.0)
-    return dataclasses.replace(found, n_eff=n_eff, converged=found.converged and not spoilt), spoilt
+    return dataclasses.replace(found, n_eff=n_eff, converged=found.converged and not spoilt), spoilt, share
 
 
 class _Both:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from socca.likelihood.truncated_normal import draw_within, log_share
+from socca.likelihood.amplitude_draws import draw_within
+from socca.likelihood.truncated_normal import log_share
 
 #: Bounds in units of the standard deviation, from the mean.
 BOUNDS = {

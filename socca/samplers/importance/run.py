@@ -32,6 +32,8 @@ _MOST_STUDENTS = 8
 _LESS = 0.5
 #: Share of the draws at most within which proposals are looked for.
 _LOOKING = 0.5
+#: Share of the effective draws asked for that must be in sight then.
+_HOPE = 0.8
 #: Draws at once, at most as a multiple of those of a round.
 _GROWTH = 4
 #: The draws that count may differ from all together by so many errors in ln Z, or by so much.
@@ -145,6 +147,8 @@ class ImportanceRun:
         self._first = self._first_proposal()
         self._all = Rounds(self._coordinates)
         self._all.add(Proposal(self._coordinates), self._coordinates.from_places(u), log_likelihood)
+        # The next proposal, what is known of those since the rounds began, and the number of rounds before that.
+        self._proposal, self._search, self._begun = self._first, _Search(), len(self._all)
 
     def state(self) -> State:
         """Return what a later run goes on from: the maxima, and all likelihoods. The rest is made again from these."""
@@ -162,8 +166,8 @@ class ImportanceRun:
     def _spent(self) -> int:
         return len(self._all.z)
 
-    def explore(self, progress: PeriodicLogger) -> tuple[Draws, list[str]]:
-        """Explore the posterior.
+    def explore(self, progress: PeriodicLogger, n_eff: float) -> tuple[Draws, list[str]]:
+        """Explore the posterior, or go on with it.
 
         Each proposal is fitted to all draws before it, as long as that makes it better; the best one gives what is left
         to draw. If enough draws are effective, but the tail of their weights is too long, the rounds begin again. All
@@ -173,6 +177,8 @@ class ImportanceRun:
         ----------
         progress : PeriodicLogger
             Told of each round.
+        n_eff : float
+            Number of effective draws that is enough.
 
         Returns
         -------
@@ -181,37 +187,38 @@ class ImportanceRun:
         why : list of str
             Why they do not pass; empty if they do.
         """
-        wanted, most = int(self._options["n_eff"]), int(self._options["max_draws"])
-        proposal, search = self._first, _Search()
-        number, before = int(self._options["n_first"]), len(self._all)
+        most = int(self._options["max_draws"])
         while True:
-            self._add_round(proposal, number)
-            own = self._all.own(len(self._all) - 1)
-            search.add(proposal, effective_number(own.log_weights, own.z) / number)
-            found = self._all.since(before)
+            if len(self._all) == self._begun:
+                self._add_round(self._proposal, int(self._options["n_first"]))
+            found = self._all.since(self._begun)
             effective = effective_number(found.log_weights, found.z)
             looking = self._spent < _LOOKING * most
-            if effective >= wanted and looking and not tail_shape(found.log_weights) <= MOST_TAIL:
-                proposal, search = self._adapted(search.best, 0.0), _Search()
-                number, before = int(self._options["n_first"]), len(self._all)
+            if effective >= n_eff and looking and not tail_shape(found.log_weights) <= MOST_TAIL:
+                self._proposal = self._adapted(self._search.best, 0.0)
+                self._search, self._begun = _Search(), len(self._all)
                 continue
-            done = effective >= wanted or self._spent >= most
+            # The best proposal is known once none is looked for any more.
+            hopeless = not looking and effective + self._search.most * (most - self._spent) < _HOPE * n_eff
+            done = effective >= n_eff or self._spent >= most or hopeless
             self._checkpoint.offer(self.state, last=done)
             if done:
                 break
             if progress.due():
                 progress.log(f"{self._spent} draws, N_eff {effective:.0f}, ln Z {found.logz:.2f}")
-            start = proposal if search.latest > _LESS * search.most else search.best
-            proposal = self._adapted(start, search.latest) if looking and search.most < _GOOD else search.best
-            number = self._number(wanted - effective, search, len(found.z))
+            search = self._search
+            start = self._proposal if search.latest > _LESS * search.most else search.best
+            self._proposal = self._adapted(start, search.latest) if looking and search.most < _GOOD else search.best
+            self._add_round(self._proposal, self._number(n_eff - effective, len(found.z)))
         if effective == 0:  # none of them is possible: what led to them is all there is
             found = self._all.all()
             effective = effective_number(found.log_weights, found.z)
-        why, notes = self._judged(found, effective)
+        why, notes = self._judged(found, effective, n_eff)
         return self._draws(found, effective, not why, notes), why
 
-    def _number(self, missing: float, search: _Search, counted: int) -> int:
+    def _number(self, missing: float, counted: int) -> int:
         """Return how many draws to make next: as many as should be enough, a tenth to spare, but fewer at first."""
+        search = self._search
         first, most = int(self._options["n_first"]), int(self._options["max_draws"])
         needed = 1.1 * missing / max(search.most, 1 / first)
         # A poor proposal is to be replaced soon.
@@ -221,12 +228,14 @@ class ImportanceRun:
         return int(min(max(needed, first / _GROWTH), at_once, left))
 
     def _add_round(self, proposal: Proposal, number: int) -> None:
-        """Draw from a proposal, and add that to the rounds."""
+        """Draw from a proposal, and add that to the rounds and to the search."""
         z = proposal.draw(number, self._rng)
         log_likelihood = np.full(number, -np.inf)
         inside = np.isfinite(self._coordinates.log_prior(z))
         log_likelihood[inside] = self._likelihoods.evaluate(self._coordinates.to_parameters(z[inside]))
         self._all.add(proposal, z, log_likelihood)
+        own = self._all.own(len(self._all) - 1)
+        self._search.add(proposal, effective_number(own.log_weights, own.z) / number)
 
     def _adapted(self, proposal: Proposal, fraction: float) -> Proposal:
         """Return a proposal that is fitted to all draws so far, perhaps with another Student density."""
@@ -242,14 +251,14 @@ class ImportanceRun:
             proposal = proposal.with_another(self._all.z, weights, self._rng)
         return proposal.fitted(self._all.z, weights)
 
-    def _judged(self, final: Weighted, effective: float) -> tuple[list[str], dict[str, Any]]:
+    def _judged(self, final: Weighted, effective: float, n_eff: float) -> tuple[list[str], dict[str, Any]]:
         """Return why the draws do not pass, and what the result says of them."""
         log_weights = final.log_weights
         why: list[str] = []
         tail = tail_shape(log_weights)
         if not tail <= MOST_TAIL:
             why.append(f"k-hat is {tail:.2f}")
-        if effective < self._options["n_eff"]:
+        if effective < n_eff:
             why.append(f"{effective:.0f} effective draws of {len(log_weights)}")
         if not agree((final.logz, final.logz_err), evidence(self._all.log_weights()), _SIGMAS, _CLOSE):
             why.append("earlier draws hold more of the posterior")
