@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from socca.likelihood.amplitude_priors import window
+from socca.likelihood.amplitude_priors import NO_PART, window
 from socca.likelihood.truncated_normal import depths_of, ordered
 from socca.priors import Prior
 from socca.priors.gaussians import log_mass
@@ -26,8 +26,6 @@ _CANDIDATES, _MOST_CANDIDATES = 4, 256
 _BY_CHANCE = 0.05
 #: Candidates at once: about 100 MB.
 _AT_ONCE = 500_000
-#: Parts of a prior that nothing is drawn from.
-_NO_PART = 1e-12
 #: So that u and 1 - u have logarithms.
 _TINY = 1e-16
 
@@ -156,20 +154,17 @@ def _of_both(
     start, end = window(center, sd, low, high, np)
     below = np.asarray(prior.cdf(start))
     part = np.asarray(prior.cdf(end)) - below
-    some = part > _NO_PART
-    by_prior = some & (u < 0.5)
-    x, mass = _of_gaussian(center, sd, low, high, np.where(some, np.abs(2 * u - 1), u))
-    if by_prior.any():
-        x[by_prior] = prior.icdf((below + 2 * u * part)[by_prior])
-    x = np.clip(x, low, high)
+    some = part > NO_PART
+    # Of a prior that has no part there, all of it.
+    start, end = np.where(some, start, low), np.where(some, end, high)
+    below, part = np.where(some, below, 0.0), np.where(some, part, 1.0)
+    by_prior = u < 0.5
+    x, mass = _of_gaussian(center, sd, low, high, np.abs(2 * u - 1))
+    x = np.clip(np.where(by_prior, prior.icdf(below + np.where(by_prior, 2 * u, 0.5) * part), x), low, high)
     log_gaussian = -0.5 * ((x - center) / sd) ** 2 - np.log(sd) - 0.5 * math.log(2 * math.pi)
     log_prior = np.asarray(prior.log_prob(x))
-    within = some & (x >= start) & (x <= end)
-    with np.errstate(divide="ignore"):
-        log_density = np.logaddexp(
-            log_gaussian - mass + np.where(some, math.log(0.5), 0.0),
-            np.where(within, log_prior - np.log(np.where(some, 2 * part, 1.0)), -np.inf),
-        )
+    of_prior = np.where((x >= start) & (x <= end), log_prior - np.log(part), -np.inf)
+    log_density = np.logaddexp(log_gaussian - mass, of_prior) - math.log(2)
     return x, log_gaussian + log_prior + np.log(high - low) - log_density
 
 

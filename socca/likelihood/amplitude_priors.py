@@ -18,8 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from socca.priors.gaussians import log_mass
-
 if TYPE_CHECKING:
     from socca.priors import Family
     from socca.utils.array_types import Array
@@ -28,8 +26,8 @@ if TYPE_CHECKING:
 _NODES, _INNER_NODES = 32, 16
 #: Standard deviations in which a Gaussian falls to nothing.
 _NEAR = 5.0
-#: A part of a prior that is too small to run over.
-_NO_PART = 1e-12
+#: A part of a prior within the window of a Gaussian that is none.
+NO_PART = 1e-12
 
 
 def window(center: Array, sd: Array, low: Array, high: Array, xp: Any) -> tuple[Any, Any]:
@@ -115,13 +113,9 @@ def _terms(
     start, end = window(center, sd, low, high, jnp)
     below = family._cdf(start, *numbers, xp=jnp)
     part = family._cdf(end, *numbers, xp=jnp) - below
-    some = part > _NO_PART
-    u = below + jnp.where(some, part, 0.0) * 0.5 * (1 + nodes)
-    # A prior without any part there is as good as flat.
-    x = jnp.where(some, family._icdf(u, *numbers, xp=jnp), start + (end - start) * 0.5 * (1 + nodes))
-    x = jnp.clip(x, start, end)
+    some = part > NO_PART
+    # Of a prior that has no part there, all of it.
+    below, part = jnp.where(some, below, 0.0), jnp.where(some, part, 1.0)
+    x = jnp.clip(family._icdf(below + part * 0.5 * (1 + nodes), *numbers, xp=jnp), low, high)
     log_gaussian = -0.5 * ((x - center) / sd) ** 2 - jnp.log(sd) - 0.5 * math.log(2 * math.pi)
-    log_terms = jnp.log(0.5 * weights * jnp.where(some, part, 1.0) * (high - low)) + log_gaussian
-    middle = jnp.clip(center, start, end)
-    flat = log_mass(low, high, center, sd, jnp) + family._log_prob(middle, *numbers, xp=jnp) + jnp.log(high - low)
-    return x, jnp.where(some, log_terms, flat + jnp.log(0.5 * weights))
+    return x, jnp.log(0.5 * weights * part * (high - low)) + log_gaussian

@@ -4,9 +4,11 @@ A parameter with bounds becomes its place in the prior, ``u = F(theta)``, shifte
 of one; beyond the bounds there is nothing. One without bounds becomes its normal score, ``Phi^-1(u)``. A posterior that
 a bound cuts off keeps its shape: its normal score would have a long tail.
 
-Position angle and ellipticity of one source are two coordinates of a disc, with the radius ``2 sqrt(u_e)`` and the
-angle ``2 pi u_theta``: the prior is flat there too, and a round source is the middle of the disc. Any other angle whose
-prior is a whole period is cut open as far from the maxima as can be.
+Position angle and ellipticity of one source are two coordinates of a disc, with an angle of ``2 pi u_theta`` and a
+radius in proportion to ``sqrt(u_e (u_e + 2 s))``, s = 0.1. A round source is the middle of the disc, where the prior is
+nearly flat. Farther out the radius is linear in the ellipticity, as the image is: along a root of it, a Gaussian
+posterior would have a long tail towards the middle. Any other angle whose prior is a whole period is cut open as far
+from the maxima as can be.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Width of a flat prior of unit variance, and radius of such a disc.
 _WIDTH, _RADIUS = math.sqrt(12), 2.0
+#: Place of an ellipticity in its prior below which the disc is flat, and above which it is in proportion.
+_SOFT = 0.1
 #: Places in a prior are kept this far from its ends: a normal prior's transform is finite there.
 _LOW, _HIGH = 1e-15, 1 - 1e-15
 #: Step of the differences between these coordinates and others, in standard deviations of the prior.
@@ -55,7 +59,7 @@ class FlatCoordinates:
         u = np.where(self._scored, ndtr(z), 0.5 + z / _WIDTH)
         for angle, ellipticity in self._planes:
             x, y = z[:, angle], z[:, ellipticity]
-            u[:, ellipticity] = (x**2 + y**2) / _RADIUS**2
+            u[:, ellipticity] = _ellipticity(x**2 + y**2)
             u[:, angle] = (np.arctan2(y, x) / (2 * math.pi)) % 1.0
         return np.clip(self._normal.turned(u), _LOW, _HIGH)
 
@@ -68,18 +72,20 @@ class FlatCoordinates:
         u = np.clip(self._normal.turned_back(u), _LOW, _HIGH)
         z = np.where(self._scored, ndtri(u), _WIDTH * (u - 0.5))
         for angle, ellipticity in self._planes:
-            radius, turned = _RADIUS * np.sqrt(u[:, ellipticity]), 2 * math.pi * u[:, angle]
+            radius, turned = _radius(u[:, ellipticity]), 2 * math.pi * u[:, angle]
             z[:, angle], z[:, ellipticity] = radius * np.cos(turned), radius * np.sin(turned)
         return z
 
     def log_prior(self, z: np.ndarray) -> np.ndarray:
         """Return the log prior density of points of shape (n, ndim), shape (n,); -inf beyond a bound."""
         inside = np.all(~self._flat | (np.abs(z) < _WIDTH / 2), axis=1)
-        for plane in self._planes:
-            inside &= np.sum(z[:, plane] ** 2, axis=1) < _RADIUS**2
+        squares = [np.sum(z[:, plane] ** 2, axis=1) for plane in self._planes]
+        for square in squares:
+            inside &= square < _RADIUS**2
         log_density = -0.5 * np.sum(np.where(self._scored, z**2, 0.0), axis=1)
         log_density -= self._scored.sum() * LOG_ROOT + self._flat.sum() * math.log(_WIDTH)
-        log_density -= len(self._planes) * math.log(math.pi * _RADIUS**2)
+        for square in squares:
+            log_density -= np.log(2 * math.pi * (_ellipticity(square) + _SOFT) * _RADIUS**2 / (1 + 2 * _SOFT))
         return np.where(inside, log_density, -np.inf)
 
     def draw_prior(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -105,3 +111,13 @@ class FlatCoordinates:
         points = self.from_places(self._normal.places(np.concatenate([center + steps, center - steps, center[None]])))
         slopes = (points[: self.ndim] - points[self.ndim : -1]) / (2 * _STEP)
         return points[-1], slopes.T @ covariance @ slopes
+
+
+def _ellipticity(square: np.ndarray) -> np.ndarray:
+    """Return the place of an ellipticity in its prior, from the square of the radius in the disc."""
+    return np.sqrt(square * (1 + 2 * _SOFT) / _RADIUS**2 + _SOFT**2) - _SOFT
+
+
+def _radius(place: np.ndarray) -> np.ndarray:
+    """Return the radius in the disc: the inverse of `_ellipticity`."""
+    return _RADIUS * np.sqrt(place * (place + 2 * _SOFT) / (1 + 2 * _SOFT))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -150,6 +151,17 @@ class Proposal:
         covariance = (weights * off.T) @ off + _LEAST_VARIANCE * np.eye(self.prior.ndim)
         shares = np.append(0.8 * self.shares, 0.2)
         return Proposal(self.prior, (*self.students, student_of(middle, 0.5 * covariance)), shares)
+
+
+def mixture_of(proposals: Sequence[Proposal], shares: np.ndarray) -> Proposal:
+    """Return the mixture of proposals that have Student densities, of which some may be in several of them."""
+    found: dict[int, tuple[Student, float]] = {}
+    for proposal, share in zip(proposals, shares, strict=True):
+        if share > 0:
+            for student, part in zip(proposal.students, proposal.shares, strict=True):
+                found[id(student)] = (student, share * part + found.get(id(student), (student, 0.0))[1])
+    students, parts = zip(*found.values(), strict=True)
+    return Proposal(proposals[-1].prior, students, np.array(parts) / sum(parts))
 
 
 def student_of(middle: np.ndarray, covariance: np.ndarray) -> Student:

@@ -9,10 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from socca.samplers.importance.proposal import PriorDensity, Proposal
+from socca.samplers.importance.proposal import PriorDensity, Proposal, mixture_of
 
 #: A round counts if its proposal is as large a part as good as the best one.
 _WORTHWHILE = 0.2
+#: Weights that say nothing, as logarithms below the largest one.
+_NEGLIGIBLE = -30.0
+#: Steps in which shares of a mixture are found, and a share that is left out.
+_MIXING_STEPS, _LEAST_SHARE = 30, 0.01
 
 
 class Weighted(NamedTuple):
@@ -92,6 +96,42 @@ class Rounds:
         shares = np.log(np.array(self._numbers) / sum(self._numbers))
         mixture = logsumexp(self._log_densities + shares[:, None], axis=0)
         return np.asarray(self.log_likelihood + self._log_prior - mixture)
+
+    def mixed(self, candidate: Proposal, first: int, least: float) -> Proposal:
+        """Return the mixture of a new proposal and those of the rounds from a number on that is most efficient.
+
+        Its shares minimise the variance of the weights, ``integral p^2 / q``, as all draws judge it; a region that one
+        proposal hardly reaches then keeps one that does.
+
+        Parameters
+        ----------
+        candidate : Proposal
+            The new one.
+        first : int
+            Number of the first round whose proposal is one of them.
+        least : float
+            Smallest share of the new one.
+        """
+        known = self._proposals[first:]
+        log_weights = self.log_weights()
+        some = log_weights > np.max(log_weights, initial=-np.inf) + _NEGLIGIBLE
+        if not known or not some.any():
+            return candidate
+        log_densities = np.vstack([self._log_densities[first:, some], candidate.log_density(self.z[some])])
+        largest = log_densities.max(axis=0)
+        densities = np.exp(log_densities - largest)
+        # Of p^2 / q at the draws, which stand for the posterior by their weights.
+        log_sizes = log_weights[some] + (self.log_likelihood + self._log_prior)[some] - largest
+        sizes = np.exp(log_sizes - log_sizes.max())
+        shares = np.full(len(densities), 1 / len(densities))
+        for _ in range(_MIXING_STEPS):
+            # The slope along each share; with its root as a factor the variance never becomes larger.
+            slopes = densities @ (sizes / (shares @ densities) ** 2)
+            shares = shares * np.sqrt(slopes)
+            shares = shares / shares.sum()
+        shares = np.where(shares < _LEAST_SHARE, 0.0, shares)
+        shares[-1] = max(shares[-1], least * shares[:-1].sum() / (1 - least))
+        return mixture_of([*known, candidate], shares / shares.sum())
 
     def all(self) -> Weighted:
         """Return all draws, with the weights of `log_weights`."""
@@ -246,6 +286,24 @@ def truncated(log_weights: np.ndarray) -> np.ndarray:
     """
     weights = np.exp(log_weights - logsumexp(log_weights))
     weights = np.minimum(weights, 1 / math.sqrt(len(weights)))
+    return np.asarray(weights / weights.sum())
+
+
+def tempered(log_weights: np.ndarray, number: float) -> np.ndarray:
+    """Return weights of sum 1, to a power of at most 1 with which so many draws are effective, shape (n,).
+
+    A proposal of which only a few draws have any weight can so be led to them step by step, instead of being fitted to
+    them alone (Koblents & Miguez 2015, Stat. Comput. 25, 407). Weights to the power 1 are `truncated`.
+    """
+    weights = truncated(log_weights)
+    possible = log_weights[np.isfinite(log_weights)]
+    if 1 / (weights @ weights) >= number or len(possible) <= 2 * number:
+        return weights
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        power = 0.5 * (low + high)
+        low, high = (power, high) if effective_number(power * possible) >= number else (low, power)
+    weights = np.exp(low * (log_weights - possible.max()))
     return np.asarray(weights / weights.sum())
 
 

@@ -11,7 +11,16 @@ import numpy as np
 from socca.samplers.base import Draws, PeriodicLogger
 from socca.samplers.coordinates.flat import FlatCoordinates
 from socca.samplers.importance.proposal import Proposal, student_of
-from socca.samplers.importance.rounds import Rounds, Weighted, agree, effective_number, evidence, tail_shape, truncated
+from socca.samplers.importance.rounds import (
+    Rounds,
+    Weighted,
+    agree,
+    effective_number,
+    evidence,
+    tail_shape,
+    tempered,
+    truncated,
+)
 from socca.samplers.importance.summits import Summits, find_summits
 from socca.samplers.maxima.search import MATTERS, Maxima
 
@@ -28,12 +37,18 @@ _LOOKED = 1000
 _GOOD, _POOR = 0.65, 0.4
 #: Student densities of a proposal that grows, at most.
 _MOST_STUDENTS = 8
-#: A proposal whose share is less than this times the best one's is not built upon.
-_LESS = 0.5
+#: Share of a new proposal in the mixture of all that is drawn from.
+_LEAST_NEW = 0.2
+#: Effective draws per axis that a proposal is fitted to, at least.
+_FITTED = 25
+#: Effective draws per axis and Student density with which there may be another.
+_GROWN = 10
 #: Share of the draws at most within which proposals are looked for.
 _LOOKING = 0.5
-#: Share of the effective draws asked for that must be in sight then.
+#: Share of the effective draws asked for that is enough where draws are at an end, and that must be in sight before.
 _HOPE = 0.8
+#: Rounds by which draws to come are judged.
+_LATEST = 3
 #: Draws at once, at most as a multiple of those of a round.
 _GROWTH = 4
 #: The draws that count may differ from all together by so many errors in ln Z, or by so much.
@@ -42,33 +57,6 @@ _SIGMAS, _CLOSE = 4.0, 0.1
 _NOTHING = 1e-12
 #: Name in checkpoints.
 _LIKELIHOODS = "importance_log_likelihood"
-
-
-class _Search:
-    """The proposals that were tried, by the shares of their draws that are effective."""
-
-    def __init__(self) -> None:
-        self._shares: list[tuple[Proposal, float]] = []
-
-    def add(self, proposal: Proposal, share: float) -> None:
-        """Add what was found of a proposal, anew if it is known."""
-        self._shares = [known for known in self._shares if known[0] is not proposal]
-        self._shares.append((proposal, share))
-
-    @property
-    def most(self) -> float:
-        """The largest share."""
-        return max(share for _, share in self._shares)
-
-    @property
-    def latest(self) -> float:
-        """The share of the proposal that was added last."""
-        return self._shares[-1][1]
-
-    @property
-    def best(self) -> Proposal:
-        """The proposal with the largest share."""
-        return max(self._shares, key=lambda one: one[1])[0]
 
 
 class Remembered:
@@ -147,8 +135,11 @@ class ImportanceRun:
         self._first = self._first_proposal()
         self._all = Rounds(self._coordinates)
         self._all.add(Proposal(self._coordinates), self._coordinates.from_places(u), log_likelihood)
-        # The next proposal, what is known of those since the rounds began, and the number of rounds before that.
-        self._proposal, self._search, self._begun = self._first, _Search(), len(self._all)
+        # What is drawn from next; the newest of the proposals that it is a mixture of; of each round since they began,
+        # the share of draws that were effective; and the number of rounds before.
+        self._proposal = self._candidate = self._first
+        self._shares_effective: list[float] = []
+        self._begun = len(self._all)
 
     def state(self) -> State:
         """Return what a later run goes on from: the maxima, and all likelihoods. The rest is made again from these."""
@@ -169,9 +160,10 @@ class ImportanceRun:
     def explore(self, progress: PeriodicLogger, n_eff: float) -> tuple[Draws, list[str]]:
         """Explore the posterior, or go on with it.
 
-        Each proposal is fitted to all draws before it, as long as that makes it better; the best one gives what is left
-        to draw. If enough draws are effective, but the tail of their weights is too long, the rounds begin again. All
-        draws since then count, except those from the prior that came first of all.
+        In each round another proposal is fitted to all draws so far, as long as draws are not good enough. The round
+        draws from the mixture of all proposals that leaves the weights most even. If enough draws are effective, but
+        the tail of their weights is too long, the rounds begin again. All draws since then count, except those from the
+        prior that came first of all.
 
         Parameters
         ----------
@@ -195,20 +187,23 @@ class ImportanceRun:
             effective = effective_number(found.log_weights, found.z)
             looking = self._spent < _LOOKING * most
             if effective >= n_eff and looking and not tail_shape(found.log_weights) <= MOST_TAIL:
-                self._proposal = self._adapted(self._search.best, 0.0)
-                self._search, self._begun = _Search(), len(self._all)
+                self._candidate = self._adapted(self._candidate, 0.0)
+                self._proposal = self._all.mixed(self._candidate, 1, _LEAST_NEW)
+                self._shares_effective, self._begun = [], len(self._all)
                 continue
-            # The best proposal is known once none is looked for any more.
-            hopeless = not looking and effective + self._search.most * (most - self._spent) < _HOPE * n_eff
+            # The latest mixtures are as good as any, once no other proposals are looked for.
+            in_sight = effective + np.mean(self._shares_effective[-_LATEST:]) * (most - self._spent)
+            hopeless = not looking and bool(in_sight < _HOPE * n_eff)
             done = effective >= n_eff or self._spent >= most or hopeless
             self._checkpoint.offer(self.state, last=done)
             if done:
                 break
             if progress.due():
                 progress.log(f"{self._spent} draws, N_eff {effective:.0f}, ln Z {found.logz:.2f}")
-            search = self._search
-            start = self._proposal if search.latest > _LESS * search.most else search.best
-            self._proposal = self._adapted(start, search.latest) if looking and search.most < _GOOD else search.best
+            least = 0.0
+            if looking and max(self._shares_effective) < _GOOD:
+                self._candidate, least = self._adapted(self._candidate, self._shares_effective[-1]), _LEAST_NEW
+            self._proposal = self._all.mixed(self._candidate, 1, least)
             self._add_round(self._proposal, self._number(n_eff - effective, len(found.z)))
         if effective == 0:  # none of them is possible: what led to them is all there is
             found = self._all.all()
@@ -218,36 +213,33 @@ class ImportanceRun:
 
     def _number(self, missing: float, counted: int) -> int:
         """Return how many draws to make next: as many as should be enough, a tenth to spare, but fewer at first."""
-        search = self._search
+        share = max(self._shares_effective)
         first, most = int(self._options["n_first"]), int(self._options["max_draws"])
-        needed = 1.1 * missing / max(search.most, 1 / first)
+        needed = 1.1 * missing / max(share, 1 / first)
         # A poor proposal is to be replaced soon.
-        at_once = first if search.most < _POOR else max(first, counted // 2)
-        at_once = _GROWTH * first if search.most >= _GOOD or self._spent >= _LOOKING * most else at_once
+        at_once = first if share < _POOR else max(first, counted // 2)
+        at_once = _GROWTH * first if share >= _GOOD or self._spent >= _LOOKING * most else at_once
         left = max(most - self._spent, first // _GROWTH)
         return int(min(max(needed, first / _GROWTH), at_once, left))
 
     def _add_round(self, proposal: Proposal, number: int) -> None:
-        """Draw from a proposal, and add that to the rounds and to the search."""
+        """Draw from a proposal, and add that to the rounds."""
         z = proposal.draw(number, self._rng)
         log_likelihood = np.full(number, -np.inf)
         inside = np.isfinite(self._coordinates.log_prior(z))
         log_likelihood[inside] = self._likelihoods.evaluate(self._coordinates.to_parameters(z[inside]))
         self._all.add(proposal, z, log_likelihood)
         own = self._all.own(len(self._all) - 1)
-        self._search.add(proposal, effective_number(own.log_weights, own.z) / number)
+        self._shares_effective.append(effective_number(own.log_weights, own.z) / number)
 
     def _adapted(self, proposal: Proposal, fraction: float) -> Proposal:
         """Return a proposal that is fitted to all draws so far, perhaps with another Student density."""
         log_weights = self._all.log_weights()
         if not np.isfinite(log_weights).any():
             return proposal
-        weights = truncated(log_weights)
-        if (
-            fraction < _POOR
-            and len(proposal.students) < _MOST_STUDENTS
-            and 1 / (weights @ weights) > 10 * self._problem.ndim
-        ):
+        weights = tempered(log_weights, _FITTED * self._problem.ndim)
+        most = min(_MOST_STUDENTS, 1 / (weights @ weights) / (_GROWN * self._problem.ndim))
+        if fraction < _POOR and len(proposal.students) < most:
             proposal = proposal.with_another(self._all.z, weights, self._rng)
         return proposal.fitted(self._all.z, weights)
 
@@ -258,7 +250,7 @@ class ImportanceRun:
         tail = tail_shape(log_weights)
         if not tail <= MOST_TAIL:
             why.append(f"k-hat is {tail:.2f}")
-        if effective < n_eff:
+        if effective < _HOPE * n_eff:
             why.append(f"{effective:.0f} effective draws of {len(log_weights)}")
         if not agree((final.logz, final.logz_err), evidence(self._all.log_weights()), _SIGMAS, _CLOSE):
             why.append("earlier draws hold more of the posterior")

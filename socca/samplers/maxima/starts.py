@@ -116,15 +116,23 @@ class ImageStarts:
         return self._best_of_each(u, chosen[:, None], _RESIDUAL_STARTS)
 
     def swapped(self, theta: np.ndarray) -> np.ndarray:
-        """Return points of the unit cube, shape (n, ndim): a model with the roles of two alike components exchanged."""
+        """Return points of the unit cube, shape (n, ndim): a model with the roles of two components exchanged.
+
+        Components of two kinds, such as a bulge and a disk, exchange their sizes and all that has the same name.
+        """
         found = []
         support = np.array([prior.support for prior in self._problem.priors])
         for one, other in itertools.combinations(self._components, 2):
-            shared = [name for name in one.own if name in other.own]
-            if one.kind is not other.kind or not shared:
+            pairs = {one.own[name]: other.own[name] for name in one.own if name in other.own}
+            if one.kind is not other.kind:
+                size, other_size = self._size(one), self._size(other)
+                if size is None or other_size is None:
+                    continue
+                pairs[size] = other_size
+            if not pairs:
                 continue
             swapped = theta.copy()
-            a, b = [one.own[name] for name in shared], [other.own[name] for name in shared]
+            a, b = list(pairs), list(pairs.values())
             swapped[a], swapped[b] = theta[b], theta[a]
             # Where a value has no place in the other's prior, the nearest that has.
             found.append(_to_cube(self._problem, np.clip(swapped, support[:, 0], support[:, 1])))

@@ -56,8 +56,9 @@ def test_the_density_of_the_prior_is_that_of_its_draws(coordinates, points):
     density = np.exp(coordinates.log_prior(z)) * 4.4**5
     density /= np.exp(-0.5 * (z[:, 4] / 1.5) ** 2) / (1.5 * math.sqrt(2 * math.pi))
     assert abs(density.mean() - 1) < 4 * density.std() / math.sqrt(len(z))
-    # Flat wherever there is anything, but for the axis without bounds.
-    np.testing.assert_allclose(np.ptp(coordinates.log_prior(points) + 0.5 * points[:, 4] ** 2), 0, atol=1e-12)
+    # Flat along all axes but the one without bounds and those of the disc, where it is 1 / (u + 0.1).
+    by_disc = sum(np.log(coordinates.places(points)[:, plane[1]] + 0.1) for plane in coordinates._planes)
+    np.testing.assert_allclose(np.ptp(coordinates.log_prior(points) + 0.5 * points[:, 4] ** 2 + by_disc), 0, atol=1e-9)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, 3])

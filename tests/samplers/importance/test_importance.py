@@ -14,6 +14,7 @@ from socca.samplers.importance.rounds import (
     effective_number,
     evidence,
     tail_shape,
+    tempered,
     truncated,
 )
 
@@ -259,3 +260,58 @@ def test_a_round_without_weight_counts_for_nothing():
     latest = rounds.since(2)
     assert latest.z.shape == (500, 2)
     np.testing.assert_array_equal(latest.z, rounds.z[550:])
+
+
+def efficiency(q, log_likelihood, rng, number=4000):
+    """Return the share of effective draws from a proposal."""
+    z = q.draw(number, rng)
+    return effective_number(log_likelihood(z) + PRIOR.log_prior(z) - q.log_density(z)) / number
+
+
+def test_the_best_mixture_of_proposals():
+    """Two that have a heap each: together, in their shares, as good as one with both; a useless one is left out."""
+    heaps = [(2.0, 0.0), (-2.0, 0.0)]
+
+    def two_heaps(z):
+        parts = [math.log(share) + target(z, heap) for share, heap in zip((0.8, 0.2), heaps, strict=True)]
+        return np.logaddexp(*parts)
+
+    rng, rounds = np.random.default_rng(8), Rounds(PRIOR)
+    for q in (Proposal(PRIOR), proposal(heaps[0]), proposal((0.0, 3.0))):
+        z = q.draw(1000, rng)
+        rounds.add(q, z, two_heaps(z))
+    second = proposal(heaps[1])
+    mixed = rounds.mixed(second, 1, 0.0)
+    assert len(mixed.students) == 2
+    # The variance is least where shares are those of the heaps.
+    np.testing.assert_allclose(mixed.shares, [0.8, 0.2], atol=0.03)
+    assert efficiency(mixed, two_heaps, rng) > 0.7
+    # A new one has its share although it is as useless as any.
+    useless = proposal((0.0, -3.0))
+    assert rounds.mixed(useless, 1, 0.2).shares[-1] >= 0.2
+    # A Student density that several have is in the mixture once.
+    assert len(rounds.mixed(rounds._proposals[1], 1, 0.2).students) <= 2
+
+
+def test_a_mixture_of_nothing_that_has_any_weight_is_the_new_one():
+    rounds, q = Rounds(PRIOR), proposal((9.0, 9.0))
+    assert rounds.mixed(q, 0, 0.0) is q
+    z = q.draw(50, np.random.default_rng(6))
+    rounds.add(q, z, np.full(50, -np.inf))
+    other = proposal((0.5, -1.0))
+    assert rounds.mixed(other, 0, 0.0) is other
+
+
+def test_tempered_weights():
+    """To the power with which as many draws as asked are effective; truncated ones if they are anyhow."""
+    rng = np.random.default_rng(9)
+    uneven = 30 * rng.standard_normal(2000)
+    uneven[5] = -np.inf
+    assert effective_number(uneven) < 5
+    weights = tempered(uneven, 60)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[5] == 0
+    assert 1 / (weights @ weights) == pytest.approx(60, rel=0.01)
+    assert np.array_equal(np.argsort(weights[6:]), np.argsort(uneven[6:]))
+    even = rng.standard_normal(2000)
+    np.testing.assert_array_equal(tempered(even, 60), truncated(even))
