@@ -29,6 +29,8 @@ _STEPS = 8
 _FEWEST = 3
 #: A covariance of n effective draws is widened by this times the number of axes over n.
 _WIDENED = 0.1
+#: Share of a mixture with which a Student density is left out.
+_NO_SHARE = 0.003
 #: Smallest variance along any axis, in units of that of the prior.
 _LEAST_VARIANCE = 1e-18
 
@@ -160,7 +162,7 @@ def mixture_of(proposals: Sequence[Proposal], shares: np.ndarray) -> Proposal:
         if share > 0:
             for student, part in zip(proposal.students, proposal.shares, strict=True):
                 found[id(student)] = (student, share * part + found.get(id(student), (student, 0.0))[1])
-    students, parts = zip(*found.values(), strict=True)
+    students, parts = zip(*(one for one in found.values() if one[1] > _NO_SHARE), strict=True)
     return Proposal(proposals[-1].prior, students, np.array(parts) / sum(parts))
 
 

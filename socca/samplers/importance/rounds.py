@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from socca.samplers.importance.proposal import PriorDensity, Proposal, mixture_of
 
 #: A round counts if its proposal is as large a part as good as the best one.
-_WORTHWHILE = 0.2
+_WORTHWHILE = 0.5
 #: Weights that say nothing, as logarithms below the largest one.
 _NEGLIGIBLE = -30.0
 #: Steps in which shares of a mixture are found, and a share that is left out.

@@ -47,6 +47,9 @@ _GROWN = 10
 _LOOKING = 0.5
 #: Share of the effective draws asked for that is enough where draws are at an end, and that must be in sight before.
 _HOPE = 0.8
+#: Earlier draws do not count if a part of them less than this times that of the latest round is effective, as long as
+#: they are less than this part of what is asked for.
+_LESS, _FEW = 0.5, 0.25
 #: Rounds by which draws to come are judged.
 _LATEST = 3
 #: Draws at once, at most as a multiple of those of a round.
@@ -162,8 +165,8 @@ class ImportanceRun:
 
         In each round another proposal is fitted to all draws so far, as long as draws are not good enough. The round
         draws from the mixture of all proposals that leaves the weights most even. If enough draws are effective, but
-        the tail of their weights is too long, the rounds begin again. All draws since then count, except those from the
-        prior that came first of all.
+        the tail of their weights is too long, or if only few are although those of the latest round are, the rounds
+        begin again. All draws since then count.
 
         Parameters
         ----------
@@ -200,6 +203,9 @@ class ImportanceRun:
                 break
             if progress.due():
                 progress.log(f"{self._spent} draws, N_eff {effective:.0f}, ln Z {found.logz:.2f}")
+            # A proposal that has become much better is not to be spoilt by draws from those before.
+            if effective < min(_LESS * self._shares_effective[-1] * len(found.z), _FEW * n_eff):
+                self._begun = len(self._all)
             least = 0.0
             if looking and max(self._shares_effective) < _GOOD:
                 self._candidate, least = self._adapted(self._candidate, self._shares_effective[-1]), _LEAST_NEW
