@@ -60,7 +60,7 @@ class Adaptive(Sampler):
         "n_prior": 400,
         "n_starts": 8,
         "n_first": 500,
-        "max_draws": 20_000,
+        "max_draws": 40_000,
         "maxiter": 200,
         "fallback": "nautilus",
         "fallback_options": None,

@@ -43,8 +43,8 @@ _LEAST_NEW = 0.2
 _FITTED = 25
 #: Effective draws per axis and Student density with which there may be another.
 _GROWN = 10
-#: Share of the draws at most within which proposals are looked for.
-_LOOKING = 0.5
+#: Share of the draws at most within which proposals are looked for, and rounds begin again.
+_LOOKING = 0.25
 #: Share of the effective draws asked for that is enough where draws are at an end, and that must be in sight before.
 _HOPE = 0.8
 #: Earlier draws do not count if a part of them less than this times that of the latest round is effective, as long as
@@ -204,7 +204,8 @@ class ImportanceRun:
             if progress.due():
                 progress.log(f"{self._spent} draws, N_eff {effective:.0f}, ln Z {found.logz:.2f}")
             # A proposal that has become much better is not to be spoilt by draws from those before.
-            if effective < min(_LESS * self._shares_effective[-1] * len(found.z), _FEW * n_eff):
+            few = min(_LESS * self._shares_effective[-1] * len(found.z), _FEW * n_eff)
+            if looking and effective < few:
                 self._begun = len(self._all)
             least = 0.0
             if looking and max(self._shares_effective) < _GOOD:
