@@ -25,12 +25,12 @@ FREEDOM = 6.0
 PRIOR_SHARE = 0.03
 #: Steps of expectation and maximisation in which a proposal is fitted.
 _STEPS = 8
-#: Fewest effective draws, per axis, that a Student density is fitted to; with fewer it is left out.
+#: Fewest effective draws, per axis, that a Student density is fitted to; with fewer it stays as it is.
 _FEWEST = 3
 #: A covariance of n effective draws is widened by this times the number of axes over n.
 _WIDENED = 0.1
-#: Share of a mixture with which a Student density is left out.
-_NO_SHARE = 0.003
+#: Share of a mixture below which a Student density is left out: half of that of a maximum which is kept.
+_NO_SHARE = 5e-5
 #: Smallest variance along any axis, in units of that of the prior.
 _LEAST_VARIANCE = 1e-18
 
@@ -104,7 +104,7 @@ class Proposal:
         Returns
         -------
         Proposal
-            Without the Student densities that too few points belong to; the same one if that is none.
+            Without the Student densities that hardly any weight belongs to; the same one if that is none.
 
         Notes
         -----
@@ -118,7 +118,11 @@ class Proposal:
             for own, student in zip(belonging, now.students, strict=True):
                 total = own.sum()
                 effective = total**2 / max(float(own @ own), 1e-300)
+                if total < _NO_SHARE:
+                    continue
+                shares.append(total)
                 if effective < _FEWEST * self.prior.ndim:
+                    students.append(student)
                     continue
                 near = own * (FREEDOM + self.prior.ndim) / (FREEDOM + student.square_distance(z))
                 middle = near @ z / near.sum()
@@ -126,7 +130,6 @@ class Proposal:
                 covariance = (near * off.T) @ off / total
                 widened = np.diag(covariance) * _WIDENED * self.prior.ndim / effective + _LEAST_VARIANCE
                 students.append(student_of(middle, covariance + np.diag(widened)))
-                shares.append(total)
             if not students:
                 return self
             now = Proposal(self.prior, tuple(students), np.array(shares) / np.sum(shares))
