@@ -10,10 +10,10 @@ from scipy.optimize import brentq
 
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
-from socca.models import Background, Gaussian, Model
+from socca.models import Background, Exponential, Gaussian, Model, Sersic
 from socca.pool import SerialPool
 from socca.posterior.record import FitRecord
-from socca.priors import uniform
+from socca.priors import boundto, uniform
 from socca.samplers import get_sampler
 from socca.samplers.checkpoint import Checkpoint, CheckpointFile
 from socca.samplers.cube.repartitioning import EQUAL_SHARE, PRIOR_SHARE, WIDTH, IdentityMap, Repartitioning
@@ -176,6 +176,27 @@ def test_alike_components_are_exchanged():
     found = search(problem, n_draws=30, n_starts=1)
     assert len(found.found) == 2
     assert found.found[0].theta == pytest.approx(found.found[1].theta[::-1], abs=0.1 * posteriors.PIXEL)
+
+
+def test_components_of_two_kinds_exchange_their_roles(make_image, pixel):
+    """A disk and a bulge: their sizes, and what has the same name; not the index, which only the bulge has."""
+    disk = Exponential(
+        xc=uniform(-pixel, pixel), yc=0.0, theta=0.0, e=uniform(0, 0.9), rs=uniform(pixel, 8 * pixel), Is=1.0
+    )
+    bulge = Sersic(xc=boundto(disk, "xc"), yc=0.0, theta=0.0, e=0.1, re=uniform(pixel, 5 * pixel), Ie=1.0)
+    bulge.ns = uniform(0.5, 6)
+    model = Model(disk)
+    model.addcomponent(bulge)
+    model.addcomponent(Background(a0=uniform(-1, 1)))
+    problem = Problem(make_image(np.ones((15, 15))), model)
+    place = {name: k for k, name in enumerate(problem.names)}
+    rs, re, ns, e = (place[name] for name in ("comp_00_rs", "comp_01_re", "comp_01_ns", "comp_00_e"))
+    theta = problem.prior_transform(np.full((1, problem.ndim), 0.4))[0]
+    theta[[rs, re]] = [7 * pixel, 2 * pixel]
+    (swapped,) = problem.prior_transform(ImageStarts(problem, problem.log_likelihood).swapped(theta))
+    # 7 pixels are more than the bulge may have; starts keep a little away from the edges.
+    assert swapped[[rs, re]] == pytest.approx([2 * pixel, 5 * pixel], rel=1e-4)
+    assert swapped[[ns, e]] == pytest.approx(theta[[ns, e]])
 
 
 def test_a_source_moves_to_what_a_model_leaves_over():
