@@ -48,7 +48,7 @@ class Completed(NamedTuple):
         All free parameters of the whole problem.
     log_weights : ndarray, shape (n,)
         Normalised. They are corrected, where several flat priors cut the posterior off, by what the draws say of the
-        share within the bounds, and for priors that were taken as flat.
+        share within the bounds, and of what the quadrature over other priors leaves.
     log_likelihood : ndarray, shape (n,)
         Of the whole problem.
     log_correction, error : float
