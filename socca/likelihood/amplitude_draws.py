@@ -3,7 +3,8 @@
 The Gaussian is taken apart into one of each variable given those drawn before it, as in
 `socca.likelihood.truncated_normal`. A variable with a prior of its own is drawn, with equal chance, from its Gaussian
 within the bounds, or from its prior within a few standard deviations of the Gaussian: the one is good where the prior
-is flat, the other where it has a spike, as that of a logarithm near zero. The weight of a draw is the product over all
+is flat, the other where it has a spike, as that of a logarithm near zero. Where there is hardly any prior, a Gaussian
+around the maximum of the product takes its place. The weight of a draw is the product over all
 variables of Gaussian times prior over the density that they were drawn from, and has the integral as its mean.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from socca.likelihood.amplitude_priors import NO_PART, window
+from socca.likelihood.amplitude_priors import LITTLE, product, window
 from socca.likelihood.truncated_normal import depths_of, ordered
 from socca.priors import Prior
 from socca.priors.gaussians import log_mass
@@ -26,6 +27,8 @@ _CANDIDATES, _MOST_CANDIDATES = 4, 256
 _BY_CHANCE = 0.05
 #: Candidates at once: about 100 MB.
 _AT_ONCE = 500_000
+#: By how much the Gaussian around the maximum of a product is wider than that is.
+_WIDER = 1.5
 #: So that u and 1 - u have logarithms.
 _TINY = 1e-16
 
@@ -151,21 +154,36 @@ def _of_both(
     prior: Prior, center: np.ndarray, sd: np.ndarray, low: np.ndarray, high: np.ndarray, u: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return draws of Gaussians or the prior at points of the unit interval, and the logs of their weights."""
+    low, high, _ = np.broadcast_arrays(low, high, u)
     start, end = window(center, sd, low, high, np)
     below = np.asarray(prior.cdf(start))
     part = np.asarray(prior.cdf(end)) - below
-    some = part > NO_PART
-    # Of a prior that has no part there, all of it.
-    start, end = np.where(some, start, low), np.where(some, end, high)
-    below, part = np.where(some, below, 0.0), np.where(some, part, 1.0)
-    by_prior = u < 0.5
+    little = part < LITTLE
+    second = u < 0.5
     x, mass = _of_gaussian(center, sd, low, high, np.abs(2 * u - 1))
-    x = np.clip(np.where(by_prior, prior.icdf(below + np.where(by_prior, 2 * u, 0.5) * part), x), low, high)
-    log_gaussian = -0.5 * ((x - center) / sd) ** 2 - np.log(sd) - 0.5 * math.log(2 * math.pi)
+    u = np.where(second, 2 * u, 0.5)
+    x = np.where(second & ~little, prior.icdf(np.where(little, 0.5, below + u * part)), x)
+    log_second = np.full(x.shape, -np.inf)
+    if little.any():
+        # The other Gaussian is that of the product, which may be far from both.
+        ends = low[little], high[little]
+        mode, width = product(prior.log_prob, prior.icdf(0.5), center[little], sd[little], ends, np)
+        width = _WIDER * width
+        beside, beside_mass = _of_gaussian(mode, width, *ends, u[little])
+        x[little] = np.where(second[little], beside, x[little])
+    x = np.clip(x, low, high)
+    log_gaussian = _log_normal(x, center, sd)
     log_prior = np.asarray(prior.log_prob(x))
-    of_prior = np.where((x >= start) & (x <= end), log_prior - np.log(part), -np.inf)
-    log_density = np.logaddexp(log_gaussian - mass, of_prior) - math.log(2)
+    inside = ~little & (x >= start) & (x <= end)
+    log_second[inside] = log_prior[inside] - np.log(part[inside])
+    if little.any():
+        log_second[little] = _log_normal(x[little], mode, width) - beside_mass
+    log_density = np.logaddexp(log_gaussian - mass, log_second) - math.log(2)
     return x, log_gaussian + log_prior + np.log(high - low) - log_density
+
+
+def _log_normal(x: np.ndarray, center: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    return np.asarray(-0.5 * ((x - center) / sd) ** 2 - np.log(sd) - 0.5 * math.log(2 * math.pi))
 
 
 def _part_by_chance(sums: np.ndarray, log_heights: np.ndarray, count: int) -> float:

@@ -1,8 +1,11 @@
 """Integrals of a Gaussian times priors that are not flat, under JAX.
 
 Each variable runs over the probabilities of its prior, within the window where the Gaussian is: there the integrand has
-no spikes, whatever the prior is. Of several variables, the two whose bounds cut most are integrated together, one given
-the other; the others as if they were independent. That is exact but for the quadrature for up to two variables.
+no spikes, whatever the prior is. Where the prior has less than a thousandth of itself there, it is smooth, or image and
+prior contradict each other; the variable then runs over values around the maximum of the product.
+
+Of several variables, the two whose bounds cut most are integrated together, one given the other; the others as if they
+were independent. That is exact but for the quadrature for up to two variables.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -26,8 +29,12 @@ if TYPE_CHECKING:
 _NODES, _INNER_NODES = 32, 16
 #: Standard deviations in which a Gaussian falls to nothing.
 _NEAR = 5.0
-#: A part of a prior within the window of a Gaussian that is none.
-NO_PART = 1e-12
+#: A part of a prior within the window of a Gaussian that is too little to run over.
+LITTLE = 1e-3
+#: Steps of the search for where the product is then largest, and the part of an interval that each leaves.
+_SECTIONS, _GOLDEN = 40, 0.5 * (math.sqrt(5) - 1)
+#: Widths around that place.
+_WIDE = 6.0
 
 
 def window(center: Array, sd: Array, low: Array, high: Array, xp: Any) -> tuple[Any, Any]:
@@ -51,6 +58,54 @@ def window(center: Array, sd: Array, low: Array, high: Array, xp: Any) -> tuple[
     off = xp.abs(near - center) / sd
     far = sd * (xp.sqrt(off**2 + _NEAR**2) - off)
     return xp.maximum(near - far, low), xp.minimum(near + far, high)
+
+
+def product(
+    log_prior: Callable[[Any], Any], median: Any, center: Array, sd: Array, bounds: tuple[Array, Array], xp: Any
+) -> tuple[Any, Any]:
+    """Return where a Gaussian times a prior that hardly reaches it is largest within bounds, and how wide it is there.
+
+    Parameters
+    ----------
+    log_prior : callable
+        The log density of the prior.
+    median : float
+        Of the prior: the product is largest between this and the mean of the Gaussian.
+    center, sd : array
+        Mean and standard deviation of the Gaussian.
+    bounds : tuple of array
+        Lower and upper bound.
+    xp : module
+        `numpy` or `jax.numpy`.
+
+    Returns
+    -------
+    mode, width : array
+        Found by golden-section search, and from slope and curvature there.
+    """
+
+    def height(x: Array) -> Any:
+        return log_prior(xp.clip(x, *bounds)) - 0.5 * ((x - center) / sd) ** 2
+
+    near = xp.clip(center, *bounds)
+    middle = xp.clip(median, *bounds)
+
+    def section(_: Any, ends: tuple[Any, Any]) -> tuple[Any, Any]:
+        low, high = ends
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        rises = height(left) < height(right)
+        return xp.where(rises, left, low), xp.where(rises, high, right)
+
+    ends = xp.minimum(near, middle), xp.maximum(near, middle)
+    if xp is np:
+        low, high = functools.reduce(lambda now, number: section(number, now), range(_SECTIONS), ends)
+    else:
+        low, high = jax.lax.fori_loop(0, _SECTIONS, section, ends)
+    step = 1e-3 * sd
+    mode = xp.clip(0.5 * (low + high), bounds[0] + step, bounds[1] - step)
+    ahead, here, behind = height(mode + step), height(mode), height(mode - step)
+    slope, curvature = (ahead - behind) / (2 * step), (ahead - 2 * here + behind) / step**2
+    return mode, 1 / xp.sqrt(1 / sd**2 + xp.maximum(-curvature - 1 / sd**2, 0.0) + slope**2)
 
 
 def log_integral(
@@ -113,9 +168,16 @@ def _terms(
     start, end = window(center, sd, low, high, jnp)
     below = family._cdf(start, *numbers, xp=jnp)
     part = family._cdf(end, *numbers, xp=jnp) - below
-    some = part > NO_PART
-    # Of a prior that has no part there, all of it.
-    below, part = jnp.where(some, below, 0.0), jnp.where(some, part, 1.0)
-    x = jnp.clip(family._icdf(below + part * 0.5 * (1 + nodes), *numbers, xp=jnp), low, high)
+    by_prior = family._icdf(below + part * 0.5 * (1 + nodes), *numbers, xp=jnp)
+    # Where there is little of the prior, along the variable itself.
+    mode, width = product(
+        lambda x: family._log_prob(x, *numbers, xp=jnp),
+        family._icdf(jnp.full((), 0.5), *numbers, xp=jnp), center, sd, (low, high), jnp,
+    )  # fmt: skip
+    first, last = jnp.maximum(mode - _WIDE * width, low), jnp.minimum(mode + _WIDE * width, high)
+    little = part < LITTLE
+    x = jnp.where(little, first + (last - first) * 0.5 * (1 + nodes), jnp.clip(by_prior, low, high))
     log_gaussian = -0.5 * ((x - center) / sd) ** 2 - jnp.log(sd) - 0.5 * math.log(2 * math.pi)
-    return x, jnp.log(0.5 * weights * part * (high - low)) + log_gaussian
+    along = jnp.log(last - first) + family._log_prob(x, *numbers, xp=jnp)
+    log_step = jnp.where(little, along, jnp.log(jnp.where(little, 1.0, part)))
+    return x, jnp.log(0.5 * weights * (high - low)) + log_step + log_gaussian

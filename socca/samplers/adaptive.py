@@ -40,11 +40,11 @@ class Adaptive(Sampler):
     """Importance sampling around the maxima, which passes a posterior that it does not describe to a nested sampler.
 
     A search finds the maxima. Student densities around them are the first proposal, which is improved in rounds of
-    ``n_first`` draws and more. A fit passes if the tail of its weights is light (k-hat of at most
-    0.7), if ``n_eff`` of at most ``max_draws`` draws are effective, if the draws of all rounds agree on the evidence,
-    and if every maximum that the search found is there. Otherwise ``fallback`` explores the posterior, with its own
-    defaults and ``fallback_options``. The notes say which it was (``tier``) and why (``escalated``). With the fallback
-    ``none`` such a fit has not converged.
+    ``n_first`` draws and more. A fit passes if the tail of its weights is light (k-hat of at most 0.7), if ``n_eff``
+    draws are effective (or 80 % of that, once ``max_draws`` are spent), if the draws of all rounds agree on the
+    evidence, and if every maximum that the search found is there. Otherwise ``fallback`` explores the posterior, with
+    ``fallback_options``; nautilus by default without focus and with one network. The notes say which it was (``tier``)
+    and why (``escalated``). With the fallback ``none`` such a fit has not converged.
 
     A share ``audit`` of the fits that pass, chosen by their seeds, is explored by nautilus too, from the prior alone.
     The notes say how far the two differ (``audit``). Where that is more than scatter, the result is that of nautilus,

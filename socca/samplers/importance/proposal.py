@@ -1,9 +1,9 @@
 """Proposals of adaptive importance sampling: mixtures of Student densities and of a share of the prior.
 
-Draws come in rounds, each from a proposal that was fitted to the weighted draws before it. For that, all draws are
-weighted as if they came from the mixture of all proposals (Owen & Zhou 2000, J. Am. Stat. Assoc. 95, 135; Cornuet et
-al. 2012, Scand. J. Stat. 39, 798), so that a round whose proposal was bad spoils nothing. For the result, they are
-not: see `socca.samplers.importance.rounds`.
+Draws come in rounds, each from a mixture of proposals that were fitted to the weighted draws before it. For that, all
+draws are weighted as if they came from the mixture of all proposals (Owen & Zhou 2000, J. Am. Stat. Assoc. 95, 135;
+Cornuet et al. 2012, Scand. J. Stat. 39, 798), so that a round whose proposal was bad spoils nothing. For the result,
+they are not: see `socca.samplers.importance.rounds`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from socca.samplers.importance.proposal import PriorDensity, Proposal, mixture_o
 _WORTHWHILE = 0.5
 #: Weights that say nothing, as logarithms below the largest one.
 _NEGLIGIBLE = -30.0
-#: Steps in which shares of a mixture are found, and a share that is left out.
+#: Steps in which shares of a mixture are found, and a share, over the largest one, that is left out.
 _MIXING_STEPS, _LEAST_SHARE = 30, 0.01
 
 
@@ -129,7 +129,7 @@ class Rounds:
             slopes = densities @ (sizes / (shares @ densities) ** 2)
             shares = shares * np.sqrt(slopes)
             shares = shares / shares.sum()
-        shares = np.where(shares < _LEAST_SHARE, 0.0, shares)
+        shares = np.where(shares < _LEAST_SHARE * shares.max(), 0.0, shares)
         shares[-1] = max(shares[-1], least * shares[:-1].sum() / (1 - least))
         return mixture_of([*known, candidate], shares / shares.sum())
 
@@ -303,7 +303,9 @@ def tempered(log_weights: np.ndarray, number: float) -> np.ndarray:
     for _ in range(30):
         power = 0.5 * (low + high)
         low, high = (power, high) if effective_number(power * possible) >= number else (low, power)
-    weights = np.exp(low * (log_weights - possible.max()))
+    weights = np.zeros(len(log_weights))
+    some = np.isfinite(log_weights)
+    weights[some] = np.exp(low * (possible - possible.max()))
     return np.asarray(weights / weights.sum())
 
 

@@ -45,6 +45,8 @@ _FITTED = 25
 _GROWN = 10
 #: Share of the draws at most within which proposals are looked for, and rounds begin again.
 _LOOKING = 0.25
+#: Rounds of the first number of draws that are made for it, even if that is more.
+_SOME = 8
 #: Share of the effective draws asked for that is enough where draws are at an end, and that must be in sight before.
 _HOPE = 0.8
 #: Earlier draws do not count if a part of them less than this times that of the latest round is effective, as long as
@@ -160,6 +162,13 @@ class ImportanceRun:
     def _spent(self) -> int:
         return len(self._all.z)
 
+    @property
+    def _looking(self) -> bool:
+        """Whether proposals are still looked for: for some rounds at least, but not beyond half of the draws."""
+        first, most = int(self._options["n_first"]), int(self._options["max_draws"])
+        some = int(self._options["n_prior"]) + _SOME * first
+        return self._spent < max(_LOOKING * most, min(0.5 * most, some))
+
     def explore(self, progress: PeriodicLogger, n_eff: float) -> tuple[Draws, list[str]]:
         """Explore the posterior, or go on with it.
 
@@ -188,7 +197,7 @@ class ImportanceRun:
                 self._add_round(self._proposal, int(self._options["n_first"]))
             found = self._all.since(self._begun)
             effective = effective_number(found.log_weights, found.z)
-            looking = self._spent < _LOOKING * most
+            looking = self._looking
             if effective >= n_eff and looking and not tail_shape(found.log_weights) <= MOST_TAIL:
                 self._candidate = self._adapted(self._candidate, 0.0)
                 self._proposal = self._all.mixed(self._candidate, 1, _LEAST_NEW)
@@ -205,13 +214,14 @@ class ImportanceRun:
                 progress.log(f"{self._spent} draws, N_eff {effective:.0f}, ln Z {found.logz:.2f}")
             # A proposal that has become much better is not to be spoilt by draws from those before.
             few = min(_LESS * self._shares_effective[-1] * len(found.z), _FEW * n_eff)
+            counted = len(found.z)
             if looking and effective < few:
-                self._begun = len(self._all)
+                self._begun, effective, counted = len(self._all), 0.0, 0
             least = 0.0
             if looking and max(self._shares_effective) < _GOOD:
                 self._candidate, least = self._adapted(self._candidate, self._shares_effective[-1]), _LEAST_NEW
             self._proposal = self._all.mixed(self._candidate, 1, least)
-            self._add_round(self._proposal, self._number(n_eff - effective, len(found.z)))
+            self._add_round(self._proposal, self._number(n_eff - effective, counted))
         if effective == 0:  # none of them is possible: what led to them is all there is
             found = self._all.all()
             effective = effective_number(found.log_weights, found.z)
@@ -225,7 +235,7 @@ class ImportanceRun:
         needed = 1.1 * missing / max(share, 1 / first)
         # A poor proposal is to be replaced soon.
         at_once = first if share < _POOR else max(first, counted // 2)
-        at_once = _GROWTH * first if share >= _GOOD or self._spent >= _LOOKING * most else at_once
+        at_once = _GROWTH * first if share >= _GOOD or not self._looking else at_once
         left = max(most - self._spent, first // _GROWTH)
         return int(min(max(needed, first / _GROWTH), at_once, left))
 

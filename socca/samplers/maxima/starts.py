@@ -122,13 +122,15 @@ class ImageStarts:
         """
         found = []
         support = np.array([prior.support for prior in self._problem.priors])
-        for one, other in itertools.combinations(self._components, 2):
+        couples = sorted(itertools.combinations(self._components, 2), key=lambda pair: pair[0].kind is not pair[1].kind)
+        for one, other in couples:  # alike ones first
             pairs = {one.own[name]: other.own[name] for name in one.own if name in other.own}
             if one.kind is not other.kind:
                 size, other_size = self._size(one), self._size(other)
                 if size is None or other_size is None:
                     continue
-                pairs[size] = other_size
+                if size not in pairs and other_size not in pairs.values():
+                    pairs[size] = other_size
             if not pairs:
                 continue
             swapped = theta.copy()

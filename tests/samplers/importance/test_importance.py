@@ -315,3 +315,22 @@ def test_tempered_weights():
     assert np.array_equal(np.argsort(weights[6:]), np.argsort(uneven[6:]))
     even = rng.standard_normal(2000)
     np.testing.assert_array_equal(tempered(even, 60), truncated(even))
+
+
+def test_weights_that_no_power_makes_even():
+    """A few draws high above all others, some impossible: weights without a NaN."""
+    log_weights = np.concatenate([np.linspace(-1e12, 0, 400), [-np.inf] * 50])
+    weights = tempered(log_weights, 150)
+    assert np.isfinite(weights).all()
+    assert weights.sum() == pytest.approx(1)
+    assert not weights[400:].any()
+
+
+def test_a_mixture_of_very_many_proposals():
+    """Each has less than a hundredth of it, and yet they are not all left out."""
+    rng, rounds = np.random.default_rng(10), Rounds(PRIOR)
+    for _ in range(130):
+        q = proposal((0.5, -1.0), scale=1.5)
+        z = q.draw(20, rng)
+        rounds.add(q, z, target(z))
+    assert efficiency(rounds.mixed(proposal((0.5, -1.0), scale=1.5), 0, 0.0), target, rng) > 0.5
