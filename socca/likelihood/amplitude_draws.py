@@ -4,8 +4,8 @@ The Gaussian is taken apart into one of each variable given those drawn before i
 `socca.likelihood.truncated_normal`. A variable with a prior of its own is drawn, with equal chance, from its Gaussian
 within the bounds, or from its prior within a few standard deviations of the Gaussian: the one is good where the prior
 is flat, the other where it has a spike, as that of a logarithm near zero. Where there is hardly any prior, a Gaussian
-around the maximum of the product takes its place. The weight of a draw is the product over all
-variables of Gaussian times prior over the density that they were drawn from, and has the integral as its mean.
+around the maximum of the product takes its place. The weight of a draw is the product over all variables of Gaussian
+times prior over the density that they were drawn from, and has the integral as its mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy import special
 
 from socca.likelihood.amplitude_priors import LITTLE, product, window
 from socca.likelihood.truncated_normal import depths_of, ordered
-from socca.priors import Prior
+from socca.priors import Prior, normal
 from socca.priors.gaussians import log_mass
 
 #: Candidates among which one is chosen, at first and at most, where their weights differ.
@@ -172,18 +172,14 @@ def _of_both(
         beside, beside_mass = _of_gaussian(mode, width, *ends, u[little])
         x[little] = np.where(second[little], beside, x[little])
     x = np.clip(x, low, high)
-    log_gaussian = _log_normal(x, center, sd)
+    log_gaussian = normal._log_prob(x, center, sd, xp=np)
     log_prior = np.asarray(prior.log_prob(x))
     inside = ~little & (x >= start) & (x <= end)
     log_second[inside] = log_prior[inside] - np.log(part[inside])
     if little.any():
-        log_second[little] = _log_normal(x[little], mode, width) - beside_mass
+        log_second[little] = normal._log_prob(x[little], mode, width, xp=np) - beside_mass
     log_density = np.logaddexp(log_gaussian - mass, log_second) - math.log(2)
     return x, log_gaussian + log_prior + np.log(high - low) - log_density
-
-
-def _log_normal(x: np.ndarray, center: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    return np.asarray(-0.5 * ((x - center) / sd) ** 2 - np.log(sd) - 0.5 * math.log(2 * math.pi))
 
 
 def _part_by_chance(sums: np.ndarray, log_heights: np.ndarray, count: int) -> float:

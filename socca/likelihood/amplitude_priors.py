@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
+from socca.priors import normal
+
 if TYPE_CHECKING:
     from socca.priors import Family
     from socca.utils.array_types import Array
@@ -141,17 +143,17 @@ def log_integral(
     ]
 
     def alone(j: int) -> Array:
-        return logsumexp(priors[j](mean[j], sd[j], _NODES)[1])
+        return logsumexp(priors[j](mean[j, None], sd[j], _NODES)[1])
 
     if k == 1:
         return alone(0)
 
     def together(first: int, second: int) -> Array:
-        x, log_terms = priors[first](mean[first], sd[first], _NODES)
+        (x,), (log_terms,) = priors[first](mean[first, None], sd[first], _NODES)
         slope = correlation[first, second] * sd[second] / sd[first]
         narrow = sd[second] * jnp.sqrt(jnp.maximum(1 - correlation[first, second] ** 2, 1e-14))
-        given = jax.vmap(lambda center: priors[second](center, narrow, _INNER_NODES)[1])
-        both = logsumexp(log_terms[:, None] + given(mean[second] + slope * (x - mean[first])))
+        _, given = priors[second](mean[second] + slope * (x - mean[first]), narrow, _INNER_NODES)
+        both = logsumexp(log_terms[:, None] + given)
         return both + sum(alone(j) for j in range(k) if j not in (first, second))
 
     pairs = list(itertools.permutations(range(k), 2))
@@ -163,21 +165,25 @@ def log_integral(
 def _terms(
     family: Family, numbers: Sequence[Array], low: Array, high: Array, center: Array, sd: Array, number: int
 ) -> tuple[Array, Array]:
-    """Return nodes of the integral over one variable, shape (number,), and the logs of its terms there."""
+    """Return nodes of the integral over one variable, and the logs of its terms; shape (m,) to (m, number) of each."""
     nodes, weights = np.polynomial.legendre.leggauss(number)
     start, end = window(center, sd, low, high, jnp)
     below = family._cdf(start, *numbers, xp=jnp)
     part = family._cdf(end, *numbers, xp=jnp) - below
-    by_prior = family._icdf(below + part * 0.5 * (1 + nodes), *numbers, xp=jnp)
-    # Where there is little of the prior, along the variable itself.
-    mode, width = product(
-        lambda x: family._log_prob(x, *numbers, xp=jnp),
-        family._icdf(jnp.full((), 0.5), *numbers, xp=jnp), center, sd, (low, high), jnp,
-    )  # fmt: skip
-    first, last = jnp.maximum(mode - _WIDE * width, low), jnp.minimum(mode + _WIDE * width, high)
     little = part < LITTLE
-    x = jnp.where(little, first + (last - first) * 0.5 * (1 + nodes), jnp.clip(by_prior, low, high))
-    log_gaussian = -0.5 * ((x - center) / sd) ** 2 - jnp.log(sd) - 0.5 * math.log(2 * math.pi)
-    along = jnp.log(last - first) + family._log_prob(x, *numbers, xp=jnp)
+
+    def around_product() -> tuple[Array, Array]:
+        median = family._icdf(jnp.full((), 0.5), *numbers, xp=jnp)
+        mode, width = product(lambda x: family._log_prob(x, *numbers, xp=jnp), median, center, sd, (low, high), jnp)
+        return jnp.maximum(mode - _WIDE * width, low), jnp.minimum(mode + _WIDE * width, high)
+
+    # Where there is little of the prior, along the variable itself. The search is not free, and is rarely needed.
+    start, end = jax.lax.cond(jnp.any(little), around_product, lambda: (start, end))
+    below, part, little, start, size = (one[:, None] for one in (below, part, little, start, end - start))
+    places = 0.5 * (1 + nodes)
+    by_prior = jnp.clip(family._icdf(below + part * places, *numbers, xp=jnp), low, high)
+    x = jnp.where(little, start + size * places, by_prior)
+    along = jnp.log(size) + family._log_prob(x, *numbers, xp=jnp)
     log_step = jnp.where(little, along, jnp.log(jnp.where(little, 1.0, part)))
+    log_gaussian = normal._log_prob(x, center[:, None], sd, xp=jnp)
     return x, jnp.log(0.5 * weights * (high - low)) + log_step + log_gaussian

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import logsumexp
 
+from socca.samplers.maxima.search import KEPT
 from socca.samplers.student import Student
 
 #: Degrees of freedom of the Student densities.
@@ -30,7 +31,7 @@ _FEWEST = 3
 #: A covariance of n effective draws is widened by this times the number of axes over n.
 _WIDENED = 0.1
 #: Share of a mixture below which a Student density is left out: half of that of a maximum which is kept.
-_NO_SHARE = 5e-5
+_NO_SHARE = 0.5 * KEPT
 #: Smallest variance along any axis, in units of that of the prior.
 _LEAST_VARIANCE = 1e-18
 

@@ -63,6 +63,7 @@ class Rounds:
         self._proposals: list[Proposal] = []
         self._numbers: list[int] = []
         self._log_densities = np.zeros((0, 0))
+        self._log_weights = np.zeros(0)
 
     def __len__(self) -> int:
         """Return the number of rounds."""
@@ -90,12 +91,13 @@ class Rounds:
         self._log_prior = np.concatenate([self._log_prior, self._prior.log_prior(z)])
         self._proposals.append(proposal)
         self._numbers.append(len(z))
+        shares = np.log(np.array(self._numbers) / sum(self._numbers))
+        mixture = logsumexp(self._log_densities + shares[:, None], axis=0)
+        self._log_weights = self.log_likelihood + self._log_prior - mixture
 
     def log_weights(self) -> np.ndarray:
         """Return the log of likelihood times prior over the density of all proposals together, shape (n,)."""
-        shares = np.log(np.array(self._numbers) / sum(self._numbers))
-        mixture = logsumexp(self._log_densities + shares[:, None], axis=0)
-        return np.asarray(self.log_likelihood + self._log_prior - mixture)
+        return self._log_weights
 
     def mixed(self, candidate: Proposal, first: int, least: float) -> Proposal:
         """Return the mixture of a new proposal and those of the rounds from a number on that is most efficient.
@@ -296,7 +298,8 @@ def tempered(log_weights: np.ndarray, number: float) -> np.ndarray:
     them alone (Koblents & Miguez 2015, Stat. Comput. 25, 407). Weights to the power 1 are `truncated`.
     """
     weights = truncated(log_weights)
-    possible = log_weights[np.isfinite(log_weights)]
+    some = np.isfinite(log_weights)
+    possible = log_weights[some]
     if 1 / (weights @ weights) >= number or len(possible) <= 2 * number:
         return weights
     low, high = 0.0, 1.0
@@ -304,7 +307,6 @@ def tempered(log_weights: np.ndarray, number: float) -> np.ndarray:
         power = 0.5 * (low + high)
         low, high = (power, high) if effective_number(power * possible) >= number else (low, power)
     weights = np.zeros(len(log_weights))
-    some = np.isfinite(log_weights)
     weights[some] = np.exp(low * (possible - possible.max()))
     return np.asarray(weights / weights.sum())
 

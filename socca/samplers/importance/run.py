@@ -140,9 +140,9 @@ class ImportanceRun:
         self._first = self._first_proposal()
         self._all = Rounds(self._coordinates)
         self._all.add(Proposal(self._coordinates), self._coordinates.from_places(u), log_likelihood)
-        # What is drawn from next; the newest of the proposals that it is a mixture of; of each round since they began,
-        # the share of draws that were effective; and the number of rounds before.
-        self._proposal = self._candidate = self._first
+        # The newest of the proposals that rounds draw from mixtures of; of each round since they began, the share of
+        # draws that were effective; and the number of rounds before.
+        self._candidate = self._first
         self._shares_effective: list[float] = []
         self._begun = len(self._all)
 
@@ -191,17 +191,17 @@ class ImportanceRun:
         why : list of str
             Why they do not pass; empty if they do.
         """
-        most = int(self._options["max_draws"])
+        first, most = int(self._options["n_first"]), int(self._options["max_draws"])
+        if len(self._all) == self._begun:
+            self._add_round(self._first, first)
         while True:
-            if len(self._all) == self._begun:
-                self._add_round(self._proposal, int(self._options["n_first"]))
             found = self._all.since(self._begun)
             effective = effective_number(found.log_weights, found.z)
             looking = self._looking
             if effective >= n_eff and looking and not tail_shape(found.log_weights) <= MOST_TAIL:
                 self._candidate = self._adapted(self._candidate, 0.0)
-                self._proposal = self._all.mixed(self._candidate, 1, _LEAST_NEW)
                 self._shares_effective, self._begun = [], len(self._all)
+                self._add_round(self._all.mixed(self._candidate, 1, _LEAST_NEW), first)
                 continue
             # The latest mixtures are as good as any, once no other proposals are looked for.
             in_sight = effective + np.mean(self._shares_effective[-_LATEST:]) * (most - self._spent)
@@ -220,8 +220,7 @@ class ImportanceRun:
             least = 0.0
             if looking and max(self._shares_effective) < _GOOD:
                 self._candidate, least = self._adapted(self._candidate, self._shares_effective[-1]), _LEAST_NEW
-            self._proposal = self._all.mixed(self._candidate, 1, least)
-            self._add_round(self._proposal, self._number(n_eff - effective, counted))
+            self._add_round(self._all.mixed(self._candidate, 1, least), self._number(n_eff - effective, counted))
         if effective == 0:  # none of them is possible: what led to them is all there is
             found = self._all.all()
             effective = effective_number(found.log_weights, found.z)
