@@ -66,6 +66,26 @@ class Component(Parameterised):
         xc, yc = cls.position_names
         return values[xc], values[yc]
 
+    @classmethod
+    def quantities(cls, values: dict[str, Any], spec: Spec, pixel_area: Array) -> dict[str, Array]:
+        """Return what follows from the values of all parameters, for JAX to trace.
+
+        Parameters
+        ----------
+        values : dict of scalar
+            Values of the parameters.
+        spec : Spec
+            What is static.
+        pixel_area : scalar
+            Area of a pixel, square degrees.
+
+        Returns
+        -------
+        dict of scalar
+            By names of `socca.models.quantity.QUANTITIES`; NaN for what does not exist, such as an infinite flux.
+        """
+        return {}
+
     def __init__(self, positive: bool | None = None, **values: Any) -> None:
         super().__init__(**values)
         number = next(Component._numbers)

@@ -23,6 +23,11 @@ class Point(Component):
     yc = param("deg", "Dec, or offset to the north in a pixel frame")
     Ic = param("image", "flux, as the sum over pixels")
 
+    @classmethod
+    def quantities(cls, values: dict[str, Any], spec: Spec, pixel_area: Array) -> dict[str, Array]:
+        """Return the flux; see `Component.quantities`."""
+        return {"flux": values["Ic"]}
+
 
 class Background(Component):
     """A polynomial of third degree in ``(x, y) / rs`` about the field centre; never convolved."""

@@ -191,6 +191,18 @@ class Disk(Extended):
         return jax.lax.scan(add, jnp.zeros_like(lines.span), points)[0].sum(0)
 
 
+    @classmethod
+    def quantities(cls, values: dict[str, Any], spec: Spec, pixel_area: Array) -> dict[str, Array]:
+        """Return flux and radii of the disk seen face-on, and its position angle; see `Component.quantities`.
+
+        The flux is that at every inclination.
+        """
+        form: DiskForm = spec.structure  # type: ignore[assignment]
+        radial = {name: values[f"radial.{name}"] for name, _ in form.radial.fields}
+        found: dict[str, Array] = form.radial.kind.light(radial, form.radial, pixel_area)
+        return {**found, "pa": jnp.rad2deg(radial["theta"]) % 180.0}
+
+
 class _Lines(NamedTuple):
     """Pieces of all lines of sight, the first axis of each array.
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from socca.errors import ModelError
 from socca.models.base import Extended
+from socca.models.radial.growth import growth
 from socca.models.radial.truncation import Truncation, as_truncation
 from socca.parameters.parameterised import Spec, param
-from socca.utils.lazy import jax, jnp
+from socca.utils.lazy import jax, jnp, special
 from socca.utils.tags import tagged
 
 if TYPE_CHECKING:
@@ -173,6 +174,60 @@ class Radial(Extended, abstract=True):
             margin = values[cls.edge] - averaged(radius, dx, dy, cell)
             found = found * covered(margin, *slopes(radius, dx, dy, cell))
         return found
+
+    @classmethod
+    def quantities(cls, values: dict[str, Any], spec: Spec, pixel_area: Array) -> dict[str, Array]:
+        """Return flux, radii and shape; see `Component.quantities`. Radii are those of the profile without PSF."""
+        q, angle = 1 - values["e"], values["theta"]
+        flattening = (1 - q) / (1 + q)
+        shape = {
+            "q": q,
+            "pa": jnp.rad2deg(angle) % 180.0,
+            "e1": flattening * jnp.cos(2 * angle),
+            "e2": flattening * jnp.sin(2 * angle),
+        }
+        return {**cls.light(values, spec, pixel_area), **shape}
+
+    @classmethod
+    def light(cls, values: dict[str, Any], spec: Spec, pixel_area: Array) -> dict[str, Array]:
+        """Return flux and radii, as `quantities`."""
+        form: RadialStructure = spec.structure  # type: ignore[assignment]
+        lengths = [name for name, field in spec.fields if field.unit == "deg" and name in form.arguments]
+        scale = values[lengths[0]] if lengths else jnp.sqrt(pixel_area)
+        cut = None if form.truncation is None else (values["rt"], values["wt"])
+        edge = None if cls.edge is None else values[cls.edge]
+        found = growth(lambda r: cls.full_profile(r, values, spec), scale, cut, edge)
+        area = superellipse_area(1 - values["e"], None if "cbox" in spec.neutral else values["cbox"])
+        flux = 2 * area * found.total / pixel_area
+        r20, r50, r80, r90 = (found.radius(share) for share in (0.2, 0.5, 0.8, 0.9))
+        return {
+            "flux": flux,
+            "r50": r50,
+            "r50_circ": r50 * jnp.sqrt(area / math.pi),
+            "r20": r20,
+            "r80": r80,
+            "r90": r90,
+            "concentration": 5 * jnp.log10(r80 / r20),
+            "petrosian": found.petrosian(),
+            "sb_r50": cls.full_profile(r50[None], values, spec)[0],
+            "sb_within_r50": 0.5 * flux * pixel_area / (area * r50**2),
+        }
+
+
+def superellipse_area(q: Array, cbox: Array | None) -> Array:
+    """Return the area of an isophote of semi-major axis one: ``4 q Gamma(1 + 1/c)^2 / Gamma(1 + 2/c)``, c = 2 + cbox.
+
+    Parameters
+    ----------
+    q : scalar
+        Axis ratio.
+    cbox : scalar or None
+        Boxiness; None for an ellipse.
+    """
+    if cbox is None:
+        return math.pi * q
+    c = 2 + cbox
+    return 4 * q * jnp.exp(2 * special.gammaln(1 + 1 / c) - special.gammaln(1 + 2 / c))
 
 
 @tagged("function/along_axes")
