@@ -249,20 +249,25 @@ def catalog(
     ] = False,
     log: LogOption = None,
 ) -> None:
-    """Gather the fits into one catalogue, FITS and ECSV, and the audits of the adaptive method into audit.ecsv.
+    """Gather the fits into one catalogue, and the audits of the adaptive method into audit.ecsv.
 
+    The catalogue has one row for each target and model, and catalog_targets one for each target, of its best model.
     Takes what is there at any time: missing and failed fits are rows that say so.
     """
     from socca.survey.audit_table import audit_line, audit_table, write_audit
-    from socca.survey.catalog import catalog_of, gather, write_catalog
+    from socca.survey.catalog import best_of, catalog_of, gather
+    from socca.survey.catalog_files import write_catalog
+    from socca.survey.catalog_meta import carried_columns, table_meta
 
     start_logging(log)
     survey = _load(config, targets)
     fits, rows = gather(survey.results(), survey.config.flags, survey.stale)
-    table = catalog_of(fits, rows)
+    wanted = survey.config.catalog
+    table = catalog_of(fits, rows, wanted, carried_columns(survey, fits))
+    table.meta.update(table_meta(survey))
     ending = "_so_far" if so_far else ""
-    path = survey.config.folder / f"catalog{ending}.fits"
-    write_catalog(table, path, path.with_suffix(".ecsv"))
+    path, *_ = write_catalog(table, survey.config.folder / f"catalog{ending}", wanted.formats)
+    write_catalog(best_of(table), survey.config.folder / f"catalog_targets{ending}", wanted.formats)
     if survey.config.audited:
         audit = audit_table(fits, rows)
         write_audit(audit, path.with_name(f"audit{ending}.ecsv"))

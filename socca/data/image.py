@@ -55,6 +55,9 @@ class Image:
         Size of a pixel in arcsec. Needed without a celestial WCS, refused with one.
     max_pixels : int
         The most pixels that are read of one file.
+    zero_point : float or str, optional
+        For magnitudes: that of a source whose pixels sum to one. ``AB``, where the unit of the image is one of flux
+        density; or ``header:KEY``, a card of the header that holds it. It changes no fit.
 
     Attributes
     ----------
@@ -106,6 +109,7 @@ class Image:
         *,
         pixel_scale: float | None = None,
         max_pixels: int = MAX_PIXELS,
+        zero_point: float | str | None = None,
     ) -> None:
         from astropy.io import fits
 
@@ -135,6 +139,7 @@ class Image:
         self._tables = read.tables
         self.hdu = fits.PrimaryHDU(plane, header)
         self.original_shape = read.whole or self.shape
+        self.zero_point = zero_point
         self.window = read.window or (slice(0, self.shape[0]), slice(0, self.shape[1]))
         self._pixel_scale = pixel_scale
         self.frame: Frame = frame_of(self.wcs, self.shape, pixel_scale)

@@ -12,6 +12,7 @@ from socca.fitting.null_evidence import add_evidences
 from socca.fitting.plausibility import find_doubts
 from socca.fitting.plausibility.doubts import messages
 from socca.fitting.plausibility.parts import parts_of_problem
+from socca.fitting.quantities import quantities_of
 from socca.fitting.sample import sample
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def run_fit(
     getzprior: bool = False,
     complete: bool = True,
     doubts: Sequence[Doubt] | None = None,
+    quantities: Sequence[str] | None = None,
     **running: Any,
 ) -> tuple[Posterior, Draws]:
     """Explore the posterior of a problem, and compare the result with the data.
@@ -50,10 +52,12 @@ def run_fit(
     getzprior : bool
         Whether to draw from the prior to find on which share of it the model is possible.
     complete : bool
-        Whether to add evidences, goodness of fit, the description of the image and what is implausible about the
-        inputs. Of the ranks of MPI that share a fit, those that do not use its result need none of these.
+        Whether to add evidences, goodness of fit, the description of the image, what is implausible about the inputs,
+        and the derived quantities. Of the ranks of MPI that share a fit, those that do not use its result need none.
     doubts : sequence of Doubt, optional
         What is implausible about the inputs, if that is known already; by default it is found here.
+    quantities : sequence of str, optional
+        Names of the derived quantities; by default all. See `socca.fitting.quantities.NAMES`.
     **running : object
         Workers, checkpoint and options of the sampler; see `socca.fitting.sample.sample`.
 
@@ -81,4 +85,5 @@ def run_fit(
         quality = goodness_of_fit(problem, image, posterior)
         described = describe_image(image, quality.n_used)
         posterior.record = replace(posterior.record, quality=quality, image=described, doubts=said)
+        posterior.quantities = quantities_of(problem, posterior.samples, described, quantities)
     return posterior, draws

@@ -292,4 +292,5 @@ def posterior_of(problem: Problem, draws: Draws) -> Posterior:
             for i, value in zip(spec.fixed, problem.arrays["model"]["fixed"], strict=True)
             if spec.names[i] not in unused
         },
+        descriptions={labels[name]: field.description for name, field in zip(spec.names, spec.fields(), strict=True)},
     )

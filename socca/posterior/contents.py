@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.posterior.hdf5 import member, read_array, read_number, read_text, read_texts, write_text, write_texts
+from socca.posterior.quantities import GROUP as QUANTITY_GROUP
+from socca.posterior.quantities import read_quantities, write_quantities
+from socca.posterior.values import read_value
 
 if TYPE_CHECKING:
     from socca.posterior.protocols import WeightedSamples
@@ -21,7 +24,7 @@ SAMPLES = ("samples", "log_weights", "log_likelihood", "log_prior")
 #: What `fitter.dump` writes besides the samples: image and model. A result is whole with it and without.
 FIT_GROUP = "fit"
 #: Groups within that of a fit.
-GROUPS = ("derived", "fixed", FIT_GROUP)
+GROUPS = ("derived", "fixed", QUANTITY_GROUP, FIT_GROUP)
 
 
 def write_contents(group: Any, posterior: WeightedSamples) -> None:
@@ -47,6 +50,8 @@ def write_contents(group: Any, posterior: WeightedSamples) -> None:
     fixed = group.create_group("fixed")
     for label, value in posterior.fixed.items():
         fixed.attrs[label] = value
+    write_text(group, "descriptions", json.dumps(posterior.descriptions))
+    write_quantities(group, posterior.quantities)
 
 
 def contents_digest(fields: Mapping[str, Any]) -> str:
@@ -94,6 +99,7 @@ def read_contents(group: Any) -> dict[str, Any]:
     tied = {label: read_array(derived, label, (len(samples),)) for label in derived}
     angles = {label: read_number(derived[label], "period") for label in tied}
     fixed = member(group, "fixed", h5py.Group)
+    described = json.loads(read_text(group, "descriptions")) if "descriptions" in group.attrs else {}
     return {
         **found,
         "periods": [None if np.isnan(period) else float(period) for period in periods],
@@ -101,4 +107,6 @@ def read_contents(group: Any) -> dict[str, Any]:
         "derived_units": {label: read_text(derived[label], "unit") for label in tied},
         "derived_periods": {label: period for label, period in angles.items() if not math.isnan(period)},
         "fixed": {label: read_number(fixed, label) for label in fixed.attrs},
+        "descriptions": read_value(dict[str, str], described),
+        "quantities": read_quantities(group, len(samples)),
     }

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
+from socca.models.quantity import USUAL
+from socca.posterior.quantities import QuantitySamples
 from socca.posterior.record import FitRecord
-from socca.utils.statistics import INTERVAL, unwrapped, weighted_quantiles
+from socca.utils.statistics import INTERVAL, around, unwrapped, weighted_quantiles
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -56,6 +58,10 @@ class Posterior:
         Their units, and the periods of those that are angles.
     fixed : dict of float
         The fixed parameters, by label.
+    quantities : dict of QuantitySamples
+        What follows from the parameters, such as ``bulge.flux`` and ``bulge.mag``; see `socca.fitting.quantities`.
+    descriptions : dict of str
+        What parameters are, by label.
     record : FitRecord
         Method, options, seed, versions, digests, timing, goodness of fit.
     logz_prior, logz_prior_err : float
@@ -78,6 +84,8 @@ class Posterior:
     derived_units: dict[str, str] = field(default_factory=dict)
     derived_periods: dict[str, float] = field(default_factory=dict)
     fixed: dict[str, float] = field(default_factory=dict)
+    quantities: dict[str, QuantitySamples] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
     record: FitRecord = field(default_factory=FitRecord)
     logz_prior: float = math.nan
     logz_prior_err: float = math.nan
@@ -157,9 +165,15 @@ class Posterior:
         ]
 
     def parameters(self) -> str:
-        """Return a table of the posterior: median, both errors, and the best sample, one parameter a line."""
+        """Return a table of the posterior: median, both errors, and the best sample, one line each.
+
+        It has the parameters and, of the derived quantities, those of `socca.models.quantity.USUAL`.
+        """
         rows = []
+        hidden = {label for label in self.quantities if label.rsplit(".", 1)[-1] not in USUAL}
         for row in self.summary():
+            if row["label"] in hidden:
+                continue
             # As many digits as tell the value from its neighbours: a declination may need ten.
             above, below = row["upper"] - row["median"], row["median"] - row["lower"]
             relative = abs(row["median"]) / max(above, below, 1e-12 * abs(row["median"]), 1e-300)
@@ -233,25 +247,40 @@ class Posterior:
         return PosteriorPlots(self)
 
     def summary(self) -> list[dict[str, Any]]:
-        """Summarise free and tied parameters.
+        """Summarise free and tied parameters, and after them the derived quantities.
 
         Returns
         -------
         list of dict
             ``label, unit, mean, std, median, lower, upper, best`` each; ``lower`` and ``upper`` hold the central
             68.3 per cent. Angles are first unwrapped around their circular mean, so that a posterior across their
-            period's end is not torn apart.
+            period's end is not torn apart. Where it is known, ``description`` says what it is; quantities have a
+            ``ucd`` too. Those that do not exist for some samples are summarised over the others.
         """
-        weights = self.weights
-        best = self.best_index
-        rows = []
+        rows: list[dict[str, Any]] = []
         for label, unit, x in self.columns():
-            mean = float(np.sum(weights * x))
-            std = math.sqrt(max(0.0, float(np.sum(weights * (x - mean) ** 2))))
-            lower, median, upper = weighted_quantiles(x, weights, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2])
-            row = {"mean": mean, "std": std, "median": median, "lower": lower, "upper": upper, "best": float(x[best])}
-            rows.append({"label": label, "unit": unit, **row})
+            about = {"description": self.descriptions[label]} if label in self.descriptions else {}
+            rows.append({"label": label, "unit": unit, **self._summarised(x, None), **about})
+        for label, one in self.quantities.items():
+            about = {"description": one.description, "ucd": one.ucd}
+            rows.append({"label": label, "unit": one.unit, **self._summarised(one.values, one.period), **about})
         return rows
+
+    def _summarised(self, x: np.ndarray, period: float | None) -> dict[str, float]:
+        """Return the numbers of a row of `summary`."""
+        weights, some = self.weights, np.isfinite(x)
+        best = float(x[self.best_index])
+        if not some.all():
+            x, weights = x[some], weights[some] / max(float(weights[some].sum()), 1e-300)
+        if not len(x):
+            return dict.fromkeys(("mean", "std", "median", "lower", "upper", "best"), math.nan)
+        if period is not None:
+            x = unwrapped(x, weights, period)
+            best = float(around(float(weights @ x), np.array([best]), period)[0])
+        mean = float(np.sum(weights * x))
+        std = math.sqrt(max(0.0, float(np.sum(weights * (x - mean) ** 2))))
+        lower, median, upper = weighted_quantiles(x, weights, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2])
+        return {"mean": mean, "std": std, "median": median, "lower": lower, "upper": upper, "best": best}
 
     def save(self, path: str | Path) -> None:
         """Write everything to an HDF5 file, whole or not at all.

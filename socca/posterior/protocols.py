@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+    from socca.posterior.quantities import QuantitySamples
     from socca.posterior.record import FitRecord
 
 
@@ -27,6 +28,8 @@ class WeightedSamples(Protocol):
     derived_units: dict[str, str]
     derived_periods: dict[str, float]
     fixed: dict[str, float]
+    quantities: dict[str, QuantitySamples]
+    descriptions: dict[str, str]
     record: FitRecord
     logz_prior: float
     logz_prior_err: float
@@ -54,4 +57,4 @@ class WeightedSamples(Protocol):
         """Return label, unit and values, shape (n,), of free and tied parameters."""
 
     def summary(self) -> list[dict[str, Any]]:
-        """Summarise free and tied parameters."""
+        """Summarise free and tied parameters, and derived quantities."""

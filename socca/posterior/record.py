@@ -20,8 +20,9 @@ from typing import Any
 from socca.posterior.record_mappings import all_values, known_values, mapping_at, read_part, read_plain, take_values
 from socca.posterior.sampler_record import Notes, SamplerRecord
 
-#: Version of the records that are written. Those of version 1 do not say so; 2 does, and is the same otherwise.
-RECORD_VERSION = 2
+#: Version of the records that are written. Those of version 1 do not say so. 2 does, and is the same otherwise; 3 has
+#: the zero point of the image, and more about the quality.
+RECORD_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class ImageDescription:
         Size of a pixel, degrees.
     shape : tuple of int
         ``(ny, nx)``.
+    zero_point : float
+        Magnitude of a source whose pixels sum to one, in the unit of `socca.fitting.quantities.flux_unit_of`.
     extra : dict
         Keys that are not known here.
     """
@@ -102,6 +105,7 @@ class ImageDescription:
     n_pixels: int | None = None
     pixel_scale: float | None = None
     shape: tuple[int, ...] | None = None
+    zero_point: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -122,6 +126,12 @@ class FitQuality:
         The highest among the samples.
     edge_probability : float
         Probability in the outer percent of a prior, of the parameter for which it is highest.
+    edge_parameter : str
+        That parameter's label.
+    residual_correlation : float
+        Correlation of the residuals of neighbouring pixels of the source, for noise without correlations.
+    light_outside : float
+        Share of the model's light that lies outside of the image.
     extra : dict
         Keys that are not known here.
     """
@@ -132,6 +142,9 @@ class FitQuality:
     n_used: int | None = None
     max_log_likelihood: float | None = None
     edge_probability: float | None = None
+    edge_parameter: str | None = None
+    residual_correlation: float | None = None
+    light_outside: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -282,8 +295,8 @@ class FitRecord:
         parts = {
             "notes": {**known_values(self.sampler.notes), **self.sampler.notes.extra},
             "timing": {**known_values(self.timing), **self.timing.extra},
-            "image": all_values(self.image),
-            "fit": all_values(self.quality),
+            "image": _without_unknown(all_values(self.image)),
+            "fit": _without_unknown(all_values(self.quality)),
             "files": {role: {**known_values(file), **file.extra} for role, file in self.files.items()},
         }
         found = {
@@ -296,6 +309,14 @@ class FitRecord:
             **self.extra,
         }
         return copy.deepcopy(found)
+
+
+#: Keys of these mappings that came later, and are left out where nothing is known; the others are null then.
+_LATER = ("zero_point", "edge_parameter", "residual_correlation", "light_outside")
+
+
+def _without_unknown(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None or key not in _LATER}
 
 
 #: Attributes of a record that are mappings of their own on disk: key and class.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Written into every file; readers refuse what they do not know.
 FORMAT = "socca-posterior"
 CONTAINER_FORMAT = "socca-posteriors"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 #: Scalars of a fit; those after the second are not in files of earlier versions.
 _EVIDENCES = ("logz", "logz_err", "logz_prior", "logz_prior_err", "logz_data")
 #: Of the file format of HDF5: the first one with checksums of all that says where things are.

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import functools
-import math
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from socca.posterior.storage import ResultLocation
-from socca.survey.flags import DEFAULTS, Thresholds
-from socca.survey.result_rows import QUANTITIES, Staleness, never, read_row, read_rows
-from socca.utils.files import atomic_path
+from socca.survey.catalog_columns import FIRST, LAST, columns_of, describe, stem_of
+from socca.survey.catalog_units import DEFAULTS as DEFAULT_UNITS
+from socca.survey.catalog_units import Units
+from socca.survey.flags import DEFAULTS, Thresholds, bits_of
+from socca.survey.model_comparison import compare
+from socca.survey.result_rows import Entry, Staleness, never, read_row, read_rows
 
 if TYPE_CHECKING:
     from astropy.table import Table
-    from astropy.units import UnitBase
 
+__all__ = ["best_of", "build_catalog", "catalog_of", "gather"]
 
-__all__ = ["build_catalog", "catalog_of", "gather", "write_catalog"]
-
-#: Columns before the parameters, and after them.
-FIRST = ("target", "model", "status", "message", "flags")
-LAST = (
-    "logz",
-    "logz_err",
-    "log_bayes_factor",
-    "best_model",
-    "chi2_red",
-    "chi2_source",
-    "frame",
-    "n_pixels",
-    "n_eff",
-    "n_calls",
-    "wall_time",
-    "converged",
-    "tier",
-)
+#: Columns of whole numbers, and of texts.
+_WHOLE, _TEXTS = ("n_pixels", "n_calls"), ("frame", "tier")
 
 
 def gather(
@@ -83,12 +67,18 @@ def build_catalog(
     results: Iterable[tuple[str, str, Path | ResultLocation]],
     thresholds: Thresholds = DEFAULTS,
     stale: Staleness = never,
+    units: Units = DEFAULT_UNITS,
 ) -> Table:
     """Gather fits into a table; see `gather` and `catalog_of`."""
-    return catalog_of(*gather(results, thresholds, stale))
+    return catalog_of(*gather(results, thresholds, stale), units)
 
 
-def catalog_of(fits: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]]) -> Table:
+def catalog_of(
+    fits: Sequence[tuple[str, str]],
+    rows: Sequence[dict[str, Any]],
+    units: Units = DEFAULT_UNITS,
+    carried: Mapping[str, Sequence[Any]] | None = None,
+) -> Table:
     """Make a table of fits.
 
     Parameters
@@ -97,156 +87,123 @@ def catalog_of(fits: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]]) 
         Targets and models.
     rows : sequence of dict
         Of each, from `gather`.
+    units : Units, optional
+        Units of lengths and angles.
+    carried : mapping of sequence, optional
+        Further columns, such as those of the table of targets: a value for each row, None where there is none.
 
     Returns
     -------
     astropy.table.Table
         One row each, in their order. `status` is ``done``, ``stale`` (its inputs have changed since), ``failed`` (so is
         a damaged file) or ``missing``, and `message` says why. A parameter ``bulge.re`` has the columns ``bulge_re``
-        (median), ``bulge_re_lower`` and ``bulge_re_upper`` (the central 68 per cent), ``bulge_re_std`` and
-        ``bulge_re_best`` (highest density); where a model lacks it they are masked. `log_bayes_factor` is `logz` less
-        the highest of the target's models.
+        (median), ``bulge_re_lower`` and so on, see `socca.survey.catalog_columns.STATISTICS`; where a model lacks it
+        they are masked. `log_bayes_factor` is `logz` less the highest of the target's models, and `probability` what
+        it says if all of them were equally likely before. Columns have descriptions and UCDs.
     """
-    from astropy.table import Column, MaskedColumn, Table
+    from astropy.table import Column, Table
 
     table = Table(masked=False)
-    for name, texts in {
+    firsts: dict[str, Any] = {
         "target": [target for target, _ in fits],
         "model": [model for _, model in fits],
-        **{key: [row[key] for row in rows] for key in ("status", "message", "flags")},
-    }.items():
-        table[name] = Column(texts, dtype=str)
-
-    for label, (values, unit) in _parameters(rows).items():
-        stem = _stem(label, table.colnames)
-        for k, suffix in enumerate(QUANTITIES):
-            column = values[:, k]
-            table[stem + suffix] = MaskedColumn(column, mask=np.isnan(column))
-            _set_unit(table[stem + suffix], unit)
-
-    logz = _floats(rows, "logz")
-    done = np.array([row["status"] == "done" for row in rows], dtype=bool)
-    factors, best = _compare([target for target, _ in fits], logz, done)
-    floats = {key: _floats(rows, key) for key in LAST if rows and isinstance(rows[0].get(key), float)} | {
-        "log_bayes_factor": factors
+        "status": [row["status"] for row in rows],
+        "message": [row["message"] for row in rows],
+        "flags": np.array([bits_of(row["flag_names"]) for row in rows], np.int64),
+        "flag_names": [",".join(row["flag_names"]) for row in rows],
     }
-    for name in LAST:
-        if name == "best_model":
-            table[name] = Column(best)
-        elif name == "converged":
-            table[name] = Column([row[name] for row in rows], dtype=bool)
-        elif name in ("frame", "tier"):
-            table[name] = Column([row[name] for row in rows], dtype=str)
+    for name, about in FIRST.items():
+        table[name] = Column(firsts[name], dtype=None if name == "flags" else str)
+        describe(table[name], about)
+    for name, values in (carried or {}).items():
+        if name not in table.colnames:
+            table[name] = _carried(values)
+            table[name].description = "from the table of targets"
+    on_sky = any(row["frame"] == "sky" for row in rows)
+    for label, entries in _parameters(rows).items():
+        stem = stem_of(label, table.colnames)
+        for suffix, (column, about) in columns_of(entries, on_sky, units).items():
+            table[stem + suffix] = _masked(column)
+            describe(table[stem + suffix], about)
+    done = np.array([row["status"] == "done" for row in rows], dtype=bool)
+    compared = compare(firsts["target"], np.array([row["logz"] for row in rows], dtype=float), done)
+    for name, about in LAST.items():
+        found = compared.get(name, [row.get(name) for row in rows])
+        if name in ("best_model", "converged"):
+            table[name] = Column(found, dtype=bool)
+        elif name in _TEXTS:
+            table[name] = Column(found, dtype=str)
         else:
-            column = floats.get(name, np.empty(0))
-            if name in ("n_pixels", "n_calls"):
-                table[name] = MaskedColumn(np.nan_to_num(column).astype(np.int64), mask=np.isnan(column))
-                table[name].fill_value = -1
-            else:
-                table[name] = MaskedColumn(column, mask=np.isnan(column))
-    table["wall_time"].unit = "s"
+            table[name] = _masked(np.array(found, dtype=float), whole=name in _WHOLE)
+        describe(table[name], about)
     return table
 
 
-def write_catalog(table: Table, fits_path: str | Path, ecsv_path: str | Path) -> None:
-    """Write a catalogue as FITS and as ECSV, each whole or not at all.
+def best_of(table: Table) -> Table:
+    """Return one row for each target of a catalogue: that of its best model, and how the others compare with it.
 
     Parameters
     ----------
     table : astropy.table.Table
-        From `build_catalog`. FITS knows ASCII alone: other characters of its texts become ``?`` there.
-    fits_path, ecsv_path : str or Path
-        The files; existing ones are replaced.
+        From `catalog_of`.
+
+    Returns
+    -------
+    astropy.table.Table
+        Its columns, and for each model ``logz_<model>`` and ``probability_<model>``. A target without any best model
+        has the row of its first one.
     """
-    ascii_only = table.copy()
-    for name in table.colnames:
-        if table[name].dtype.kind == "U":
-            texts = [str(text).encode("ascii", "replace").decode() for text in table[name]]
-            ascii_only.replace_column(name, type(table[name])(texts, dtype=str, name=name))
-    with atomic_path(fits_path) as temporary:
-        ascii_only.write(temporary, format="fits", overwrite=True)
-    with atomic_path(ecsv_path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        table[:0].write(stream, format="ascii.ecsv")
-        cells = [_cells(table[name]) for name in table.colnames]
-        stream.writelines(" ".join(row) + "\n" for row in zip(*cells, strict=True))
+    from astropy.table import MaskedColumn
+
+    rows: dict[str, list[int]] = {}
+    for k, target in enumerate(table["target"]):
+        rows.setdefault(str(target), []).append(k)
+    best = np.asarray(table["best_model"])
+    chosen = [next((k for k in members if best[k]), members[0]) for members in rows.values()]
+    found = table[np.array(chosen, dtype=int)]
+    models = list(dict.fromkeys(str(model) for model in table["model"]))
+    for name in ("logz", "probability"):
+        source = table[name]
+        values, mask = np.asarray(source.data.data, float), np.ma.getmaskarray(source.data)
+        for model in models if len(models) > 1 else ():
+            column = np.full(len(rows), np.nan)
+            for place, members in enumerate(rows.values()):
+                own = [k for k in members if str(table["model"][k]) == model and not mask[k]]
+                if own:
+                    column[place] = values[own[0]]
+            found[f"{name}_{model}"] = MaskedColumn(column, mask=np.isnan(column))
+            describe(found[f"{name}_{model}"], LAST[name]._replace(description=f"{LAST[name].description}: {model}"))
+    return found
 
 
-def _cells(column: Any) -> list[str]:
-    """Return a column as ECSV has it. Astropy's own writer takes a hundred times as long over many masked columns."""
-    values = np.asarray(column).tolist()
-    if column.dtype.kind == "U":
-        values = [
-            '"' + text.replace('"', '""') + '"' if not text or set(text) & set(" \"'#,") else text for text in values
-        ]
-    masked = np.ma.getmaskarray(column).tolist()
-    return ['""' if blank else str(value) for value, blank in zip(values, masked, strict=True)]
+def _masked(values: np.ndarray, *, whole: bool = False) -> Any:
+    """Return a column in which NaN is masked."""
+    from astropy.table import MaskedColumn
+
+    blank = np.isnan(values)
+    if not whole:
+        return MaskedColumn(values, mask=blank)
+    column = MaskedColumn(np.nan_to_num(values).astype(np.int64), mask=blank)
+    column.fill_value = -1
+    return column
 
 
-def _floats(rows: Sequence[dict[str, Any]], key: str) -> np.ndarray:
-    return np.array([row[key] for row in rows], dtype=float)
+def _carried(values: Sequence[Any]) -> Any:
+    """Return a column of the table of targets: numbers if all of its values are, otherwise texts."""
+    from astropy.table import Column, MaskedColumn
+
+    missing = np.array([value is None for value in values], dtype=bool)
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+        filled = [0 if value is None else value for value in values]
+        return MaskedColumn(np.array(filled), mask=missing)
+    return Column(["" if value is None else str(value) for value in values], dtype=str)
 
 
-def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[np.ndarray, str]]:
-    """Return, for each label in order of appearance, values of shape (rows, quantities) and the unit they share."""
-    values: dict[str, np.ndarray] = {}
-    units: dict[str, set[str]] = {}
+def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, list[Entry | None]]:
+    """Return, for each label in order of appearance, its entry in each row."""
+    found: dict[str, list[Entry | None]] = {}
     for k, row in enumerate(rows):
-        for label, unit, numbers in row["summary"]:
-            if label not in values:
-                values[label] = np.full((len(rows), len(QUANTITIES)), math.nan)
-                units[label] = set()
-            values[label][k] = numbers
-            units[label].add(row["bunit"] if unit == "image" else unit)
-    return {label: (values[label], units[label].pop() if len(units[label]) == 1 else "") for label in values}
-
-
-def _stem(label: str, taken: Iterable[str]) -> str:
-    """Turn a label into the name of a column. Where that would be taken (FITS ignores case), keep the label."""
-    known = {name.lower() for name in (*taken, *FIRST, *LAST)}
-    for stem in (label.replace(".", "_"), label):
-        if not any((stem + suffix).lower() in known for suffix in QUANTITIES):
-            return stem
-    return _stem(label + "_", taken)
-
-
-def _set_unit(column: Any, unit: str) -> None:
-    """Give a column its unit; one that FITS does not know goes into the description."""
-    known = _fits_unit(unit)
-    if known is not None:
-        column.unit = known
-    elif unit:
-        column.description = f"unit: {unit}"
-
-
-def _fits_unit(unit: str) -> UnitBase | None:
-    """Return a unit if it can be written to FITS and read back, without a warning."""
-    from astropy.units import Unit
-
-    if not unit:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            known = Unit(unit)
-            return known if Unit(known.to_string("fits"), format="fits") == known else None
-    except (ValueError, TypeError, Warning):
-        return None
-
-
-def _compare(targets: Sequence[str], logz: np.ndarray, done: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the log Bayes factor of each fit against the best of its target, and which is that best.
-
-    The only fit of a target is its best, though its sampler may give no evidence.
-    """
-    groups: dict[str, list[int]] = {}
-    for k in np.flatnonzero(done).tolist():
-        groups.setdefault(targets[k], []).append(k)
-    factors, best = np.full(len(targets), math.nan), np.zeros(len(targets), dtype=bool)
-    for members in groups.values():
-        evidence = logz[members]
-        if np.any(np.isfinite(evidence)):
-            factors[members] = evidence - np.nanmax(evidence)
-            best[members[int(np.nanargmax(evidence))]] = True
-        elif len(members) == 1:
-            best[members[0]] = True
-    return factors, best
+        for entry in row["summary"]:
+            found.setdefault(entry.label, [None] * len(rows))[k] = entry
+    return found

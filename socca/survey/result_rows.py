@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from socca.errors import PosteriorError
 from socca.posterior.container import ContainerHeaders, read_container
@@ -18,8 +18,8 @@ from socca.survey.chunks import Chunk
 from socca.survey.flags import DEFAULTS, Thresholds, flags_of
 from socca.utils.machine import raise_if_machine
 
-#: What each parameter's columns are called after its label, and their keys in a posterior's summary.
-QUANTITIES = {"": "median", "_lower": "lower", "_upper": "upper", "_std": "std", "_best": "best"}
+#: Numbers of an entry of a posterior's summary, in the order of `Entry.numbers`.
+NUMBERS = ("median", "lower", "upper", "mean", "std", "best")
 #: The record of a fit of which nothing is known.
 _UNKNOWN = FitRecord()
 #: Longest message that a row keeps; FITS gives every row as much room as the longest one takes.
@@ -28,6 +28,26 @@ MESSAGE_LENGTH = 300
 Staleness = Callable[[str, str, FitRecord], str]
 #: Reads the row of a target and model from a file of its own.
 Reader = Callable[[str, str, Path], dict[str, Any]]
+
+
+class Entry(NamedTuple):
+    """A parameter or derived quantity of a fit.
+
+    Attributes
+    ----------
+    label, unit : str
+        As in a posterior's summary; the unit of the image is named.
+    numbers : list of float
+        Those of `NUMBERS`; NaN for what is not known.
+    description, ucd : str
+        Empty where not known.
+    """
+
+    label: str
+    unit: str
+    numbers: list[float]
+    description: str
+    ucd: str
 
 
 def never(target: str, model: str, record: FitRecord) -> str:
@@ -113,12 +133,9 @@ def read_row(path: Path, thresholds: Thresholds, stale: Callable[[FitRecord], st
 def _row_of(header: ResultHeader, thresholds: Thresholds, stale: str) -> dict[str, Any]:
     """Return the row of a result; `stale` says why it is out of date. A stale one keeps its numbers."""
     row = _row("stale" if stale else header.status, stale or header.message, header.record)
+    row["flag_names"] = flags_of(header.record, thresholds)
     if header.status == "done":
-        row["flags"] = ",".join(flags_of(header.record, thresholds))
-        row["summary"] = [
-            (str(entry["label"]), str(entry["unit"]), [_number(entry[key]) for key in QUANTITIES.values()])
-            for entry in header.summary
-        ]
+        row["summary"] = [_entry(entry, header.record.image.bunit) for entry in header.summary]
         row["logz"], row["logz_err"], row["n_eff"] = map(_number, (header.logz, header.logz_err, header.n_eff))
     return row
 
@@ -128,9 +145,8 @@ def _row(status: str, message: str, record: FitRecord = _UNKNOWN) -> dict[str, A
     return {
         "status": status,
         "message": shortened(message),
-        "flags": "",
+        "flag_names": ["failed"] if status == "failed" else [],
         "summary": [],
-        "bunit": record.image.bunit,
         "logz": math.nan,
         "logz_err": math.nan,
         "chi2_red": _number(record.quality.chi2_red),
@@ -140,11 +156,24 @@ def _row(status: str, message: str, record: FitRecord = _UNKNOWN) -> dict[str, A
         "n_eff": math.nan,
         "n_calls": _number(record.sampler.n_calls),
         "wall_time": _number(record.timing.total),
+        "error_factor": _error_factor(record.quality.chi2_source),
+        "zero_point": _number(record.image.zero_point),
         "converged": bool(record.sampler.converged),
         "tier": record.sampler.notes.tier or record.sampler.method,
         "audit": record.sampler.notes.audit,
         "finished": finished_at(record.provenance.finished),
     }
+
+
+def _entry(entry: Mapping[str, Any], bunit: str) -> Entry:
+    unit = str(entry["unit"])
+    return Entry(
+        str(entry["label"]),
+        bunit if unit == "image" else unit,
+        [_number(entry[key]) for key in NUMBERS],
+        str(entry.get("description", "")),
+        str(entry.get("ucd", "")),
+    )
 
 
 def shortened(message: str) -> str:
@@ -157,6 +186,11 @@ def _number(value: Any) -> float:
     """Return a number; NaN for None and for what is not finite, since FITS and readers know only one blank."""
     number = math.nan if value is None else float(value)
     return number if math.isfinite(number) else math.nan
+
+
+def _error_factor(chi2_source: float | None) -> float:
+    """Return by what errors would grow if the noise were as large as the residuals of the source; 1 at least."""
+    return math.nan if chi2_source is None else math.sqrt(max(chi2_source, 1.0))
 
 
 def finished_at(finished: str) -> float | None:

@@ -15,6 +15,7 @@ from socca.posterior.container import read_headers, write_container
 from socca.posterior.record import RECORD_VERSION, FitRecord
 from socca.posterior.storage import ResultLocation, header_of, open_result
 from socca.survey.catalog import build_catalog
+from socca.survey.catalog_units import DefaultUnits
 from socca.survey.chunks import Chunk
 from socca.survey.freshness.reasons import reason_to_fit
 
@@ -30,6 +31,8 @@ DONE = {
     "maximum": ("optimizer", "", True, {"starts_at_maximum", "evidence"}),
     "marginal": ("optimizer", "", True, {"starts_at_maximum", "evidence"}),
 }
+#: What says of which likelihood a result is, up to version 2 and since.
+REVISION = ("socca", "likelihood")
 #: Of each fit that failed: its message, limits that it exceeded, and whether its process died.
 FAILED = {
     "timeout": (r"took longer than 0\.25 minutes \(batch\.max_minutes\)", {"max_minutes": 0.25}, False),
@@ -99,7 +102,7 @@ def test_a_result_of_a_job(golden, version):
     provenance = record.provenance
     assert len(provenance.problem_digest) == 64
     assert json.loads(provenance.params["row"]) == {"image": "maximum.fits", "psf": "psf.fits", "target": "maximum"}
-    assert provenance.params.keys() == {"row", "settings", "socca"}
+    assert provenance.params.keys() == {"row", "settings", REVISION[version >= 3]}
     assert {"python", "socca", "jax", "numpy"} <= provenance.versions.keys()
     assert (provenance.host, provenance.cpus) == ("host", 2)
     assert provenance.finished.startswith("20")
@@ -134,7 +137,7 @@ def test_a_result_of_a_script(golden, version):
     assert posterior.to_table().meta["seed"] == 3
 
 
-def test_a_failure_of_a_job(golden):
+def test_a_failure_of_a_job(golden, version):
     path = golden("failed")
     message, capped, died = FAILED["broken"]
     with pytest.raises(PosteriorError, match=f"the fit failed: {message}"):
@@ -144,13 +147,13 @@ def test_a_failure_of_a_job(golden):
     assert (record.target, record.model) == ("broken", "star")
     assert (record.failure.capped, record.failure.died) == (capped, died)
     assert record.files["image"].size == 2000
-    assert record.provenance.params.keys() == {"row", "settings", "socca"}
+    assert record.provenance.params.keys() == {"row", "settings", REVISION[version >= 3]}
     assert record.provenance.finished.startswith("20")
     assert record.timing.total > 0
     assert record.sampler == FitRecord().sampler
 
 
-def test_a_container(golden):
+def test_a_container(golden, version):
     headers = read_headers(golden("chunk"))
     assert list(headers) == [*DONE, *FAILED]
     for target, (method, _, converged, own) in DONE.items():
@@ -160,7 +163,8 @@ def test_a_container(golden):
         assert record.sampler.method == method
         assert record.sampler.converged is converged
         assert record.sampler.notes.extra.keys() == own, target
-        assert [row["label"] for row in headers[target].summary] == ["star.xc", "star.Ic", "sky.a0"]
+        derived = ["star.flux", "model.flux"] if version >= 3 else []
+        assert [row["label"] for row in headers[target].summary] == ["star.xc", "star.Ic", "sky.a0", *derived]
     notes = {target: headers[target].record.sampler.notes for target in DONE}
     assert notes["modes"].maxima == 2
     assert notes["modes"].maxima_shares == pytest.approx([0.5, 0.5], abs=0.05)
@@ -195,15 +199,21 @@ def test_failures_are_tried_again_for_the_same_reasons(golden):
 def test_the_catalogue_is_as_it_was(golden, version):
     path = golden("chunk")
     expected = Table.read(FOLDER / f"v{version}" / "catalog.ecsv")
-    found = build_catalog([(target, "star", ResultLocation(path, target)) for target in [*DONE, *FAILED]])
-    assert dict(zip(found["target"], found["flags"], strict=True)) == {
-        **{target: flags for target, (_, flags, _, _) in DONE.items()},
-        **dict.fromkeys(FAILED, ""),
+    fits = [(target, "star", ResultLocation(path, target)) for target in [*DONE, *FAILED]]
+    # Later versions have other units, unless they are asked for those.
+    units = DefaultUnits() if version >= 3 else DefaultUnits(lengths="deg", angles="rad")
+    found = build_catalog(fits, units=units)
+    flags = dict(zip(found["target"], found["flag_names"], strict=True))
+    # Few samples are asked for, to be quick; earlier versions did not flag that, nor fits that failed.
+    assert {target: set(flags[target].split(",")) - {"few_samples", ""} for target in DONE} == {
+        target: set(flags.split(",")) - {""} for target, (_, flags, _, _) in DONE.items()
     }
+    assert all("failed" in flags[target] for target in FAILED)
+    assert {target for target in FAILED if "capped" in flags[target]} == {"timeout", "memory"}
     assert list(found["status"]) == ["done"] * len(DONE) + ["failed"] * len(FAILED)
     # Later versions may have more columns, and no fewer.
     assert set(expected.colnames) <= set(found.colnames)
-    for name in expected.colnames:
+    for name in set(expected.colnames) - {"flags", "flag_names"}:
         here, there = found[name], expected[name]
         mask = np.ma.getmaskarray(here)
         if here.dtype.kind == "U":  # for which an empty text is a blank

@@ -51,7 +51,9 @@ def posterior():
         derived={"bulge.re": samples[:, 0] * 2},
         derived_units={"bulge.re": "deg"},
         fixed={"disk.e": 0.3},
-        record=FitRecord.from_dict({"record_version": 2, "seed": 3, "notes": {"a": [1, 2.5, None, "x"]}, "flags": []}),
+        record=FitRecord.from_dict(
+            {"record_version": RECORD_VERSION, "seed": 3, "notes": {"a": [1, 2.5, None, "x"]}, "flags": []}
+        ),
         logz_prior=-0.3,
         logz_prior_err=0.01,
         logz_data=-20.5,

@@ -103,6 +103,8 @@ def run(folder: Path, *command: str, seconds: int | None = None) -> None:
 
 def fit(folder: Path, survey: str, *targets: str, seconds: int | None = None) -> None:
     """Fit some targets."""
+    for owner in folder.glob("results_*/config.json"):
+        owner.unlink()  # surveys with other limits write into one folder, which socca refuses otherwise
     chosen = [word for target in targets for word in ("--target", target)]
     run(folder, "fit", "--config", f"{survey}.yaml", *chosen, seconds=seconds)
 

@@ -1,6 +1,7 @@
 """The catalogue: rows from files of results, in memory, in FITS and in ECSV."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -18,9 +19,11 @@ from socca.posterior import Posterior
 from socca.posterior.container import write_container
 from socca.posterior.record import Failure, FitRecord, Timing
 from socca.posterior.storage import ResultLocation, header_of, save_failure
-from socca.survey.catalog import build_catalog, write_catalog
+from socca.survey.catalog import best_of, build_catalog, catalog_of, gather
+from socca.survey.catalog_files import ENDINGS, write_catalog
+from socca.survey.catalog_units import DefaultUnits
 from socca.survey.chunks import Chunk
-from socca.survey.flags import DefaultThresholds
+from socca.survey.flags import DefaultThresholds, names_of
 from socca.survey.status import survey_status
 
 UNITS = {"xc": "deg", "re": "deg", "theta": "rad", "Ie": "image", "ns": ""}
@@ -86,9 +89,20 @@ def test_rows(survey):
     assert list(table["status"]) == ["done", "done", "done", "failed", "missing", "failed", "failed"]
     assert table["message"][3] == "the PSF of “b” is flat"
     assert "damaged.h5" in table["message"][5]
-    assert list(table["flags"]) == ["", "poor_fit,at_prior_edge,not_converged", "", "", "", "", ""]
+    assert list(table["flag_names"]) == [
+        "",
+        "not_converged,poor_fit,at_prior_edge",
+        "",
+        "failed",
+        "",
+        "failed",
+        "failed",
+    ]
+    assert [names_of(int(bits)) for bits in table["flags"]] == [
+        [name for name in names.split(",") if name] for names in table["flag_names"]
+    ]
     lenient = DefaultThresholds(poor_fit=2, prior_edge=0.5)
-    assert list(build_catalog(survey, lenient)["flags"])[1] == "not_converged"
+    assert list(build_catalog(survey, lenient)["flag_names"])[1] == "not_converged"
     assert list(table["converged"]) == [True, False, True, False, False, False, False]
     assert list(table["wall_time"].filled(-1)) == [12.5, 12.5, 12.5, 1.5, -1, -1, -1]
     assert list(table["n_calls"].filled()) == [1234] * 3 + [-1] * 4
@@ -97,14 +111,17 @@ def test_rows(survey):
 
 
 def test_parameters_are_the_law_itself(survey):
-    table = build_catalog(survey)
+    table = build_catalog(survey, units=DefaultUnits(lengths="deg"))
     first = [name for name in table.colnames if name in ("galaxy_re", "galaxy_Ie", "bulge_re")]
     assert first == ["galaxy_re", "galaxy_Ie", "bulge_re"]
-    assert table.colnames.index("galaxy_re_best") == table.colnames.index("galaxy_re") + 4
+    assert table.colnames.index("galaxy_re_best") == table.colnames.index("galaxy_re") + 7
     assert np.allclose(table["galaxy_re"][:3], [3, 4, 5])
     assert np.allclose(table["galaxy_re_lower"][:3], [2.9, 3.9, 4.9], atol=1e-3)
     assert np.allclose(table["galaxy_re_upper"][:3], [3.1, 4.1, 5.1], atol=1e-3)
     assert np.allclose(table["galaxy_re_std"][:3], 0.1, rtol=0.01)
+    assert np.allclose(table["galaxy_re_mean"][:3], [3, 4, 5], atol=1e-3)
+    assert np.allclose(table["galaxy_re_err_minus"][:3], 0.1, atol=1e-3)
+    assert np.allclose(table["galaxy_re_err_plus"][:3], 0.1, atol=1e-3)
     assert np.allclose(table["galaxy_re_best"][:3], [3, 4, 5], atol=0.01)
     assert np.ma.getmaskarray(table["galaxy_Ie"]).tolist() == [False, True, False, True, True, True, True]
     assert str(table["galaxy_re_std"].unit) == "deg"
@@ -131,10 +148,10 @@ def test_without_evidence_only_a_sole_fit_is_the_best(tmp_path):
 @pytest.mark.parametrize(
     ("bunits", "unit", "description"),
     [
-        (("nJy", "nJy"), "nJy", None),
-        (("nJy", "adu"), None, None),
-        (("nJy", ""), None, None),
-        (("nanomaggies", "nanomaggies"), None, "unit: nanomaggies"),
+        (("nJy", "nJy"), "nJy", ""),
+        (("nJy", "adu"), None, ""),
+        (("nJy", ""), None, ""),
+        (("nanomaggies", "nanomaggies"), None, "; unit: nanomaggies"),
     ],
 )
 def test_units_of_the_image(tmp_path, bunits, unit, description):
@@ -143,18 +160,20 @@ def test_units_of_the_image(tmp_path, bunits, unit, description):
         gaussian({"galaxy.Ie": 1.0}, bunit=bunit).save(path)
     table = build_catalog(results)
     assert table["galaxy_Ie"].unit == unit
-    assert table["galaxy_Ie"].description == description
-    write_catalog(table, tmp_path / "c.fits", tmp_path / "c.ecsv")
+    assert table["galaxy_Ie"].description == f"galaxy.Ie: median{description}"
+    write_catalog(table, tmp_path / "c")
     for name in ("c.fits", "c.ecsv"):
         assert Table.read(tmp_path / name)["galaxy_Ie"].unit == unit
 
 
-def test_both_files_hold_the_table(survey, tmp_path):
+def test_files_hold_the_table(survey, tmp_path):
     table = build_catalog(survey)
     table["message"] = [*table["message"][:2], 'says "no", #2', *table["message"][3:]]
-    write_catalog(table, tmp_path / "out" / "c.fits", tmp_path / "out" / "c.ecsv")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["c.ecsv", "c.fits"]
-    for name in ("c.fits", "c.ecsv"):
+    table.meta["survey"] = "this"
+    paths = write_catalog(table, tmp_path / "out" / "c", ENDINGS)
+    assert [path.name for path in paths] == ["c.fits", "c.ecsv", "c.vot", "c.parquet"]
+    assert sorted(paths) == sorted((tmp_path / "out").iterdir())
+    for name in ("c.fits", "c.ecsv", "c.vot"):
         back = Table.read(tmp_path / "out" / name)
         back.convert_bytestring_to_unicode()
         assert back.colnames == table.colnames
@@ -162,7 +181,7 @@ def test_both_files_hold_the_table(survey, tmp_path):
             here, there = table[column], back[column]
             assert here.unit == there.unit, column
             if here.dtype.kind == "U":
-                expected = [str(x) if name == "c.ecsv" else str(x).encode("ascii", "replace").decode() for x in here]
+                expected = [str(x) if name != "c.fits" else str(x).encode("ascii", "replace").decode() for x in here]
                 assert [str(x) for x in (there.filled("") if hasattr(there, "filled") else there)] == expected, column
             else:
                 mask = np.ma.getmaskarray(here)
@@ -171,11 +190,97 @@ def test_both_files_hold_the_table(survey, tmp_path):
                 assert np.array_equal(np.asarray(here)[~mask], np.asarray(there)[~mask]), column
 
 
+def test_parquet_holds_the_table(survey, tmp_path):
+    from pyarrow import parquet
+
+    table = build_catalog(survey)
+    (path,) = write_catalog(table, tmp_path / "c", ["parquet"])
+    back = parquet.read_table(path)
+    assert back.column_names == table.colnames
+    for name in table.colnames:
+        mask = np.ma.getmaskarray(table[name])
+        expected = [
+            None if blank else value for value, blank in zip(np.asarray(table[name]).tolist(), mask, strict=True)
+        ]
+        assert back[name].to_pylist() == expected, name
+    about = back.schema.field("galaxy_re").metadata
+    assert about == {
+        b"description": b"galaxy.re: median",
+        b"unit": b"arcsec",
+        b"ucd": b"phys.angSize.smajAxis;stat.median",
+    }
+
+
+def test_every_column_says_what_it_is(survey, tmp_path):
+    from astropy.io import fits
+    from astropy.io.votable import parse_single_table
+    from astropy.io.votable.ucd import check_ucd
+
+    table = build_catalog(survey)
+    for name in table.colnames:
+        assert table[name].description, name
+        assert check_ucd(table[name].info.meta["ucd"], check_controlled_vocabulary=True), name
+    write_catalog(table, tmp_path / "c", ["fits", "votable"])
+    for one in parse_single_table(str(tmp_path / "c.vot")).fields:
+        assert (" ".join(one.description.split()), one.ucd) == (
+            table[one.name].description,
+            table[one.name].info.meta["ucd"],
+        )
+    header = fits.getheader(tmp_path / "c.fits", 1)
+    for number, name in enumerate(table.colnames, 1):
+        assert header[f"TCOMM{number}"] == table[name].description
+        assert header[f"TUCD{number}"] == table[name].info.meta["ucd"]
+
+
+def test_a_votable_is_valid(survey, tmp_path):
+    from astropy.io.votable import validate
+
+    table = build_catalog(survey)
+    table.meta |= {"survey": "this", "socca version": "1"}
+    (path,) = write_catalog(table, tmp_path / "c", ["votable"])
+    report = io.StringIO()
+    assert validate(str(path), output=report), report.getvalue()
+
+
+def test_lengths_and_angles_have_the_units_that_are_asked_for(tmp_path):
+    units = {"xc": "deg", "re": "deg", "theta": "rad", "q": ""}
+    means = {"a.xc": 0.01, "a.re": 0.001, "a.theta": 0.5}
+    for frame in ("sky", "pixel"):
+        gaussian(means, units=units, image={"frame": frame}).save(tmp_path / f"{frame}.h5")
+    for frame, position in (("sky", ("deg", 0.01)), ("pixel", ("arcmin", 0.6))):
+        found = build_catalog([("t", "m", tmp_path / f"{frame}.h5")], units=DefaultUnits(lengths="arcmin"))
+        assert (str(found["a_xc"].unit), float(found["a_xc"][0])) == (position[0], pytest.approx(position[1], rel=1e-3))
+        assert found["a_re"][0] == pytest.approx(0.06, rel=1e-3)
+        assert found["a_theta"][0] == pytest.approx(np.degrees(0.5), rel=1e-3)
+        assert str(found["a_theta_std"].unit) == "deg"
+
+
+def test_one_row_for_each_target(survey):
+    table = build_catalog(survey)
+    found = best_of(table)
+    assert list(found["target"]) == ["a", "b", "c"]
+    assert list(found["model"]) == ["two", "one", "absent"]
+    assert list(found["best_model"]) == [True, True, False]
+    odds = np.exp(-2.5)
+    assert found["probability_one"][0] == pytest.approx(odds / (1 + odds))
+    assert found["probability_two"][0] == pytest.approx(1 / (1 + odds))
+    assert found["probability"][0] == pytest.approx(1 / (1 + odds))
+    assert found["logz_one"].tolist() == [-20.0, -99.0, None]
+    assert np.ma.getmaskarray(found["logz_damaged"]).all()
+
+
+def test_columns_of_the_targets_are_carried_over(survey):
+    fits, rows = gather(survey)
+    table = catalog_of(fits, rows, carried={"z": [0.1, 0.1, None, 2, 2, 2, 2], "name": ["x", *"yyyyy", None]})
+    assert table["z"].tolist() == [0.1, 0.1, None, 2, 2, 2, 2]
+    assert list(table["name"]) == ["x", *"yyyyy", ""]
+
+
 @pytest.mark.parametrize("results", [[], [("a", "m", "nowhere.h5")]])
 def test_without_a_single_fit(results, tmp_path):
     table = build_catalog(results)
     assert len(table) == len(results)
-    write_catalog(table, tmp_path / "c.fits", tmp_path / "c.ecsv")
+    write_catalog(table, tmp_path / "c")
     assert len(Table.read(tmp_path / "c.ecsv")) == len(Table.read(tmp_path / "c.fits")) == len(results)
 
 
@@ -190,7 +295,7 @@ def test_labels_that_would_collide(tmp_path):
         pytest.approx(list(means.values()))
     )
     assert table["logz_err"][0] == 0.05
-    write_catalog(table, tmp_path / "c.fits", tmp_path / "c.ecsv")
+    write_catalog(table, tmp_path / "c")
     assert Table.read(tmp_path / "c.fits").colnames == table.colnames
 
 
@@ -254,7 +359,7 @@ def test_what_is_out_of_date_is_no_result(survey, tmp_path):
     table = build_catalog(survey, stale=stale)
     assert list(table["status"]) == ["done", "stale", "done", "stale", "missing", "failed", "failed"]
     assert list(table["message"][[1, 3]]) == ["image has changed"] * 2
-    assert table["galaxy_re"][1] == pytest.approx(4)
+    assert table["galaxy_re"][1] == pytest.approx(4 * 3600)
     # An evidence that is out of date compares with nothing.
     assert list(table["best_model"][:2]) == [True, False]
 

@@ -43,7 +43,7 @@ def test_all_ten_are_fitted_and_two_stand_out(tmp_path):
     outcomes = list(fit_all(survey, survey.jobs()))
     assert [o.status for o in outcomes] == ["done"] * 10, outcomes
     table: Table = build_catalog(survey.results(), survey.config.flags)
-    poor = {str(r["target"]) for r in table if "poor_fit" in r["flags"]}
+    poor = {str(r["target"]) for r in table if "poor_fit" in str(r["flag_names"])}
     assert {"G265940", "G278109"} <= poor
     # Two disks are fair; the galaxy with a bulge across its disk is by far the worst.
     assert not {"G266035", "G267199"} & poor

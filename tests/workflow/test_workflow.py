@@ -175,7 +175,7 @@ def test_changed_flags_remake_the_catalog_alone(survey):
     survey.save(settings)
     assert survey.planned()[0] == {("catalog",)}
     survey.snakemake()
-    assert all("poor_fit" in flags for flags in survey.catalog()["flags"])
+    assert all("poor_fit" in flags for flags in survey.catalog()["flag_names"])
 
 
 def test_rerun_gives_the_new_result_and_leaves_the_others(survey):

@@ -84,6 +84,14 @@ def results_folder():
     return without_braces(RESULTS)
 
 
+def catalog_files():
+    """Return the files of the catalogue, and of that of best models, in the formats that the config asks for."""
+    from socca.survey.catalog_files import ENDINGS
+
+    endings = [ENDINGS[name] for name in SURVEY.config.catalog.formats]
+    return [f"{FOLDER}/{name}{ending}" for name in ("catalog", "catalog_targets") for ending in endings]
+
+
 def in_results(path):
     """Return a file of the results as Snakemake names it."""
     return FOLDER + Path(path).as_posix().removeprefix(RESULTS)
@@ -160,6 +168,6 @@ TRIES = 3
 #: `--config retry=failed`: fits that are recorded as failed are tried again.
 RETRY = wanted_retry()
 MOST_REASONS = 10
-CATALOG = [f"{FOLDER}/catalog.fits", f"{FOLDER}/catalog.ecsv"]
+CATALOG = catalog_files()
 AUDIT = [f"{FOLDER}/audit.ecsv"] if SURVEY.config.audited else []
 RECOVERY = [f"{FOLDER}/recovery.ecsv", f"{FOLDER}/recovery_summary.ecsv", f"{FOLDER}/recovery.png"] if SIMULATED else []

@@ -20,6 +20,7 @@ rule catalog:
     params:
         survey=survey_options,
         flags=SURVEY.config.flags.model_dump(),
+        catalog=SURVEY.config.catalog.model_dump(),
         order=SURVEY.order,
     shell:
         "socca catalog {params.survey} --log {log:q}"

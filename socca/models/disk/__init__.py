@@ -190,7 +190,6 @@ class Disk(Extended):
         # The pieces are summed in the end: in the loop, that would take longer than all the rest.
         return jax.lax.scan(add, jnp.zeros_like(lines.span), points)[0].sum(0)
 
-
     @classmethod
     def quantities(cls, values: dict[str, Any], spec: Spec, pixel_area: Array) -> dict[str, Array]:
         """Return flux and radii of the disk seen face-on, and its position angle; see `Component.quantities`.

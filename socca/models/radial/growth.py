@@ -131,7 +131,7 @@ def growth(
     low = _power(slopes[0], slopes[1], width[0])
     before = jnp.where(low > _STEEPER, slopes[0] / jnp.maximum(low, _STEEPER), jnp.nan)
     light = before + jnp.concatenate([jnp.zeros(1, inside.dtype), jnp.cumsum(inside)])
-    after = 0.0
+    after = jnp.zeros_like(light[-1])
     if edge is None:
         high = _power(slopes[-2], slopes[-1], width[-1])
         tail = jnp.where(high < -_STEEPER, slopes[-1] / jnp.maximum(-high, _STEEPER), jnp.nan)

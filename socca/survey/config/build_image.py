@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from socca.data.cutout import cutout_part, part_like
 from socca.data.fits import PartOf, Plane, read_cube, read_image, read_plane
+from socca.data.fluxes import AB, HEADER
 from socca.data.frames import Frame
 from socca.data.image import Image
 from socca.data.masks import mask_part, read_mask
@@ -127,6 +128,7 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
         subgrid=settings.subgrid,
         pixel_scale=scale,
         max_pixels=settings.max_pixels,
+        zero_point=_zero_point(target, settings.zero_point),
     )
     if "mask" in target.files:
         bits = settings.mask.bits
@@ -151,6 +153,13 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
         )
     image.check_mask()
     return image
+
+
+def _zero_point(target: Target, given: Any) -> float | str | None:
+    """Return the zero point of a target's image, as `Image` takes it."""
+    if given is None or (isinstance(given, str) and (given == AB or given.startswith(HEADER))):
+        return given
+    return _number(Context(target.columns, None), given, "", "image.zero_point")
 
 
 def _plain_arcsec(number: float) -> float:

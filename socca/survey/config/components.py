@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model, model_validator
 
 from socca import models, priors
+from socca.data.fluxes import AB, HEADER
 from socca.errors import ConfigError
 from socca.models.bridge import Bridge, exposed_parameters
 from socca.models.disk.vertical import REGISTRY as VERTICAL_PROFILES
@@ -63,6 +64,15 @@ class _ValueSchema:
 ValueField = Annotated[Any, BeforeValidator(_checked_value), _ValueSchema()]
 #: A number or an expression.
 ScalarField = Annotated[Any, BeforeValidator(_checked_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
+
+
+def _checked_zero_point(raw: Any) -> Any:
+    named = isinstance(raw, str) and (raw.strip() == AB or raw.startswith(HEADER))
+    return raw if named else _checked_scalar(raw)
+
+
+#: A number, an expression, or what `socca.data.fluxes.zero_point_of` knows by name.
+ZeroPointField = Annotated[Any, BeforeValidator(_checked_zero_point), WithJsonSchema(_SCALAR_SCHEMA)]
 
 
 def _not_truth(raw: Any) -> Any:

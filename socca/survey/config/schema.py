@@ -18,7 +18,9 @@ from socca.survey.config.errors import Line, at_line, explain
 from socca.survey.config.plugins import plugins_of
 from socca.survey.config.sections import (
     BatchConfig,
+    CatalogConfig,
     CompilationConfig,
+    DerivedConfig,
     FlagsConfig,
     ImageConfig,
     NoiseConfig,
@@ -58,7 +60,9 @@ class Config(Strict):
     pool: PoolConfig = optional(PoolConfig, "Workers within one fit.")
     batch: BatchConfig = optional(BatchConfig, "Fits that share a job.")
     outputs: OutputsConfig = optional(OutputsConfig, "What is written for each target.")
+    derived: DerivedConfig = optional(DerivedConfig, "What is derived from the samples.")
     plots: PlotsConfig = optional(PlotsConfig, "Style of the figures.")
+    catalog: CatalogConfig = optional(CatalogConfig, "The catalogue.")
     flags: FlagsConfig = optional(FlagsConfig, "When a fit is flagged.")
     overrides: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
@@ -168,10 +172,10 @@ def _model_settings(model: ModelConfig) -> dict[str, Any]:
 def _image_settings(image: ImageConfig) -> dict[str, Any]:
     """Return the settings of images, without the keys that came later where they have their defaults.
 
-    And without the limit of their sizes, which changes no result.
+    And without the limit of their sizes and the zero point, which change no fit.
     """
     found, default = (config.model_dump(mode="json") for config in (image, ImageConfig.model_validate({})))
-    del found["max_pixels"]
+    del found["max_pixels"], found["zero_point"]
     for place in (("segmentation",), ("mask", "bits")):
         inner, usual = found, default
         for section in place[:-1]:

@@ -13,8 +13,10 @@ from socca.data.bit_planes import HIGHEST_BIT
 from socca.data.hdus import HduIndex, split_hdu
 from socca.data.pixels import MAX_PIXELS
 from socca.errors import ConfigError, nearest
+from socca.models.quantity import NAMES, USUAL
 from socca.samplers import METHODS
-from socca.survey.config.components import Hdu, Real, ScalarField, Strict, ValueField, Whole
+from socca.survey.catalog_units import DEFAULTS as DEFAULT_UNITS
+from socca.survey.config.components import Hdu, Real, ScalarField, Strict, ValueField, Whole, ZeroPointField
 from socca.survey.flags import DEFAULTS
 
 #: The most bytes that a name of a file or folder may have; and a path, in whose folder others lie deeper: 4096 are too
@@ -128,6 +130,12 @@ class ImageConfig(Strict):
     )
     pixel_scale: ScalarField | None = Field(
         None, description="Size of a pixel in the pixel frame, such as '0.2 arcsec' or '$scale arcsec'; bare, arcsec."
+    )
+    zero_point: ZeroPointField | None = Field(
+        None,
+        description="For magnitudes: that of a source whose pixels sum to one, such as 27.0 or '$zp'; AB, where the "
+        "unit of the images is one of flux density (nJy); or 'header:KEY', a card of the image's header. It changes no "
+        "fit.",
     )
     subgrid: Whole = Field(
         1, ge=1, description="How many points per pixel and axis the model is evaluated at, where there is no PSF."
@@ -359,6 +367,22 @@ class OutputsConfig(Strict):
         return self
 
 
+def _wanted_quantities(raw: Any) -> Any:
+    names = list(NAMES) if raw == "all" else [raw] if isinstance(raw, str) else raw
+    for name in names if isinstance(names, list | tuple) else ():
+        if name not in NAMES:
+            raise ValueError(f"there is no quantity {name!r}{nearest(str(name), NAMES)}; there are: {', '.join(NAMES)}")
+    return names
+
+
+class DerivedConfig(Strict):
+    """What is derived from the samples of each fit, and kept with them. A change fits nothing: see `socca derive`."""
+
+    quantities: Annotated[tuple[str, ...], BeforeValidator(_wanted_quantities)] = Field(
+        USUAL, description="Of each component; or all. Magnitudes need image.zero_point."
+    )
+
+
 class PlotsConfig(Strict):
     """Style of the figures. A change draws figures again, and fits nothing."""
 
@@ -369,6 +393,21 @@ class PlotsConfig(Strict):
     dpi: Whole = Field(100, ge=20, le=1000, description="Resolution.")
 
 
+class CatalogConfig(Strict):
+    """What the catalogue has, and in which units. A change makes it anew, and fits nothing."""
+
+    lengths: Literal["deg", "arcmin", "arcsec", "mas"] = Field(
+        DEFAULT_UNITS.lengths, description="Unit of lengths on the sky; RA and Dec are degrees."
+    )
+    angles: Literal["deg", "rad"] = Field(DEFAULT_UNITS.angles, description="Unit of position angles.")
+    columns: tuple[str, ...] = Field(
+        (), description="Columns of the table of targets that are carried over, such as [ra, dec, z]."
+    )
+    formats: tuple[Literal["fits", "ecsv", "votable", "parquet"], ...] = Field(
+        ("fits", "ecsv"), min_length=1, description="Files that are written; Parquet needs pyarrow."
+    )
+
+
 class FlagsConfig(Strict):
     """When a fit is flagged in the catalogue."""
 
@@ -376,6 +415,12 @@ class FlagsConfig(Strict):
         DEFAULTS.poor_fit,
         gt=0,
         description="Flag 'poor_fit' above this reduced chi-square of the pixels where the source is seen.",
+    )
+    chi2_low: Real = Field(
+        DEFAULTS.chi2_low,
+        ge=0,
+        lt=1,
+        description="Flag 'chi2_low' below this reduced chi-square of all used pixels, if that is no chance.",
     )
     prior_edge: Real = Field(
         DEFAULTS.prior_edge,
@@ -388,6 +433,20 @@ class FlagsConfig(Strict):
         gt=0,
         lt=1,
         description="Flag 'multimodal' if more of the posterior lies at other maxima than the one with the most.",
+    )
+    few_samples: Real = Field(
+        DEFAULTS.few_samples, ge=0, description="Flag 'few_samples' if fewer samples are effective."
+    )
+    residual_structure: Real = Field(
+        DEFAULTS.residual_structure,
+        gt=0,
+        description="Flag 'residual_structure' above this correlation of neighbouring residuals of the source, if that "
+        "is no chance.",
+    )
+    light_outside: Real = Field(
+        DEFAULTS.light_outside,
+        gt=0,
+        description="Flag 'light_outside' if a larger share of the model's light lies outside of the image.",
     )
 
 

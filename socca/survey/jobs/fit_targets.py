@@ -226,6 +226,7 @@ def fit_one(
         checkpoint=outputs.checkpoint if config.sampler.checkpoint else None,
         complete=writes,
         doubts=doubts,
+        quantities=config.derived.quantities,
         **config.sampler.run_options,
     )
     try:

@@ -76,7 +76,8 @@ def fitted(survey):
     list(fit_all(survey, survey.jobs()))
     table = build_catalog(survey.results(), survey.config.flags)
     return {
-        str(row["target"]): (str(row["status"]), set(str(row["flags"]).split(",")), row["message"]) for row in table
+        str(row["target"]): (str(row["status"]), set(str(row["flag_names"]).split(",")), row["message"])
+        for row in table
     }
 
 
