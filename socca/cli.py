@@ -277,6 +277,31 @@ def catalog(
 
 
 @app.command()
+def derive(
+    config: ConfigOption,
+    target: Annotated[list[str] | None, typer.Option(help="Of these targets; by default of all.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Of these models; by default of all.")] = None,
+    targets: TargetsOption = None,
+    log: LogOption = None,
+) -> None:
+    """Derive fluxes, magnitudes and radii of finished fits anew, from their samples, as the config says now.
+
+    Nothing is fitted. Do so after a change of image.zero_point or derived.quantities, and make the catalogue anew.
+    """
+    from socca.survey.jobs.chosen import chosen_fits
+    from socca.survey.jobs.derive import derive as derive_fits
+    from socca.utils.xla import single_thread_environment, use_persistent_cache
+
+    os.environ.update(single_thread_environment())
+    start_logging(log)
+    survey = _load(config, targets)
+    use_persistent_cache()
+    chosen = chosen_fits(survey, target or [], model or [])
+    number = sum(1 for _ in derive_fits(survey, chosen))
+    typer.echo(f"{number} of {len(chosen)} fit(s) have their quantities anew; now run: socca catalog --config {config}")
+
+
+@app.command()
 def status(config: ConfigOption, targets: TargetsOption = None) -> None:
     """Tell how far a survey is, running or not, from its files alone.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from socca.data.cutout import cutout_part, find_window, refuse_masked
 from socca.data.fits import PlainInput, read_image
+from socca.data.fluxes import zero_point_of
 from socca.data.frames import Frame, PixelGrid, frame_of
 from socca.data.hdus import HduIndex
 from socca.data.maps import matching, read_map, throughput
@@ -139,10 +140,10 @@ class Image:
         self._tables = read.tables
         self.hdu = fits.PrimaryHDU(plane, header)
         self.original_shape = read.whole or self.shape
-        self.zero_point = zero_point
         self.window = read.window or (slice(0, self.shape[0]), slice(0, self.shape[1]))
         self._pixel_scale = pixel_scale
         self.frame: Frame = frame_of(self.wcs, self.shape, pixel_scale)
+        self.zero_point = zero_point_of(zero_point, header, self.frame.pixel_scale)
         if read.window is not None:
             refuse_masked(self.mask, read.window)
         elif wanted is not None:

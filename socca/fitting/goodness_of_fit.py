@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from socca.data.fluxes import zero_point_of
 from socca.likelihood.quantities import component_quantities
 from socca.posterior.record import FitQuality, ImageDescription
 
@@ -39,7 +38,8 @@ def goodness_of_fit(problem: Problem, image: Image, posterior: WeightedSamples) 
         `chi2_red`: chi-square over the used pixels, per degree of freedom; the noise is the fitted one, correlations
         between pixels are left out. `chi2_source`: mean squared residual, in units of the noise, of the `n_source`
         pixels where the model's light is above the noise; the sky's pixels, always many, do not dilute it; None without
-        such a pixel. `n_source` is None for a model of the background alone. `edge_probability`: see there. `residual_correlation` and `light_outside`: see `FitQuality`.
+        such a pixel. `n_source` is None for a model of the background alone. `edge_probability`: see there. For the
+        others see `FitQuality`.
     """
     best = posterior.best
     drawn = problem.render(best, raw=problem.spec.noise.kind.needs_sky)
@@ -125,5 +125,5 @@ def describe_image(image: Image, n_pixels: int | None) -> ImageDescription:
         n_pixels=n_pixels,
         pixel_scale=image.frame.pixel_scale,
         shape=tuple(image.shape),
-        zero_point=zero_point_of(image.zero_point, image.hdu.header, image.frame.pixel_scale),
+        zero_point=image.zero_point,
     )

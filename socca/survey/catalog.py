@@ -15,7 +15,7 @@ from socca.survey.catalog_units import DEFAULTS as DEFAULT_UNITS
 from socca.survey.catalog_units import Units
 from socca.survey.flags import DEFAULTS, Thresholds, bits_of
 from socca.survey.model_comparison import compare
-from socca.survey.result_rows import Entry, Staleness, never, read_row, read_rows
+from socca.survey.result_rows import NUMBERS, Entry, Staleness, never, read_row, read_rows
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -120,9 +120,9 @@ def catalog_of(
             table[name] = _carried(values)
             table[name].description = "from the table of targets"
     on_sky = any(row["frame"] == "sky" for row in rows)
-    for label, entries in _parameters(rows).items():
+    for label, (known, numbers) in _parameters(rows).items():
         stem = stem_of(label, table.colnames)
-        for suffix, (column, about) in columns_of(entries, on_sky, units).items():
+        for suffix, (column, about) in columns_of(known, numbers, on_sky, units).items():
             table[stem + suffix] = _masked(column)
             describe(table[stem + suffix], about)
     done = np.array([row["status"] == "done" for row in rows], dtype=bool)
@@ -200,10 +200,15 @@ def _carried(values: Sequence[Any]) -> Any:
     return Column(["" if value is None else str(value) for value in values], dtype=str)
 
 
-def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, list[Entry | None]]:
-    """Return, for each label in order of appearance, its entry in each row."""
-    found: dict[str, list[Entry | None]] = {}
+def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[list[Entry], np.ndarray]]:
+    """Return, for each label in order of appearance, what rows say of it and its numbers, one column for each row."""
+    known: dict[str, list[Entry]] = {}
+    numbers: dict[str, np.ndarray] = {}
     for k, row in enumerate(rows):
-        for entry in row["summary"]:
-            found.setdefault(entry.label, [None] * len(rows))[k] = entry
-    return found
+        for entry, values in zip(row["entries"], row["numbers"], strict=True):
+            if entry.label not in known:
+                known[entry.label], numbers[entry.label] = [], np.full((len(NUMBERS), len(rows)), np.nan)
+            if entry not in known[entry.label]:
+                known[entry.label].append(entry)
+            numbers[entry.label][:, k] = values
+    return {label: (entries, numbers[label]) for label, entries in known.items()}

@@ -75,13 +75,17 @@ LAST = {
 }
 
 
-def columns_of(entries: Sequence[Entry | None], on_sky: bool, units: Units) -> dict[str, tuple[np.ndarray, About]]:
+def columns_of(
+    known: Sequence[Entry], numbers: np.ndarray, on_sky: bool, units: Units
+) -> dict[str, tuple[np.ndarray, About]]:
     """Return the columns of one parameter.
 
     Parameters
     ----------
-    entries : sequence of Entry or None
-        Of each row; None where its model lacks the parameter.
+    known : sequence of Entry
+        What rows say of it, all that differ.
+    numbers : ndarray, shape (len(NUMBERS), n)
+        Of each row; NaN where its model lacks the parameter.
     on_sky : bool
         Whether positions are RA and Dec, which stay in degrees.
     units : Units
@@ -92,16 +96,11 @@ def columns_of(entries: Sequence[Entry | None], on_sky: bool, units: Units) -> d
     dict of (ndarray, About)
         Suffix of the name -> values, NaN where there is none, and what they are.
     """
-    known = [entry for entry in entries if entry is not None]
     first = next((entry for entry in known if entry.description), known[0])
     spellings = {entry.unit for entry in known}
     unit = spellings.pop() if len(spellings) == 1 else ""
     factor, shown = _converted(first, unit, on_sky, units)
-    table = np.full((len(entries), len(NUMBERS)), np.nan)
-    for k, entry in enumerate(entries):
-        if entry is not None:
-            table[k] = entry.numbers
-    values = dict(zip(NUMBERS, factor * table.T, strict=True))
+    values = dict(zip(NUMBERS, factor * numbers, strict=True))
     columns = {
         "": values["median"],
         "_lower": values["lower"],

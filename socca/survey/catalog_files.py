@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Format -> ending of its files.
 ENDINGS = {"fits": ".fits", "ecsv": ".ecsv", "votable": ".vot", "parquet": ".parquet"}
+#: Rows that are turned into text at once.
+_BLOCK = 10_000
 
 
 def write_catalog(table: Table, stem: str | Path, formats: Iterable[str] = ("fits", "ecsv")) -> list[Path]:
@@ -81,8 +83,9 @@ def _card(header: Any, key: str, value: Any) -> None:
 def _write_ecsv(table: Table, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         table[:0].write(stream, format="ascii.ecsv")
-        cells = [_cells(table[name]) for name in table.colnames]
-        stream.writelines(" ".join(row) + "\n" for row in zip(*cells, strict=True))
+        for start in range(0, len(table), _BLOCK):
+            cells = [_cells(table[name][start : start + _BLOCK]) for name in table.colnames]
+            stream.writelines(" ".join(row) + "\n" for row in zip(*cells, strict=True))
 
 
 def _cells(column: Any) -> list[str]:

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from socca.errors import PosteriorError
 from socca.posterior.container import ContainerHeaders, read_container
 from socca.posterior.header import ResultHeader
@@ -18,7 +20,7 @@ from socca.survey.chunks import Chunk
 from socca.survey.flags import DEFAULTS, Thresholds, flags_of
 from socca.utils.machine import raise_if_machine
 
-#: Numbers of an entry of a posterior's summary, in the order of `Entry.numbers`.
+#: Numbers of an entry of a posterior's summary, in the order of a row's ``numbers``.
 NUMBERS = ("median", "lower", "upper", "mean", "std", "best")
 #: The record of a fit of which nothing is known.
 _UNKNOWN = FitRecord()
@@ -37,15 +39,12 @@ class Entry(NamedTuple):
     ----------
     label, unit : str
         As in a posterior's summary; the unit of the image is named.
-    numbers : list of float
-        Those of `NUMBERS`; NaN for what is not known.
     description, ucd : str
         Empty where not known.
     """
 
     label: str
     unit: str
-    numbers: list[float]
     description: str
     ucd: str
 
@@ -135,7 +134,9 @@ def _row_of(header: ResultHeader, thresholds: Thresholds, stale: str) -> dict[st
     row = _row("stale" if stale else header.status, stale or header.message, header.record)
     row["flag_names"] = flags_of(header.record, thresholds)
     if header.status == "done":
-        row["summary"] = [_entry(entry, header.record.image.bunit) for entry in header.summary]
+        row["entries"] = tuple(_entry(entry, header.record.image.bunit) for entry in header.summary)
+        # In one array: a survey has millions of them.
+        row["numbers"] = np.array([[_number(entry[key]) for key in NUMBERS] for entry in header.summary])
         row["logz"], row["logz_err"], row["n_eff"] = map(_number, (header.logz, header.logz_err, header.n_eff))
     return row
 
@@ -146,7 +147,8 @@ def _row(status: str, message: str, record: FitRecord = _UNKNOWN) -> dict[str, A
         "status": status,
         "message": shortened(message),
         "flag_names": ["failed"] if status == "failed" else [],
-        "summary": [],
+        "entries": (),
+        "numbers": np.zeros((0, len(NUMBERS))),
         "logz": math.nan,
         "logz_err": math.nan,
         "chi2_red": _number(record.quality.chi2_red),
@@ -167,13 +169,14 @@ def _row(status: str, message: str, record: FitRecord = _UNKNOWN) -> dict[str, A
 
 def _entry(entry: Mapping[str, Any], bunit: str) -> Entry:
     unit = str(entry["unit"])
-    return Entry(
-        str(entry["label"]),
-        bunit if unit == "image" else unit,
-        [_number(entry[key]) for key in NUMBERS],
-        str(entry.get("description", "")),
-        str(entry.get("ucd", "")),
-    )
+    texts = (str(entry["label"]), bunit if unit == "image" else unit)
+    return _same(Entry(*texts, *(str(entry.get(key, "")) for key in ("description", "ucd"))))
+
+
+@functools.lru_cache(maxsize=4096)
+def _same(entry: Entry) -> Entry:
+    """Return one object for equal entries: those of most rows are alike."""
+    return entry
 
 
 def shortened(message: str) -> str:
