@@ -32,12 +32,13 @@ os.environ.update(SINGLE_THREAD)  # before JAX and BLAS load
 
 import galsim
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import gammaincinv, ndtri
 
 from benchmarks.galaxies import sersic, sersic_flux, star
 from socca.data import Image
 from socca.fitting.sample import sample
 from socca.likelihood.problem import Problem
+from socca.likelihood.quantities import component_quantities
 from socca.models import Model, Sersic
 from socca.noise import Normal
 from socca.priors import loguniform, uniform
@@ -164,7 +165,7 @@ def pulls(
     ------
     dict
         The number of the galaxy, its signal-to-noise ratio, what the fit took, whether it converged, and for each
-        parameter, and the flux, what `compared` returns.
+        parameter, and the flux and the radius of 90 % of it, what `compared` returns.
     """
     empty = problem_of(np.zeros((SIZE, SIZE)), psf)
     for index in range(start, number):
@@ -177,8 +178,12 @@ def pulls(
         posterior, _ = sample(problem, method, seed=index + 1, **options)
         weights = posterior.weights / posterior.weights.sum()
         values = in_pixels(problem.names, posterior.samples)
-        for each in (truth, values):
-            each["flux"] = each["Ie"] * sersic_flux(each["re"], each["e"], each["ns"])
+        # The flux that galsim drew, and the radius of 90 % of it in closed form; ours are the derived quantities.
+        truth["flux"] = truth["Ie"] * sersic_flux(truth["re"], truth["e"], truth["ns"])
+        shares = gammaincinv(2 * truth["ns"], 0.9) / gammaincinv(2 * truth["ns"], 0.5)
+        truth["r90"] = truth["re"] * shares ** truth["ns"]
+        (derived,) = component_quantities(problem, posterior.samples, PIXEL**2)
+        values |= {"flux": derived["flux"], "r90": derived["r90"] / PIXEL}
         yield {
             "index": index,
             "psf": psf,
