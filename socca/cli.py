@@ -302,6 +302,16 @@ def derive(
 
 
 @app.command()
+def flags(bits: Annotated[int | None, typer.Argument(min=0, help="Integer of a catalogue.")] = None) -> None:
+    """List the quality flags, or those that an integer of the catalogue stands for."""
+    from socca.survey.flags import FLAGS, names_of
+
+    for name in FLAGS if bits is None else names_of(bits):
+        flag = FLAGS[name]
+        typer.echo(f"{flag.bit:>3}  {name:<20} {flag.severity:<8} {flag.description}")
+
+
+@app.command()
 def status(config: ConfigOption, targets: TargetsOption = None) -> None:
     """Tell how far a survey is, running or not, from its files alone.
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from socca import models, noise, priors, samplers
+from socca.models.quantity import FURTHER, NAMES, QUANTITIES, USUAL
 from socca.survey.config.reference import config_reference
+from socca.survey.flags import FLAGS
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,6 +20,18 @@ ROOT = Path(__file__).parents[1]
 def test_config_reference_is_in_step():
     page = (ROOT / "docs" / "config.md").read_text()
     assert page == config_reference(), "run `socca schema --markdown > docs/config.md`"
+
+
+def test_flags_and_quantities_are_described():
+    page = (ROOT / "docs" / "method.md").read_text()
+    for name, flag in FLAGS.items():
+        assert f"| `{name}` | {flag.bit} | {flag.severity} | {flag.description} |" in page
+    page = (ROOT / "docs" / "quantities.md").read_text()
+    for name in NAMES:
+        about = {**QUANTITIES, **FURTHER}[name]
+        assert re.search(
+            rf"\| `{name}` \| .*\| {re.escape(about.description)} \| {'yes' if name in USUAL else ''} ?\|", page
+        )
 
 
 def architecture():
