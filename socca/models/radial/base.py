@@ -11,6 +11,9 @@ from socca.models.base import Extended
 from socca.models.radial.growth import growth
 from socca.models.radial.truncation import Truncation, as_truncation
 from socca.parameters.parameterised import Spec, param
+from socca.parameters.ties import EqualTo, Tie
+from socca.priors.affine import affine
+from socca.priors.base import Prior
 from socca.utils.lazy import jax, jnp, special
 from socca.utils.tags import tagged
 
@@ -35,6 +38,26 @@ class RadialStructure(NamedTuple):
     truncation: type[Truncation] | None
     arguments: tuple[str, ...]
     profile: Hashable = None
+
+
+class Alternative(NamedTuple):
+    """Another way to give a parameter: the parameter is ``scale x + offset``.
+
+    Attributes
+    ----------
+    parameter : str
+        The parameter.
+    scale, offset : float
+        Of the function.
+    unit, description : str
+        Of the alternative; ``deg`` for degrees.
+    """
+
+    parameter: str
+    scale: float
+    offset: float
+    unit: str
+    description: str
 
 
 class Radial(Extended, abstract=True):
@@ -65,6 +88,11 @@ class Radial(Extended, abstract=True):
         "", "boxiness: 0 elliptical, > 0 boxy, < 0 disky", 0.0, lower=-2 + 1e-6, neutral=0.0, open_ends=(-2.0,)
     )
 
+    #: Names that may be given in the place of a parameter, with its value, or a prior.
+    alternatives: ClassVar[dict[str, Alternative]] = {
+        "q": Alternative("e", -1.0, 1.0, "", "axis ratio, b/a, in the place of e"),
+        "pa": Alternative("theta", math.pi / 180, 0.0, "deg", "position angle in degrees, in the place of theta"),
+    }
     #: ``profile(r, **parameters)``: the brightness at elliptical radius `r` (degrees, along the major axis). In the
     #: library it takes traced arrays alone; `socca.models.numbers.for_numbers` is for users.
     profile: ClassVar[Callable[..., Any]]
@@ -83,13 +111,63 @@ class Radial(Extended, abstract=True):
             for name in truncation.values.keys() & values.keys():
                 raise ModelError(f"{type(self).__name__}: {name} is given twice, to the truncation and to the profile")
         self._truncate(truncation)
+        for name, other in self.alternatives.items():
+            if name in values and name not in self.fields and other.parameter in values:
+                raise ModelError(f"{type(self).__name__}: give {name} or {other.parameter}, not both")
         self._assign(values)
+
+    def _assign(self, values: dict[str, Any]) -> None:
+        apart = {name: value for name, value in values.items() if name in self._alternatives()}
+        super()._assign({name: value for name, value in values.items() if name not in apart})
+        for name, value in apart.items():
+            setattr(self, name, value)
+
+    def _alternatives(self) -> dict[str, Alternative]:
+        """Return the alternatives that are not the names of parameters that it has."""
+        return {name: other for name, other in self.alternatives.items() if name not in self.fields}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "truncation":
             self._truncate(value)
+        elif name in self._alternatives():
+            self._set_alternative(name, value)
         else:
             super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).alternatives and name not in self.__dict__.get("fields", {name: None}):
+            other = self.alternatives[name]
+            value = getattr(self, other.parameter)
+            scale, offset = 1 / other.scale, -other.offset / other.scale
+            if isinstance(value, float):
+                return scale * value + offset
+            if isinstance(value, Prior):
+                return affine(value, scale, offset)
+            raise AttributeError(f"{type(self).__name__}: {other.parameter} is tied, and {name} has no value")
+        return super().__getattr__(name)
+
+    def _set_alternative(self, name: str, value: Any) -> None:
+        """Set a parameter by its alternative."""
+        other = self.alternatives[name]
+        prior = self.as_prior(value)
+        if prior is not None:
+            value = affine(prior, other.scale, other.offset)
+        elif isinstance(value, Tie | EqualTo) or callable(value):
+            raise ModelError(f"{type(self).__name__}: {name} cannot be tied: tie {other.parameter}")
+        else:
+            value = other.scale * self._number(name, value) + other.offset
+        try:
+            setattr(self, other.parameter, value)
+        except ModelError as error:
+            raise ModelError(f"{error} (given as {name})") from None
+
+    def _number(self, name: str, value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise ModelError(
+                f"{type(self).__name__}: {name}: expected a number or a prior, got {type(value).__name__}"
+            ) from None
 
     def _truncate(self, wanted: bool | str | Truncation | type[Truncation] | None) -> None:
         cut, names = as_truncation(wanted), Truncation.fields

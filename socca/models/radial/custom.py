@@ -72,7 +72,8 @@ class CustomProfile(Radial):
         super().__init__(truncation, positive)
         described = [_described(entry) for entry in _entries(parameters)]
         for name, field, _ in described:
-            if not name.isidentifier() or name in ("r", "pi", *self.fields) or hasattr(self, name):
+            taken = name in ("r", "pi", *self.fields) or (hasattr(self, name) and name not in self.alternatives)
+            if not name.isidentifier() or taken:
                 raise ModelError(f"CustomProfile: {name!r} cannot be the name of a parameter")
             self._extend({name: field})
         self.__dict__["_own"] = tuple(name for name, _, _ in described)

@@ -77,6 +77,7 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
             except (ConfigError, ModelError) as error:
                 raise ConfigError(f"models.{name}.{label}.{parameter}: {error}") from error
         where = f"models.{name}.{label}"
+        _set_alternatives(component, settings, context, full_name, where)
         position = getattr(settings, "position", None)
         if position is not None:
             given = [key for key in component.position_names if values[key] is not None]
@@ -105,6 +106,17 @@ def build_model(name: str, target: Target, config: Config, image: Image) -> Mode
             message = re.sub(rf"\b{re.escape(parameter)}\b", shown, message)
         raise ConfigError(f"models.{name}: {message}") from error
     return model
+
+
+def _set_alternatives(component: Component, settings: Any, context: Context, full_name: Any, where: str) -> None:
+    """Set the parameters that are given by other names, such as q for e."""
+    for name, other in settings.alternatives(component).items():
+        if other.parameter in settings.model_fields_set:
+            raise ConfigError(f"{where}: give {name} or {other.parameter}, not both")
+        try:
+            setattr(component, name, context.resolve(parse_value(getattr(settings, name)), other.unit, full_name))
+        except (ConfigError, ModelError) as error:
+            raise ConfigError(f"{where}.{name}: {error}") from error
 
 
 def _concentric(

@@ -141,7 +141,17 @@ class ComponentSection(Strict):
 
     def given(self, component: Parameterised) -> set[str]:
         """Return which parameters of the component something is said of, be it their default."""
-        return {name for name, _, given in _section_values(self, component.fields) if given}
+        found = {name for name, _, given in _section_values(self, component.fields) if given}
+        return found | {other.parameter for name, other in self.alternatives(component).items()}
+
+    def alternatives(self, component: Parameterised) -> dict[str, models.radial.base.Alternative]:
+        """Return by which other names parameters of the component are given, such as q for e."""
+        known = getattr(component, "alternatives", {})
+        return {
+            name: other
+            for name, other in known.items()
+            if name not in component.fields and getattr(self, name, None) is not None
+        }
 
 
 def _described(parameter: Parameter) -> str:
@@ -288,6 +298,11 @@ def _component_section(name: str, kind: type[models.Component], profiles: _Profi
     base: type[BaseModel] = ComponentSection
     if issubclass(kind, models.Radial):
         fields |= _law_fields(kind)
+        fields |= {
+            name: (ValueField, Field(None, description=other.description))
+            for name, other in kind.alternatives.items()
+            if name not in kind.fields
+        }
         base = _LawSection
     fields |= _part_fields(kind, profiles) | _parameter_fields(kind.fields)
     return create_model(name, __base__=base, __doc__=kind.__doc__, **fields)

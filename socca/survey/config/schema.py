@@ -157,11 +157,15 @@ class Config(Strict):
 
 
 def _model_settings(model: ModelConfig) -> dict[str, Any]:
-    """Return the settings of a model, without the key that came later where it has its default.
+    """Return the settings of a model, without the keys that came later where they have their defaults.
 
     With automatic priors, it matters what is given, be it a default.
     """
     found = model.model_dump(mode="json")
+    for component in found["components"].values():
+        for name in models.Radial.alternatives:
+            if component.get(name, 0) is None:
+                del component[name]
     if found["priors"] is None:
         del found["priors"]
     else:

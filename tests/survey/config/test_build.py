@@ -1,11 +1,14 @@
 """From config and table to image and problem: conventions, frames, positions and ties."""
 
 import copy
+import json
+import math
 
 import numpy as np
 import pytest
 
 from socca.errors import ConfigError, DataError, SoccaError
+from socca.models import Sersic
 from socca.priors import uniform
 from socca.survey.config.build_image import build_image
 from socca.survey.config.build_model import build_model, build_problem
@@ -232,3 +235,45 @@ def test_ties_in_a_circle_are_refused(build):
 def test_ties_in_a_circle_are_told_in_the_users_names(build):
     with pytest.raises(SoccaError, match=r"disk\.rs -> .*bulge\.re|bulge\.re -> .*disk\.rs"):
         circular(build)
+
+
+def galaxy(**values):
+    """Return the section of a Sersic profile with these values."""
+    return {"galaxy": {"type": "Sersic", "xc": 0, "yc": 0, "re": "1 arcsec", "Ie": 1, "ns": 2, **values}}
+
+
+def test_axis_ratio_and_position_angle(build):
+    (component,) = (
+        one
+        for one in build("model", components=galaxy(q={"uniform": [0.2, 1]}, pa={"normal": [30, 10]})).components
+        if isinstance(one, Sersic)
+    )
+    assert component.e == uniform(0, 0.8)
+    assert component.theta.values == pytest.approx((math.radians(30), math.radians(10)))
+    (component,) = (
+        one
+        for one in build("model", components=galaxy(q="$ba", pa="0.5 rad"), ba=0.4).components
+        if isinstance(one, Sersic)
+    )
+    assert (component.e, component.theta) == (pytest.approx(0.6), pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"q": 0.3, "e": 0.2}, "models.galaxy.galaxy: give q or e, not both"),
+        ({"pa": 10, "theta": 0}, "give pa or theta, not both"),
+        ({"q": "galaxy.ns / 4"}, r"models.galaxy.galaxy.q: Sersic: q cannot be tied: tie e"),
+        ({"q": 2}, r"models.galaxy.galaxy.q: .*outside"),
+    ],
+)
+def test_wrong_axis_ratios(build, values, message):
+    with pytest.raises(ConfigError, match=message):
+        build("model", components=galaxy(**values))
+
+
+def test_new_keys_change_no_digest_where_they_are_not_given(config_data):
+    config = validate_config(config_data, "survey.yaml")
+    settings = json.dumps(config.fit_settings("t", "galaxy"))
+    for key in ("zero_point", '"q"', '"pa"', "derived", "catalog", "flags"):
+        assert key not in settings
