@@ -48,7 +48,7 @@ while [ $# -gt 0 ]; do
 done
 case $rule in
     fit) : > results/big/chunks/$model/$chunk.h5; : > $stamp;;
-    catalog) : > results/big/catalog.fits; : > results/big/catalog.ecsv;;
+    catalog) for file in catalog catalog_targets; do : > results/big/$file.fits; : > results/big/$file.ecsv; done;;
 esac
 """
 

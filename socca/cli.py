@@ -257,11 +257,12 @@ def catalog(
     from socca.survey.audit_table import audit_line, audit_table, write_audit
     from socca.survey.catalog import best_of, catalog_of, gather
     from socca.survey.catalog_files import write_catalog
-    from socca.survey.catalog_meta import carried_columns, table_meta
+    from socca.survey.catalog_meta import carried_columns, flag_outdated, table_meta
 
     start_logging(log)
     survey = _load(config, targets)
     fits, rows = gather(survey.results(), survey.config.flags, survey.stale)
+    outdated = flag_outdated(survey, fits, rows)
     wanted = survey.config.catalog
     table = catalog_of(fits, rows, wanted, carried_columns(survey, fits))
     table.meta.update(table_meta(survey))
@@ -271,7 +272,10 @@ def catalog(
     if survey.config.audited:
         audit = audit_table(fits, rows)
         write_audit(audit, path.with_name(f"audit{ending}.ecsv"))
-        typer.echo(audit_line(audit))
+        if len(audit):
+            typer.echo(audit_line(audit))
+    if outdated:
+        typer.echo(f"{outdated} fit(s) have other derived quantities than the config asks for: run socca derive")
     done = sum(str(status) == "done" for status in table["status"])
     typer.echo(f"{path}: {len(table)} fit(s), {done} done, {len(table) - done} failed, missing or out of date")
 

@@ -34,7 +34,7 @@ def flux_unit_of(bunit: str, pixel_scale: float) -> tuple[float, str]:
     from astropy import units
 
     unit = _unit(bunit)
-    if unit is None:
+    if unit is None or not hasattr(unit, "bases"):  # such as a magnitude
         return 1.0, bunit
     for base, power in zip(unit.bases, unit.powers, strict=True):
         if base == units.pix and power == -1:
@@ -48,12 +48,13 @@ def flux_unit_of(bunit: str, pixel_scale: float) -> tuple[float, str]:
 
 
 def ab_zero_point(bunit: str, pixel_scale: float) -> float | None:
-    """Return the AB magnitude of a flux of one in the unit of `flux_unit_of`; None if that is no flux density."""
+    """Return the AB magnitude of a source whose pixels sum to one; None if that is no flux density."""
     from astropy import units
 
-    unit = _unit(flux_unit_of(bunit, pixel_scale)[1])
+    factor, name = flux_unit_of(bunit, pixel_scale)
+    unit = _unit(name)
     try:
-        return None if unit is None else AB_OF_JANSKY - 2.5 * math.log10(float(unit.to(units.Jy)))
+        return None if unit is None else AB_OF_JANSKY - 2.5 * math.log10(factor * float(unit.to(units.Jy)))
     except (units.UnitConversionError, ValueError):
         return None
 
@@ -70,7 +71,7 @@ def _unit(text: str) -> Any:
 
 
 def zero_point_of(given: float | str | None, header: Any, pixel_scale: float) -> float | None:
-    """Return the magnitude of a source whose pixels sum to one, in the unit of `flux_unit_of`.
+    """Return the magnitude of a source whose pixels sum to one, in the unit of the image.
 
     Parameters
     ----------

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Outer part of a prior's probability, on each side, that counts as its edge.
 _EDGE = 0.01
+#: A PSF whose sum is as near to one keeps the flux.
+_UNIT_SUM = 0.01
 #: Fewest pairs of neighbouring pixels of which a correlation says anything.
 _FEWEST_PAIRS = 12
 
@@ -77,7 +79,9 @@ def _neighbours_correlation(residual: np.ndarray, source: np.ndarray) -> float |
 
 def _light_outside(problem: Problem, image: Image, best: np.ndarray, drawn: np.ndarray) -> float | None:
     """Return the share of the light of all sources that lies outside of the image; None if it has no total."""
-    if image.response is not None or image.exposure is not None:
+    if image.response is not None or image.exposure is not None or problem.spec.noise.kind.needs_sky:
+        return None
+    if image.psf is not None and abs(float(image.psf.sum()) - 1) > _UNIT_SUM:
         return None
     parts = component_quantities(problem, best[None], image.frame.pixel_scale**2)
     kinds = [part.kind for part in problem.spec.model.parts[:-1]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ from socca.fitting.null_evidence import add_evidences
 from socca.fitting.plausibility import find_doubts
 from socca.fitting.plausibility.doubts import messages
 from socca.fitting.plausibility.parts import parts_of_problem
-from socca.fitting.quantities import quantities_of
+from socca.fitting.quantities import Expression, check_expressions, quantities_of
 from socca.fitting.sample import sample
+from socca.utils.machine import raise_if_machine
 
 if TYPE_CHECKING:
     from socca.data.image import Image
@@ -35,6 +36,7 @@ def run_fit(
     complete: bool = True,
     doubts: Sequence[Doubt] | None = None,
     quantities: Sequence[str] | None = None,
+    expressions: Mapping[str, Expression] | None = None,
     **running: Any,
 ) -> tuple[Posterior, Draws]:
     """Explore the posterior of a problem, and compare the result with the data.
@@ -58,6 +60,8 @@ def run_fit(
         What is implausible about the inputs, if that is known already; by default it is found here.
     quantities : sequence of str, optional
         Names of the derived quantities; by default all. See `socca.fitting.quantities.NAMES`.
+    expressions : mapping of Expression, optional
+        Quantities of the user's own, by name.
     **running : object
         Workers, checkpoint and options of the sampler; see `socca.fitting.sample.sample`.
 
@@ -74,6 +78,7 @@ def run_fit(
         As `socca.fitting.sample.sample`.
     """
     said: dict[str, str] = {}
+    check_expressions(expressions or {}, problem)
     if complete:
         found = find_doubts(image, parts_of_problem(problem), problem.arrays["noise"]) if doubts is None else doubts
         said = messages(found)
@@ -85,5 +90,9 @@ def run_fit(
         quality = goodness_of_fit(problem, image, posterior)
         described = describe_image(image, quality.n_used)
         posterior.record = replace(posterior.record, quality=quality, image=described, doubts=said)
-        posterior.quantities = quantities_of(problem, posterior.samples, described, quantities)
+        try:
+            posterior.quantities = quantities_of(problem, posterior.samples, described, quantities, expressions)
+        except Exception as error:  # what is sampled is not to be lost
+            raise_if_machine(error)
+            log.warning("no quantities are derived: %s: %s", type(error).__name__, error)
     return posterior, draws

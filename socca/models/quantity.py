@@ -40,7 +40,7 @@ QUANTITIES: dict[str, Quantity] = {
     "concentration": Quantity("", "5 log10(r80 / r20)", "src.morph.param"),
     "petrosian": Quantity("deg", "Petrosian radius (eta = 0.2), along the major axis", _RADIUS),
     "sb_r50": Quantity("brightness", "brightness at r50", "phot.flux.density.sb"),
-    "sb_within_r50": Quantity("brightness", "mean brightness within r50", "phot.flux.density.sb;stat.mean"),
+    "sb_within_r50": Quantity("brightness", "mean brightness within r50", "phot.flux.density.sb"),
     "q": Quantity("", "axis ratio, b/a", "phys.size.axisRatio"),
     "pa": Quantity("deg", "position angle of the major axis, from north through east", "pos.posAng", 180.0),
     "e1": Quantity("", "(1 - q) / (1 + q) cos(2 pa): positive along north", "src.ellipticity"),
@@ -50,7 +50,7 @@ QUANTITIES: dict[str, Quantity] = {
 FURTHER: dict[str, Quantity] = {
     "mag": Quantity("mag", "total magnitude", "phot.mag"),
     "mu_r50": Quantity("mag / arcsec2", "surface brightness at r50", "phot.mag.sb"),
-    "mu_within_r50": Quantity("mag / arcsec2", "mean surface brightness within r50", "phot.mag.sb;stat.mean"),
+    "mu_within_r50": Quantity("mag / arcsec2", "mean surface brightness within r50", "phot.mag.sb"),
     "flux_fraction": Quantity("", "flux over that of all components", "phot.flux.density;arith.ratio"),
 }
 #: Names of all, in the order of tables; and of those that surveys keep where nobody says.

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from socca.errors import ConfigError, nearest
+from socca.utils.lazy import special
 from socca.utils.tags import tagged
 
 #: Functions that an expression may call: name -> (name in NumPy and JAX, number of arguments).
@@ -29,6 +32,8 @@ FUNCTIONS: dict[str, tuple[str, int]] = {
     "atan2": ("arctan2", 2),
     "cos": ("cos", 1),
     "exp": ("exp", 1),
+    "gamma": ("gamma", 1),
+    "lgamma": ("gammaln", 1),
     "log": ("log", 1),
     "log10": ("log10", 1),
     "max": ("maximum", 2),
@@ -37,6 +42,8 @@ FUNCTIONS: dict[str, tuple[str, int]] = {
     "sqrt": ("sqrt", 1),
     "tan": ("tan", 1),
 }
+#: Those that are in the module of special functions beside NumPy, and JAX's.
+_SPECIAL = frozenset({"gamma", "gammaln"})
 _OPERATORS = {"+": "add", "-": "subtract", "*": "multiply", "/": "true_divide", "**": "power"}
 _CONSTANTS = {"pi": 3.141592653589793}
 
@@ -275,7 +282,7 @@ def evaluate(
         return constants[node.value]
     if node.kind == "call":
         values = [evaluate(arg, xp, name=name, column=column, unit=unit, constants=constants) for arg in node.args]
-        return getattr(xp, str(node.value))(*values)
+        return _function(xp, str(node.value))(*values)
     lookup = {"name": name, "column": column, "unit": unit}[node.kind]
     if lookup is None:
         raise ConfigError(f"{node.kind} {node.value!r} cannot be used here")
@@ -284,6 +291,17 @@ def evaluate(
         inner = evaluate(node.args[0], xp, name=name, column=column, unit=unit, constants=constants)
         return inner * found
     return found
+
+
+def _function(xp: ModuleType, name: str) -> Callable[..., Any]:
+    """Return a function of an array module by its name there."""
+    if name not in _SPECIAL:
+        return getattr(xp, name)
+    if xp is np:
+        from scipy import special as of_scipy
+
+        return getattr(of_scipy, name)
+    return getattr(special, name)
 
 
 def bind_columns(

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from socca.plotting.corner import PosteriorPlots
 
 
+#: Share of the posterior on which a quantity must exist to be summarised.
+_LEAST_SHARE = 0.5
+
+
 class ReadOnlyDict(dict[str, Any]):
     """A dict that refuses changes, which nobody would see. Copies of it are plain dicts."""
 
@@ -255,7 +259,8 @@ class Posterior:
             ``label, unit, mean, std, median, lower, upper, best`` each; ``lower`` and ``upper`` hold the central
             68.3 per cent. Angles are first unwrapped around their circular mean, so that a posterior across their
             period's end is not torn apart. Where it is known, ``description`` says what it is; quantities have a
-            ``ucd`` too. Those that do not exist for some samples are summarised over the others.
+            ``ucd`` too. Those that do not exist for some samples are summarised over the others; if these have less
+            than half of the weight, all numbers are NaN.
         """
         rows: list[dict[str, Any]] = []
         for label, unit, x in self.columns():
@@ -271,9 +276,10 @@ class Posterior:
         weights, some = self.weights, np.isfinite(x)
         best = float(x[self.best_index])
         if not some.all():
-            x, weights = x[some], weights[some] / max(float(weights[some].sum()), 1e-300)
-        if not len(x):
-            return dict.fromkeys(("mean", "std", "median", "lower", "upper", "best"), math.nan)
+            share = float(weights[some].sum())
+            if share < _LEAST_SHARE:
+                return dict.fromkeys(("mean", "std", "median", "lower", "upper", "best"), math.nan)
+            x, weights = x[some], weights[some] / share
         if period is not None:
             x = unwrapped(x, weights, period)
             best = float(around(float(weights @ x), np.array([best]), period)[0])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from socca.posterior.hdf5 import member, read_array, read_number, read_text, write_text
+from socca.posterior.values import read_value
 
 #: Group of a fit's file; its checksum is an attribute of it.
 GROUP = "quantities"
@@ -50,12 +51,13 @@ def write_quantities(group: Any, quantities: Mapping[str, QuantitySamples]) -> N
     if not quantities:
         return
     holder = group.create_group(GROUP)
-    for label, one in quantities.items():
-        holder.create_dataset(label, data=np.asarray(one.values, np.float32), compression="gzip", shuffle=True)
+    for number, one in enumerate(quantities.values()):
+        name = str(number)  # labels may be no names for HDF5
+        holder.create_dataset(name, data=np.asarray(one.values, np.float32), compression="gzip", shuffle=True)
         for key in ("unit", "description", "ucd"):
-            write_text(holder[label], key, getattr(one, key))
-        holder[label].attrs["period"] = math.nan if one.period is None else one.period
-    write_text(holder, "order", json.dumps(list(quantities)))
+            write_text(holder[name], key, getattr(one, key))
+        holder[name].attrs["period"] = math.nan if one.period is None else one.period
+    write_text(holder, "labels", json.dumps(list(quantities)))
     write_text(holder, _CHECKSUM, _digest(_read(holder, None)))
 
 
@@ -91,14 +93,15 @@ def read_quantities(group: Any, number: int) -> dict[str, QuantitySamples]:
 
 
 def _read(holder: Any, number: int | None) -> dict[str, QuantitySamples]:
-    order = json.loads(read_text(holder, "order"))
-    if not isinstance(order, list) or sorted(map(str, order)) != sorted(holder):
+    labels = read_value(list[str], json.loads(read_text(holder, "labels")))
+    if len(labels) != len(holder) or len(set(labels)) != len(labels):
         raise ValueError("its quantities are not those that it names")
     found = {}
-    for label in order:
-        values = read_array(holder, label, (number,)).astype(float)
-        texts = {key: read_text(holder[label], key) for key in ("unit", "description", "ucd")}
-        period = read_number(holder[label], "period")
+    for place, label in enumerate(labels):
+        name = str(place)
+        values = read_array(holder, name, (number,)).astype(float)
+        texts = {key: read_text(holder[name], key) for key in ("unit", "description", "ucd")}
+        period = read_number(holder[name], "period")
         found[label] = QuantitySamples(values, **texts, period=None if math.isnan(period) else period)
     return found
 

@@ -60,6 +60,8 @@ class Provenance:
         Of the compiled problem; see `socca.likelihood.problem.Problem.digest`.
     params : dict
         What a survey's fit depends on besides its files; see `socca.survey.survey.Survey.fit_params`.
+    derived : str
+        Digest of what the derived quantities depend on besides the samples; see `Survey.derived_settings`.
     versions : dict of str
         Of Python, socca and what the result depends on.
     host : str
@@ -72,6 +74,7 @@ class Provenance:
 
     problem_digest: str = ""
     params: dict[str, Any] = field(default_factory=dict)
+    derived: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     host: str = ""
     cpus: int | None = None
@@ -95,7 +98,7 @@ class ImageDescription:
     shape : tuple of int
         ``(ny, nx)``.
     zero_point : float
-        Magnitude of a source whose pixels sum to one, in the unit of `socca.fitting.quantities.flux_unit_of`.
+        Magnitude of a source whose pixels sum to one.
     extra : dict
         Keys that are not known here.
     """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from socca.posterior.storage import ResultLocation
-from socca.survey.catalog_columns import FIRST, LAST, columns_of, describe, stem_of
+from socca.survey.catalog_columns import FIRST, LAST, About, columns_of, describe, stem_of
 from socca.survey.catalog_units import DEFAULTS as DEFAULT_UNITS
 from socca.survey.catalog_units import Units
 from socca.survey.flags import DEFAULTS, Thresholds, bits_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["best_of", "build_catalog", "catalog_of", "gather"]
 
 #: Columns of whole numbers, and of texts.
-_WHOLE, _TEXTS = ("n_pixels", "n_calls"), ("frame", "tier")
+_WHOLE, _TEXTS = ("n_pixels", "n_calls"), ("frame", "tier", "edge_parameter")
 
 
 def gather(
@@ -115,10 +115,11 @@ def catalog_of(
     for name, about in FIRST.items():
         table[name] = Column(firsts[name], dtype=None if name == "flags" else str)
         describe(table[name], about)
-    for name, values in (carried or {}).items():
-        if name not in table.colnames:
-            table[name] = _carried(values)
-            table[name].description = "from the table of targets"
+    own = {name.lower() for name in (*FIRST, *LAST)}
+    for given, values in (carried or {}).items():
+        name = f"input_{given}" if given.lower() in own else given
+        table[name] = _carried(values)
+        describe(table[name], About(f"{given} of the table of targets", ""))
     on_sky = any(row["frame"] == "sky" for row in rows)
     for label, (known, numbers) in _parameters(rows).items():
         stem = stem_of(label, table.colnames)
@@ -171,8 +172,10 @@ def best_of(table: Table) -> Table:
                 own = [k for k in members if str(table["model"][k]) == model and not mask[k]]
                 if own:
                     column[place] = values[own[0]]
-            found[f"{name}_{model}"] = MaskedColumn(column, mask=np.isnan(column))
-            describe(found[f"{name}_{model}"], LAST[name]._replace(description=f"{LAST[name].description}: {model}"))
+            wanted = f"{name}_{model}"
+            wanted = f"{name}_of_{model}" if wanted.lower() in {known.lower() for known in table.colnames} else wanted
+            found[wanted] = MaskedColumn(column, mask=np.isnan(column))
+            describe(found[wanted], LAST[name]._replace(description=f"{LAST[name].description}: {model}"))
     return found
 
 
@@ -197,7 +200,7 @@ def _carried(values: Sequence[Any]) -> Any:
     if known and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
         filled = [0 if value is None else value for value in values]
         return MaskedColumn(np.array(filled), mask=missing)
-    return Column(["" if value is None else str(value) for value in values], dtype=str)
+    return Column(["" if value is None else " ".join(str(value).split()) for value in values], dtype=str)
 
 
 def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[list[Entry], np.ndarray]]:

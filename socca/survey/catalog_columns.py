@@ -64,6 +64,7 @@ LAST = {
     "error_factor": About(
         "factor on errors if the noise were as large as the residuals of the source", "stat.fit.param"
     ),
+    "edge_parameter": About("parameter at the edge of its prior, if that is flagged", "meta.id"),
     "frame": About("frame of the positions: sky or pixel", "pos.frame"),
     "n_pixels": About("number of used pixels", "meta.number"),
     "zero_point": About("magnitude of a source whose pixels sum to one", "arith.zp", "mag"),
@@ -126,7 +127,7 @@ def _combined(pattern: str, ucd: str) -> str:
 
 def _converted(entry: Entry, unit: str, on_sky: bool, units: Units) -> tuple[float, str]:
     """Return what values are multiplied by, and the unit that they have then."""
-    from astropy.units import Unit
+    from astropy.units import Unit, UnitConversionError
 
     name = entry.label.rsplit(".", 1)[-1]
     if entry.ucd.startswith("pos.posAng") or unit == "rad":
@@ -135,7 +136,10 @@ def _converted(entry: Entry, unit: str, on_sky: bool, units: Units) -> tuple[flo
         wanted = units.lengths
     else:
         return 1.0, unit
-    return float(Unit(unit).to(wanted)), wanted
+    try:
+        return float(Unit(unit).to(wanted)), wanted
+    except (UnitConversionError, ValueError):  # rows differ in its unit
+        return 1.0, unit
 
 
 def _ucd(label: str, unit: str, on_sky: bool) -> str:

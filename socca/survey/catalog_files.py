@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +16,12 @@ from socca.utils.files import atomic_path
 if TYPE_CHECKING:
     from astropy.table import Table
 
+log = logging.getLogger(__name__)
+
 #: Format -> ending of its files.
 ENDINGS = {"fits": ".fits", "ecsv": ".ecsv", "votable": ".vot", "parquet": ".parquet"}
+#: Columns of a FITS table, at most, and those that follow from others or are left out first.
+_MOST, _SPARE = 999, ("_err_minus", "_err_plus", "_mean")
 #: Rows that are turned into text at once.
 _BLOCK = 10_000
 
@@ -64,8 +69,12 @@ def _write_fits(table: Table, path: Path) -> None:
             texts = [str(text).encode("ascii", "replace").decode() for text in table[name]]
             plain.replace_column(name, type(table[name])(texts, dtype=str, name=name))
     plain.meta = {}
+    if len(plain.colnames) > _MOST:
+        spare = [name for name in plain.colnames if name.endswith(_SPARE)]
+        plain.remove_columns(spare)
+        log.warning("%s: FITS has at most %d columns; without those that end with %s", path, _MOST, ", ".join(_SPARE))
     hdu = fits.table_to_hdu(plain)
-    for number, name in enumerate(table.colnames, 1):
+    for number, name in enumerate(plain.colnames, 1):
         column = table[name]
         _card(hdu.header, f"TCOMM{number}", column.description)
         _card(hdu.header, f"TUCD{number}", (column.info.meta or {}).get("ucd"))
@@ -106,10 +115,17 @@ def _write_votable(table: Table, path: Path) -> None:
     file = from_table(table)
     for one in file.iter_fields_and_params():
         one.description = table[one.name].description
+        if one.datatype == "bit":  # which STIL does not read in binary tables; astropy has no other for bool
+            one.datatype, one.arraysize = "boolean", None
+            one._setup({}, None)
+        elif one.arraysize == "1":
+            one.arraysize = "*"
+            one._setup({}, None)
     inner = file.get_first_table()
     inner.name = "catalog"
     for key, value in table.meta.items():
-        inner.infos.append(Info(name=key.replace(" ", "_"), value=str(value)))
+        name = key.replace(" ", "_")
+        inner.infos.append(Info(ID=f"info_{name}", name=name, value=str(value)))
     file.to_xml(str(path), tabledata_format="binary2")
 
 

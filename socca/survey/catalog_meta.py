@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import socca
 from socca.errors import ConfigError, nearest
+from socca.survey.flags import OUTDATED
 from socca.utils.timestamps import utc_now
 
 if TYPE_CHECKING:
@@ -46,3 +47,13 @@ def carried_columns(survey: Survey, fits: Sequence[tuple[str, str]]) -> dict[str
             raise ConfigError(f"catalog.columns: the table of targets has no column {name!r}{nearest(name, known)}")
         found[name] = [row.get(name) for row in rows]
     return found
+
+
+def flag_outdated(survey: Survey, fits: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]]) -> int:
+    """Flag the rows whose derived quantities are not those that the config asks for; return their number."""
+    number = 0
+    for (target, _), row in zip(fits, rows, strict=True):
+        if row["status"] in ("done", "stale") and row["entries"] and row["derived"] != survey.derived_settings(target):
+            row["flag_names"].append(OUTDATED)
+            number += 1
+    return number

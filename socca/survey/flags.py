@@ -102,6 +102,24 @@ def _chi2_low(record: FitRecord, least: float) -> bool:
     return value is not None and value < min(least, 1 - _SIGMAS * math.sqrt(2 / max(number, 1)))
 
 
+#: The flag of derived quantities that are not those of the config.
+OUTDATED = "quantities_outdated"
+#: Bits of what is implausible about the inputs.
+_DOUBTS = {
+    "constant_image": 12,
+    "off_image": 13,
+    "target_masked": 14,
+    "wide_position": 15,
+    "pixel_scale": 16,
+    "frame_not_icrs": 17,
+    "size_prior": 18,
+    "angle_prior": 19,
+    "intensity_prior": 20,
+    "noise_level": 21,
+    "psf_center": 22,
+    "psf_shape": 23,
+    "psf_scale": 24,
+}
 #: Name -> flag.
 FLAGS: dict[str, Flag] = {
     "failed": Flag(0, "bad", "there is no result: the fit failed", lambda record, at: record.failure is not None),
@@ -166,8 +184,8 @@ FLAGS: dict[str, Flag] = {
         lambda record, at: _tail(record) > _MOST_TAIL,
     ),
     **{
-        name: Flag(bit, "warning", meaning, lambda record, at, name=name: name in record.doubts)  # type: ignore[misc]
-        for bit, (name, meaning) in enumerate(MEANINGS.items(), 12)
+        name: Flag(bit, "warning", MEANINGS[name], lambda record, at, name=name: name in record.doubts)  # type: ignore[misc]
+        for name, bit in _DOUBTS.items()
     },
     "residual_structure": Flag(
         25,
@@ -180,6 +198,13 @@ FLAGS: dict[str, Flag] = {
         "warning",
         "much of the model's light lies outside of the image: its flux and size are extrapolated",
         lambda record, at: (record.quality.light_outside or 0) > at.light_outside,
+    ),
+    # It depends on the config of now, so that the catalogue raises it.
+    OUTDATED: Flag(
+        27,
+        "warning",
+        "the config asks for other derived quantities than there are: run socca derive",
+        lambda record, at: False,
     ),
 }
 

@@ -133,6 +133,8 @@ def _row_of(header: ResultHeader, thresholds: Thresholds, stale: str) -> dict[st
     """Return the row of a result; `stale` says why it is out of date. A stale one keeps its numbers."""
     row = _row("stale" if stale else header.status, stale or header.message, header.record)
     row["flag_names"] = flags_of(header.record, thresholds)
+    if "at_prior_edge" in row["flag_names"]:
+        row["edge_parameter"] = header.record.quality.edge_parameter or ""
     if header.status == "done":
         row["entries"] = tuple(_entry(entry, header.record.image.bunit) for entry in header.summary)
         # In one array: a survey has millions of them.
@@ -159,10 +161,12 @@ def _row(status: str, message: str, record: FitRecord = _UNKNOWN) -> dict[str, A
         "n_calls": _number(record.sampler.n_calls),
         "wall_time": _number(record.timing.total),
         "error_factor": _error_factor(record.quality.chi2_source),
+        "edge_parameter": "",
         "zero_point": _number(record.image.zero_point),
         "converged": bool(record.sampler.converged),
         "tier": record.sampler.notes.tier or record.sampler.method,
         "audit": record.sampler.notes.audit,
+        "derived": record.provenance.derived,
         "finished": finished_at(record.provenance.finished),
     }
 

@@ -309,6 +309,14 @@ class Survey:
                 self._settings[key]["plugins"] = plugins
         return self._settings[key]
 
+    def derived_settings(self, target: str) -> str:
+        """Return a digest of what the derived quantities of a target's fits depend on, besides their samples."""
+        own = self.config.for_target(target)
+        zero_point = own.image.zero_point
+        row = relevant_row(self.target(target).row, frozenset(_COLUMN.findall(json.dumps(zero_point))))
+        said = [zero_point, row, self.config.derived.model_dump(mode="json")]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
     def seed(self, target: str, model: str) -> int:
         """Return the seed of one fit: another for each, whatever else is in the survey."""
         text = f"{self.config.seed}/{target}/{model}"

@@ -287,7 +287,7 @@ class Radial(Extended, abstract=True):
             "r90": r90,
             "concentration": 5 * jnp.log10(r80 / r20),
             "petrosian": found.petrosian(),
-            "sb_r50": cls.full_profile(r50[None], values, spec)[0],
+            "sb_r50": jnp.where(jnp.isfinite(r50), cls.full_profile(r50[None], values, spec)[0], jnp.nan),
             "sb_within_r50": 0.5 * flux * pixel_area / (area * r50**2),
         }
 

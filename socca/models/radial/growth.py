@@ -117,8 +117,9 @@ def growth(
     ends = jnp.log(jnp.abs(scale)) + math.log(10) * np.linspace(-_BELOW, _ABOVE, (_BELOW + _ABOVE) * _PANELS + 1)
     if truncated is not None:
         rt, wt = truncated
-        around = jnp.maximum(rt + np.array(_AROUND) * wt, 1e-3 * rt)
-        ends = jnp.sort(jnp.concatenate([ends, jnp.log(around)]))
+        around = jnp.log(jnp.maximum(rt + np.array(_AROUND) * wt, 1e-3 * rt))
+        # The first and the last panel stay as they are: the profile goes on from them as a power.
+        ends = jnp.sort(jnp.concatenate([ends, jnp.clip(around, ends[1], ends[-2])]))
     if edge is not None:
         ends = jnp.minimum(ends, jnp.log(edge))
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
@@ -130,6 +131,7 @@ def growth(
     # Of r^2 f, the powers at both ends.
     low = _power(slopes[0], slopes[1], width[0])
     before = jnp.where(low > _STEEPER, slopes[0] / jnp.maximum(low, _STEEPER), jnp.nan)
+    before = jnp.where(slopes[0] == 0, 0.0, before)
     light = before + jnp.concatenate([jnp.zeros(1, inside.dtype), jnp.cumsum(inside)])
     after = jnp.zeros_like(light[-1])
     if edge is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from socca.data.cutout import cutout_part, part_like
 from socca.data.fits import PartOf, Plane, read_cube, read_image, read_plane
-from socca.data.fluxes import AB, HEADER
+from socca.data.fluxes import AB, HEADER, zero_point_of
 from socca.data.frames import Frame
 from socca.data.image import Image
 from socca.data.masks import mask_part, read_mask
@@ -128,8 +128,8 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
         subgrid=settings.subgrid,
         pixel_scale=scale,
         max_pixels=settings.max_pixels,
-        zero_point=_zero_point(target, settings.zero_point),
     )
+    image.zero_point = _zero_point(target, settings.zero_point, image)
     if "mask" in target.files:
         bits = settings.mask.bits
         image.addmask(read("mask"), good=settings.mask.good if bits is None else None, bits=bits)
@@ -155,11 +155,15 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
     return image
 
 
-def _zero_point(target: Target, given: Any) -> float | str | None:
-    """Return the zero point of a target's image, as `Image` takes it."""
-    if given is None or (isinstance(given, str) and (given == AB or given.startswith(HEADER))):
-        return given
-    return _number(Context(target.columns, None), given, "", "image.zero_point")
+def _zero_point(target: Target, given: Any, image: Image) -> float | None:
+    """Return the zero point of a target's image, or None with a warning: no fit depends on it."""
+    named = given is None or (isinstance(given, str) and (given == AB or given.startswith(HEADER)))
+    try:
+        number = given if named else _number(Context(target.columns, None), given, "", "image.zero_point")
+        return zero_point_of(number, image.hdu.header, image.frame.pixel_scale)
+    except (ConfigError, DataError) as error:
+        log.warning("%s: there are no magnitudes: %s", target.name, error)
+        return None
 
 
 def _plain_arcsec(number: float) -> float:

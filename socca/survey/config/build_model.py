@@ -10,6 +10,7 @@ from socca.data.image import Image
 from socca.data.light import measure_light
 from socca.errors import ConfigError, ModelError, nearest
 from socca.fitting.auto_priors import flat_position, priors_for
+from socca.fitting.quantities import WHOLE, Expression
 from socca.likelihood.parameter_vector import check_parts
 from socca.likelihood.problem import Problem
 from socca.models import Component, Model
@@ -169,3 +170,22 @@ def build_problem(name: str, target: Target, config: Config, image: Image) -> tu
     model = build_model(name, target, config, image)
     how = config.compilation
     return Problem(image, model, buckets=how.shape_buckets, precision=how.precision), model
+
+
+def derived_expressions(config: Config) -> dict[str, Expression]:
+    """Return the quantities of the user's own, by name.
+
+    Raises
+    ------
+    ConfigError
+        If one names a component that no model has.
+    """
+    components = {label for model in config.models.values() for label in model.components} | {*WHOLE, "noise"}
+    found = {}
+    for name, extra in config.derived.extra.items():
+        node = scalar(extra.value)
+        for other in sorted(node.names()):
+            if other.split(".", 1)[0] not in components:
+                raise ConfigError(f"derived.extra.{name}: no model has a component for {other!r}")
+        found[name] = Expression(node, extra.unit, extra.description or str(extra.value))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ from socca.errors import ConfigError, nearest
 from socca.models.quantity import NAMES, USUAL
 from socca.samplers import METHODS
 from socca.survey.catalog_units import DEFAULTS as DEFAULT_UNITS
-from socca.survey.config.components import Hdu, Real, ScalarField, Strict, ValueField, Whole, ZeroPointField
+from socca.survey.config.components import Hdu, Name, Real, ScalarField, Strict, ValueField, Whole, ZeroPointField
 from socca.survey.flags import DEFAULTS
 
 #: The most bytes that a name of a file or folder may have; and a path, in whose folder others lie deeper: 4096 are too
@@ -375,11 +376,28 @@ def _wanted_quantities(raw: Any) -> Any:
     return names
 
 
+class DerivedExtraConfig(Strict):
+    """A quantity of your own. Parameters are in degrees, radians and the unit of the image."""
+
+    value: ScalarField = Field(description="An expression of parameters and quantities: '1 - galaxy.e'.")
+    unit: str = Field("", description="Its unit, for the catalogue.")
+    description: str = Field("", description="One line.")
+
+
+def _short_form(raw: Any) -> Any:
+    return {"value": raw} if isinstance(raw, str | int | float) else raw
+
+
 class DerivedConfig(Strict):
     """What is derived from the samples of each fit, and kept with them. A change fits nothing: see `socca derive`."""
 
     quantities: Annotated[tuple[str, ...], BeforeValidator(_wanted_quantities)] = Field(
         USUAL, description="Of each component; or all. Magnitudes need image.zero_point."
+    )
+    extra: dict[Name, Annotated[DerivedExtraConfig, BeforeValidator(_short_form)]] = Field(
+        default_factory=dict,
+        description="Name -> an expression of parameters and quantities, such as '1 - galaxy.e', or a section with "
+        "value, unit and description.",
     )
 
 
@@ -406,6 +424,13 @@ class CatalogConfig(Strict):
     formats: tuple[Literal["fits", "ecsv", "votable", "parquet"], ...] = Field(
         ("fits", "ecsv"), min_length=1, description="Files that are written; Parquet needs pyarrow."
     )
+
+    @field_validator("formats")
+    @classmethod
+    def _pyarrow(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        if "parquet" in formats and find_spec("pyarrow") is None:
+            raise ValueError("parquet needs pyarrow: pip install 'socca[parquet]'")
+        return formats
 
 
 class FlagsConfig(Strict):

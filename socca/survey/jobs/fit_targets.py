@@ -199,7 +199,7 @@ def fit_one(
     from socca.fitting.run import run_fit
     from socca.plotting.model_images import image_header, write_model_images
     from socca.survey.config.build_image import build_image
-    from socca.survey.config.build_model import build_problem
+    from socca.survey.config.build_model import build_problem, derived_expressions
     from socca.survey.flags import flags_of
 
     start, compiled = time.perf_counter(), meter().reading()
@@ -227,6 +227,7 @@ def fit_one(
         complete=writes,
         doubts=doubts,
         quantities=config.derived.quantities,
+        expressions=derived_expressions(config),
         **config.sampler.run_options,
     )
     try:
@@ -238,7 +239,9 @@ def fit_one(
         posterior, _ = run(resume=False)
     if not writes:
         return _evidence(posterior)
-    provenance = replace(posterior.record.provenance, params=survey.fit_params(target, model))
+    provenance = replace(
+        posterior.record.provenance, params=survey.fit_params(target, model), derived=survey.derived_settings(target)
+    )
     posterior.record = replace(posterior.record, target=target, model=model, files=dict(files), provenance=provenance)
     if outputs.images is not None:
         write_model_images(outputs.images, problem, image, labelled, posterior.best, image_header(posterior))
