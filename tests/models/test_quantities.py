@@ -148,17 +148,30 @@ def test_a_disk_has_its_flux_at_every_inclination():
 
 
 @pytest.mark.parametrize(
-    ("component", "flux_too"),
+    "component",
     [
-        (models.Beta(**PLACE, rc=ARCSEC, Ic=1.0, alpha=2.0, beta=0.9), True),
-        (models.Power(**PLACE, rc=ARCSEC, Ic=1.0, alpha=1.5), True),
+        models.Beta(**PLACE, rc=ARCSEC, Ic=1.0, alpha=2.0, beta=0.9),
+        models.Power(**PLACE, rc=ARCSEC, Ic=1.0, alpha=1.5),
     ],
 )
-def test_an_infinite_flux_is_none(component, flux_too):
+def test_an_infinite_flux_is_none(component):
     found = quantities(component)
-    for name in ("flux", "r50", "r90", "petrosian", "concentration"):
+    for name in ("flux", "r50", "r90", "petrosian", "concentration", "sb_r50", "sb_within_r50"):
         assert np.isnan(found[name]), name
     assert found["q"] == 1
+
+
+def test_a_source_without_light_has_no_flux():
+    found = quantities(models.Sersic(**PLACE, re=ARCSEC, Ie=0.0, ns=1.0))
+    assert found["flux"] == 0
+    assert np.isnan(found["r50"])
+
+
+def test_a_truncation_far_within_the_scale():
+    component = models.Sersic(True, **PLACE, re=10 * ARCSEC, Ie=1.0, ns=1.0, rt=0.01 * ARCSEC, wt=0.1 * ARCSEC)
+    r = np.linspace(0, 3, 300_001)
+    values = r * LAWS["Sersic"](r, re=10.0, Ie=1.0, ns=1.0) * (1 - np.tanh((r - 0.01) / 0.1)) / (1 + np.tanh(0.1))
+    assert quantities(component)["flux"] == pytest.approx(2 * np.pi * np.trapezoid(values, r) * 25, rel=1e-3)
 
 
 @pytest.mark.parametrize(("theta", "e1", "e2"), [(0.0, 1, 0), (np.pi / 4, 0, 1), (np.pi / 2, -1, 0), (3.0, None, None)])

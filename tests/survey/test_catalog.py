@@ -5,6 +5,8 @@ import io
 import json
 import math
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -413,3 +415,66 @@ def test_imports_are_light():
         "sys.exit(bool({'jax', 'matplotlib', 'astropy', 'scipy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_names_of_the_table_of_targets_do_not_hide_those_of_the_catalogue(survey):
+    fits, rows = gather(survey)
+    carried = {"flags": [1] * 7, "zero_point": [2.5] * 7, "Model": ["a\nb"] * 7}
+    table = catalog_of(fits, rows, carried=carried)
+    assert table["input_flags"].tolist() == [1] * 7
+    assert table["input_zero_point"].tolist() == [2.5] * 7
+    assert list(table["input_Model"]) == ["a b"] * 7
+    assert table["zero_point"].mask.all()
+    assert table["flags"][0] == 0
+
+
+def test_a_model_whose_name_ends_a_column(tmp_path):
+    results = [("t", name, tmp_path / f"{name}.h5") for name in ("err", "other")]
+    for number, (_, _, path) in enumerate(results):
+        gaussian({"a.re": 1.0}, logz=-3.0 - number).save(path)
+    found = best_of(build_catalog(results))
+    assert found["logz_err"][0] == pytest.approx(0.05)
+    assert found["logz_of_err"][0] == -3.0
+    assert found["logz_other"][0] == -4.0
+
+
+def test_more_columns_than_fits_has(tmp_path):
+    means = {f"a{k}.re": float(k) for k in range(130)}
+    gaussian(means, logz=-3.0).save(tmp_path / "p.h5")
+    table = build_catalog([("t", "m", tmp_path / "p.h5")])
+    assert len(table.colnames) > 999
+    write_catalog(table, tmp_path / "c", ["fits", "ecsv"])
+    back = Table.read(tmp_path / "c.fits")
+    assert set(table.colnames) - set(back.colnames) == {
+        f"a{k}_re_{suffix}" for k in range(130) for suffix in ("err_minus", "err_plus", "mean")
+    }
+    assert Table.read(tmp_path / "c.ecsv").colnames == table.colnames
+
+
+def test_other_programs_read_the_votable(survey, tmp_path):
+    """STIL reads no bits in binary tables, and wants every ID once."""
+    table = build_catalog(survey)
+    table.meta |= {"zero point": 27.0, "survey": "this"}
+    (path,) = write_catalog(table, tmp_path / "c", ["votable"])
+    text = path.read_text()
+    ids = re.findall(r'\bID="([^"]*)"', text)
+    assert len(ids) == len(set(ids))
+    assert 'datatype="bit"' not in text
+    assert 'datatype="boolean"' in text
+    back = Table.read(path)
+    assert back["converged"].tolist() == table["converged"].tolist()
+    if shutil.which("stilts"):
+        command = ["stilts", "tpipe", f"in={path}", "cmd=keepcols 'target converged galaxy_re'", "ofmt=csv"]
+        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        assert lines[0] == "target,converged,galaxy_re"
+        assert lines[1].startswith("a,true,10800.0")
+        report = subprocess.run(["stilts", "votlint", str(path)], check=True, capture_output=True, text=True)
+        assert "ERROR" not in report.stdout + report.stderr
+
+
+def test_which_parameter_is_at_the_edge(tmp_path):
+    for name, probability in (("inside", 0.0), ("edge", 0.5)):
+        quality = {"edge_probability": probability, "edge_parameter": "galaxy.ns"}
+        gaussian({"galaxy.re": 1.0}, fit=quality).save(tmp_path / f"{name}.h5")
+    table = build_catalog([("t", name, tmp_path / f"{name}.h5") for name in ("inside", "edge")])
+    assert list(table["edge_parameter"]) == ["", "galaxy.ns"]
