@@ -163,7 +163,7 @@ def test_a_container(golden, version):
         assert record.sampler.method == method
         assert record.sampler.converged is converged
         assert record.sampler.notes.extra.keys() == own, target
-        derived = ["star.flux", "model.flux"] if version >= 3 else []
+        derived = ["star.flux"] if version >= 3 else []
         assert [row["label"] for row in headers[target].summary] == ["star.xc", "star.Ic", "sky.a0", *derived]
     notes = {target: headers[target].record.sampler.notes for target in DONE}
     assert notes["modes"].maxima == 2

@@ -58,6 +58,7 @@ WHOLE = FitRecord(
         host="host",
         cpus=2,
         finished="2026-01-01T00:00:00Z",
+        derived="ab",
     ),
     timing=Timing(
         sampling=3.0, likelihood=2.0, compilation=1.0, programs_compiled=0, loading=0.5, total=4.0, extra={"new": 1}
