@@ -107,7 +107,7 @@ def test_the_form_on_disk_is_that_of_the_first_version():
     assert WHOLE.to_dict().keys() == {
         *("record_version", "target", "model", "n_data", "doubts"),
         *("method", "options", "seed", "converged", "n_calls", "n_eff", "pool", "workers", "notes"),
-        *("problem_digest", "params", "versions", "host", "cpus", "finished"),
+        *("problem_digest", "params", "versions", "host", "cpus", "finished", "derived"),
         *("timing", "image", "fit", "files", "capped", "died", "unreadable", "new"),
     }
     assert WHOLE.to_dict()["image"]["shape"] == [11, 11]
