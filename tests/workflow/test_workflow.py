@@ -50,7 +50,7 @@ def test_catalog_holds_every_fit(finished):
     assert set(table["status"]) == {"done"}
     # Seen with a width of 2.5 pixels through a PSF of about 1, over a noise of 1/20 of its peak: sigma about 2 %.
     plain = table[table["model"] == "plain"]
-    assert np.all(np.abs(plain["galaxy_rs"] * 3600 / 0.2 - np.sqrt(2.5**2 - 1)) < 0.2)
+    assert np.all(np.abs(plain["galaxy_rs"] / 0.2 - np.sqrt(2.5**2 - 1)) < 0.2)
     binary = Table.read(finished.path / "results" / "small" / "catalog.fits")
     assert list(binary["target"]) == list(table["target"])
     np.testing.assert_allclose(binary["galaxy_rs"], table["galaxy_rs"], rtol=1e-12)
