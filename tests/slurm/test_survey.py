@@ -99,7 +99,7 @@ def test_the_demo_survey_with_a_job_that_is_cancelled(clone):
     config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
     config["simulate"]["number"] = 2
     config["batch"] = {"chunk": 2}
-    config["sampler"]["options"] = {"n_live": 100, "n_eff": 300}
+    config["sampler"] = {"method": "nautilus", "options": {"n_live": 100, "n_eff": 300}}
     config["outputs"] = {"model_images": "none", "figures": "none"}
     clone.save(config)
     job = clone.start("--profile", "slurm", *QUICK)
