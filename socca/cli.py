@@ -272,8 +272,7 @@ def catalog(
     if survey.config.audited:
         audit = audit_table(fits, rows)
         write_audit(audit, path.with_name(f"audit{ending}.ecsv"))
-        if len(audit):
-            typer.echo(audit_line(audit))
+        typer.echo(audit_line(audit))
     if outdated:
         typer.echo(f"{outdated} fit(s) have other derived quantities than the config asks for: run socca derive")
     done = sum(str(status) == "done" for status in table["status"])

@@ -68,6 +68,8 @@ FUNCTION_CASES = [
     ("atan2(-1, -2)", math.atan2(-1, -2)),
     ("cos(1)", math.cos(1)),
     ("exp(1.5)", math.exp(1.5)),
+    ("gamma(4.5)", math.gamma(4.5)),
+    ("lgamma(70.5)", math.lgamma(70.5)),
     ("log(3)", math.log(3)),
     ("log10(3)", math.log10(3)),
     ("max(2, 3)", 3),
