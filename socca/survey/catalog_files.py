@@ -121,6 +121,9 @@ def _write_votable(table: Table, path: Path) -> None:
         elif one.arraysize == "1":
             one.arraysize = "*"
             one._setup({}, None)
+        elif one.datatype in ("short", "int", "long"):
+            one.values.null = -1  # astropy 6 writes no blank without it
+            one._setup({}, None)
     inner = file.get_first_table()
     inner.name = "catalog"
     for key, value in table.meta.items():
