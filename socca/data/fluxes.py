@@ -14,6 +14,11 @@ AB_OF_JANSKY = 2.5 * math.log10(3631)
 HEADER, AB = "header:", "AB"
 
 
+def is_named(zero_point: Any) -> bool:
+    """Tell whether a zero point is one that `zero_point_of` knows by name, and not a number."""
+    return isinstance(zero_point, str) and (zero_point.strip() == AB or zero_point.startswith(HEADER))
+
+
 def flux_unit_of(bunit: str, pixel_scale: float) -> tuple[float, str]:
     """Return the unit of the sum over pixels of an image, and what that sum is multiplied by.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from socca.likelihood.quantities import component_quantities
+from socca.likelihood.quantities import component_quantities, total_flux
 from socca.posterior.record import FitQuality, ImageDescription
 
 if TYPE_CHECKING:
@@ -83,14 +83,10 @@ def _light_outside(problem: Problem, image: Image, best: np.ndarray, drawn: np.n
         return None
     if image.psf is not None and abs(float(image.psf.sum()) - 1) > _UNIT_SUM:
         return None
-    parts = component_quantities(problem, best[None], image.frame.pixel_scale**2)
-    kinds = [part.kind for part in problem.spec.model.parts[:-1]]
-    if any(kind.role != "background" and "flux" not in own for kind, own in zip(kinds, parts, strict=True)):
+    total = total_flux(problem, component_quantities(problem, best[None], image.frame.pixel_scale**2))
+    if total is None or not np.isfinite(total).all() or not total.any():
         return None
-    total = float(sum(own["flux"][0] for own in parts if "flux" in own))
-    if not np.isfinite(total) or total == 0:
-        return None
-    return float(1 - drawn.sum() / total)
+    return float(1 - drawn.sum() / total.item())
 
 
 def edge_probability(problem: Problem, posterior: WeightedSamples) -> tuple[float, str | None]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from socca.data.fluxes import flux_unit_of
 from socca.errors import ConfigError, nearest
-from socca.likelihood.quantities import component_quantities
+from socca.likelihood.quantities import component_quantities, total_flux
 from socca.models.quantity import FURTHER, NAMES, QUANTITIES, Quantity
 from socca.parameters.expressions import Node, evaluate
 from socca.posterior.quantities import QuantitySamples
@@ -76,15 +76,10 @@ def quantities_of(
     if scale is None:
         return {}
     factor, unit = flux_unit_of(image.bunit, scale)
-    labels = component_labels(problem)
+    labels = problem.component_labels
     owns = component_quantities(problem, samples, scale**2)
     sums = {label: own["flux"] for label, own in zip(labels, owns, strict=True) if "flux" in own}
-    # Without the flux of every source, there is no total.
-    complete = all(
-        "flux" in own or part.kind.role == "background"
-        for own, part in zip(owns, problem.spec.model.parts[:-1], strict=True)
-    )
-    total = np.sum(list(sums.values()), axis=0) if complete and len(sums) > 1 else None
+    total = total_flux(problem, owns) if len(sums) > 1 else None
     units = {"flux": unit, "brightness": "image"}
     found: dict[str, QuantitySamples] = {}
     for label, own in zip(labels, owns, strict=True):
@@ -126,7 +121,7 @@ def check_expressions(expressions: Mapping[str, Expression], problem: Problem) -
 
 def _names(problem: Problem) -> tuple[set[str], set[str]]:
     """Return what expressions may name, and the components."""
-    labels = {*component_labels(problem), *WHOLE}
+    labels = {*problem.component_labels, *WHOLE}
     return {*problem.all_labels.values(), *(f"{label}.{name}" for label in labels for name in NAMES)}, labels
 
 
@@ -157,15 +152,6 @@ def _as_stored(values: np.ndarray, about: Quantity, unit: str) -> QuantitySample
     """Return a quantity in the precision of files, so that a result that is read equals the one that was written."""
     rounded = np.asarray(values, np.float32).astype(float)
     return QuantitySamples(rounded, unit, about.description, about.ucd, about.period)
-
-
-def component_labels(problem: Problem) -> list[str]:
-    """Return the user's names of the components."""
-    found = []
-    for number, part in enumerate(problem.spec.model.parts[:-1]):
-        name = part.fields[0][0]
-        found.append(problem.all_labels[f"comp_{number:02d}_{name}"].removesuffix(name)[:-1])
-    return found
 
 
 def _magnitudes(own: Mapping[str, np.ndarray], zero_point: float, pixel_area: float) -> dict[str, np.ndarray]:

@@ -141,6 +141,15 @@ class Problem:
         return int(self.arrays["noise"].n_data)
 
     @property
+    def component_labels(self) -> list[str]:
+        """The user's names of the components."""
+        found = []
+        for number, part in enumerate(self.spec.scene.components):
+            first = part.fields[0][0]
+            found.append(self.all_labels[f"comp_{number:02d}_{first}"].removesuffix(first)[:-1])
+        return found
+
+    @property
     def ellipses(self) -> list[tuple[int, int]]:
         """Which parameters are position angle and ellipticity of one source, and free down to a round one."""
         places = {name: k for k, name in enumerate(self.names)}

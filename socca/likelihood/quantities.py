@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -47,6 +48,22 @@ def component_quantities(problem: Problem, theta: ArrayLike, pixel_area: float) 
     return found
 
 
+def total_flux(problem: Problem, found: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray | None:
+    """Return the flux of all sources together, as the sum over pixels; None without the flux of every one.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the components.
+    found : sequence of mapping
+        Of each component, from `component_quantities`.
+    """
+    for own, part in zip(found, problem.spec.model.parts[:-1], strict=True):
+        if "flux" not in own and part.kind.role != "background":
+            return None
+    return np.asarray(sum(own["flux"] for own in found if "flux" in own))
+
+
 @functools.lru_cache(maxsize=64)
 def _program(model: ModelSpec) -> Any:
     """Return the compiled function of a model: the same one for an equal spec."""
@@ -60,7 +77,8 @@ def _program(model: ModelSpec) -> Any:
         return found
 
     def batched(arrays: dict[str, Any], pixel_area: Array, theta: Array, count: Array) -> Any:
-        del count  # of a shorter batch the rest is computed too
+        # Of a shorter batch the rest is computed too: several rows at once take half as long as one after the other.
+        del count
         return jax.lax.map(functools.partial(one, arrays, pixel_area), theta, batch_size=_AT_ONCE)
 
     return jax.jit(batched)

@@ -14,7 +14,7 @@ from socca.survey.result_rows import NUMBERS, Entry
 if TYPE_CHECKING:
     from astropy.units import UnitBase
 
-#: Suffix of a column -> what it is, its UCD (after or before that of the parameter) and whether it is a difference.
+#: Suffix of a column -> what it is, and its UCD, around that of the parameter.
 STATISTICS: dict[str, tuple[str, str]] = {
     "": ("median", "{};stat.median"),
     "_lower": ("16th percentile", "{};stat.percentile"),

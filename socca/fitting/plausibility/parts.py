@@ -61,6 +61,7 @@ def parts_of_problem(problem: Problem) -> list[Part]:
     values: dict[str, Value] = dict.fromkeys(spec.names)
     values |= {spec.names[i]: float(v) for i, v in zip(spec.fixed, problem.arrays["model"]["fixed"], strict=True)}
     values |= dict(zip(problem.names, problem.priors, strict=True))
+    labels = problem.component_labels
     found, start = [], 0
     for number, part in enumerate(spec.parts):
         fields = dict(part.fields)
@@ -70,8 +71,7 @@ def parts_of_problem(problem: Problem) -> list[Part]:
         if number == len(spec.parts) - 1:
             found.append(Part("noise", "noise", (), fields, own))
             continue
-        label = problem.all_labels[names[0]].removesuffix(next(iter(fields)))[:-1]
-        found.append(Part(label, part.kind.role, part.kind.position_names, fields, own))
+        found.append(Part(labels[number], part.kind.role, part.kind.position_names, fields, own))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from socca.data.cutout import cutout_part, part_like
 from socca.data.fits import PartOf, Plane, read_cube, read_image, read_plane
-from socca.data.fluxes import AB, HEADER, zero_point_of
+from socca.data.fluxes import is_named, zero_point_of
 from socca.data.frames import Frame
 from socca.data.image import Image
 from socca.data.masks import mask_part, read_mask
@@ -157,9 +157,12 @@ def build_image(target: Target, config: Config, given: Mapping[str, Plane | Regi
 
 def _zero_point(target: Target, given: Any, image: Image) -> float | None:
     """Return the zero point of a target's image, or None with a warning: no fit depends on it."""
-    named = given is None or (isinstance(given, str) and (given == AB or given.startswith(HEADER)))
     try:
-        number = given if named else _number(Context(target.columns, None), given, "", "image.zero_point")
+        number = (
+            given
+            if given is None or is_named(given)
+            else _number(Context(target.columns, None), given, "", "image.zero_point")
+        )
         return zero_point_of(number, image.hdu.header, image.frame.pixel_scale)
     except (ConfigError, DataError) as error:
         log.warning("%s: there are no magnitudes: %s", target.name, error)

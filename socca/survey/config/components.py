@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model, model_validator
 
 from socca import models, priors
-from socca.data.fluxes import AB, HEADER
+from socca.data.fluxes import is_named
 from socca.errors import ConfigError
 from socca.models.bridge import Bridge, exposed_parameters
 from socca.models.disk.vertical import REGISTRY as VERTICAL_PROFILES
@@ -67,8 +67,7 @@ ScalarField = Annotated[Any, BeforeValidator(_checked_scalar), WithJsonSchema(_S
 
 
 def _checked_zero_point(raw: Any) -> Any:
-    named = isinstance(raw, str) and (raw.strip() == AB or raw.startswith(HEADER))
-    return raw if named else _checked_scalar(raw)
+    return raw if is_named(raw) else _checked_scalar(raw)
 
 
 #: A number, an expression, or what `socca.data.fluxes.zero_point_of` knows by name.

@@ -100,7 +100,7 @@ def _derive_chunk(survey: Survey, chunk: Chunk, chosen: set[str]) -> list[str]:
 
 def _derived(survey: Survey, target: str, model: str, place: ResultLocation) -> Posterior | None:
     """Return a posterior with its quantities as the config wants them; None where there is none, or none of these."""
-    from socca.fitting.quantities import check_expressions, quantities_of
+    from socca.fitting.quantities import quantities_of
     from socca.posterior.posterior import Posterior
     from socca.posterior.storage import header_of, open_result
     from socca.survey.config.build_image import build_image
@@ -117,14 +117,13 @@ def _derived(survey: Survey, target: str, model: str, place: ResultLocation) -> 
         row, config = survey.target(target), survey.config.for_target(target)
         image = build_image(row, config)
         problem, _ = build_problem(model, row, config, image)
-        expressions = derived_expressions(config)
-        check_expressions(expressions, problem)
+        described = replace(posterior.record.image, zero_point=image.zero_point)
+        wanted = config.derived.quantities, derived_expressions(config)
+        posterior.quantities = quantities_of(problem, posterior.samples, described, *wanted)
     except SoccaError as error:
         raise_if_machine(error)
         log.warning("%s %s: its quantities stay as they are: %s", target, model, error)
         return None
-    described = replace(posterior.record.image, zero_point=image.zero_point)
     provenance = replace(posterior.record.provenance, derived=survey.derived_settings(target))
     posterior.record = replace(posterior.record, image=described, provenance=provenance)
-    posterior.quantities = quantities_of(problem, posterior.samples, described, config.derived.quantities, expressions)
     return posterior
